@@ -1,0 +1,1 @@
+"""The waist: the graph of quantized operators, how it is trained into being, and the reference that foretells every runtime."""

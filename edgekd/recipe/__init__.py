@@ -1,0 +1,1 @@
+"""Recipes: what to distil, from what, on what."""

@@ -1,0 +1,107 @@
+"""What a recipe may say."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from edgekd.profile.schema import Bytes, Positive, Strict
+
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Data(Strict):
+    """``source`` is a key of SOURCES or ``package.module:function``; ``options`` are that function's arguments."""
+
+    source: str
+    options: dict[str, Any] = {}
+
+
+class TeachTable(Strict):
+    """Schedule of ``edgekd teach``; see train/teach.py."""
+
+    epochs: Annotated[int, Field(ge=1)] = 36
+    batch: Annotated[int, Field(ge=1)] = 128
+    learning_rate: Positive = 0.1
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    mirror: bool = False
+    shift: Count = 0
+    cutout: Count = 0
+    seed: int = 0
+
+
+class Teacher(Strict):
+    """``source`` is a key of TEACHERS or ``package.module:function``; it returns a module of pixels in 0…1, normalized by mean and std."""
+
+    source: str
+    options: dict[str, Any] = {}
+    checkpoint: str | None = Field(default=None, description="safetensors file beside the recipe")
+    mean: list[float] = [0.0]
+    std: list[Positive] = [1.0]
+    schedule: TeachTable = TeachTable()
+
+
+class Student(Strict):
+    """``family`` is a key of STUDENTS or ``package.module:function``; ``options`` are fixed, ``space`` lists what the plan may choose from."""
+
+    family: str
+    options: dict[str, Any] = {}
+    space: dict[str, list[Any]] = {}
+
+
+class Loss(Strict):
+    """One term of the training loss: a key of LOSSES or ``package.module:function``."""
+
+    name: str
+    weight: Annotated[float, Field(ge=0)]
+    options: dict[str, Any] = {}
+
+
+class Preset(Strict):
+    """One schedule: float warm-up, then quantization-aware training, both distilled."""
+
+    float_epochs: Annotated[float, Field(gt=0)]
+    qat_epochs: Annotated[float, Field(gt=0)]
+    batch: Annotated[int, Field(ge=2)] = 128
+    learning_rate: Positive = 0.005
+    qat_learning_rate: Positive = 0.001
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    max_macs: Annotated[int, Field(gt=0)] | None = Field(default=None, description="Cap on the student, so that the preset keeps its time")
+    bf16: Literal["auto", "on", "off"] = "auto"
+
+
+class Views(Strict):
+    """The fixed views of each training image, stored with the teacher's outputs; the first is the image itself."""
+
+    count: Annotated[int, Field(ge=1, le=4)] = 1
+    mirror: bool = False
+    shift: Count = 0
+    cutout: Count = 0
+    seed: int = 0
+
+
+class BudgetOverride(Strict):
+    """Budgets of this recipe for one target, where the device's own are not interesting."""
+
+    model_bytes: Bytes | None = None
+    peak_ram_bytes: Bytes | None = None
+    latency_ms: Positive | None = None
+    accuracy_drop_pp: Annotated[float, Field(ge=0, le=100)] | None = None
+    max_macs: Annotated[int, Field(gt=0)] | None = None
+
+
+class Recipe(Strict):
+    """What to distil, from what, on what."""
+
+    schema_version: Literal[1]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+    description: str = ""
+    data: Data
+    teacher: Teacher
+    student: Student
+    losses: Annotated[list[Loss], Field(min_length=1)]
+    views: Views = Views()
+    presets: Annotated[dict[str, Preset], Field(min_length=1)]
+    targets: dict[str, BudgetOverride] = {}

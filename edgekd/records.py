@@ -1,0 +1,123 @@
+"""Frozen nouns that pass between the stages and are stored, as JSON, in the run folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from edgekd.errors import InputError
+
+SCHEMA_VERSION = 1
+Kind = Literal["measured", "emulated", "predicted", "counted"]
+#: The one name under which each figure goes everywhere.
+FIGURES = (
+    "accuracy", "latency_ms", "latency_p90_ms", "model_bytes", "peak_ram_bytes", "macs", "parameters", "bit_equal", "top1_agreement",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number that never travels alone. ``low`` and ``high`` are its 95 % interval; ``where`` names device, runtime, version, threads."""
+
+    value: float
+    unit: str
+    kind: Kind
+    where: str
+    n: int | None = None
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("measured", "emulated", "predicted", "counted"):
+            raise InputError(f"kind {self.kind!r}", where="figure", expected="measured, emulated, predicted or counted")
+
+
+@dataclass(frozen=True)
+class BudgetUse:
+    """What a plan uses of one budget. ``source`` says who set the limit: command line, recipe or profile."""
+
+    name: str
+    used: float
+    limit: float
+    unit: str
+    source: str
+
+    @property
+    def fits(self) -> bool:
+        return self.used <= self.limit
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The student chosen for a target: ``spec`` is what ``STUDENTS[family]`` builds it from."""
+
+    target: str
+    family: str
+    spec: dict[str, Any]
+    figures: dict[str, Figure]
+    budgets: tuple[BudgetUse, ...]
+    considered: int
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Trained weights. ``path`` is relative to the run folder; ``history`` has one dictionary an epoch."""
+
+    path: str
+    sha256: str
+    history: tuple[dict[str, Any], ...]
+    figures: dict[str, Figure]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One exported file. ``path`` is relative to the run folder; ``format`` is a key of EXPORTERS, ``notes`` what a reader must know."""
+
+    format: str
+    path: str
+    sha256: str
+    figures: dict[str, Figure]
+    files: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One runtime against the reference over the whole test set.
+
+    ``histogram`` counts outputs by their difference in LSB (as text, so that JSON keeps it); ``first_layer`` names the first tensor at which
+    the runtime starts to disagree, None where it never does.
+    """
+
+    artifact: str
+    runtime: str
+    profile: str
+    ok: bool
+    reason: str
+    histogram: dict[str, int]
+    figures: dict[str, Figure]
+    first_layer: str | None = None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one artifact costs on one device, and how well it does there."""
+
+    artifact: str
+    device: str
+    figures: dict[str, Figure]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a stage leaves in the run folder: ``body`` is one of the nouns above (or a list of them) as JSON."""
+
+    stage: str
+    inputs: dict[str, str]
+    config: dict[str, Any]
+    environment: dict[str, str]
+    body: Any
+    seconds: float = 0.0
+    schema_version: int = SCHEMA_VERSION
+    figures: dict[str, Figure] = field(default_factory=dict)
