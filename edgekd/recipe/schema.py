@@ -24,7 +24,7 @@ class TeachTable(Strict):
 
     epochs: Annotated[int, Field(ge=1)] = 36
     batch: Annotated[int, Field(ge=1)] = 128
-    learning_rate: Positive = 0.1
+    learning_rate: Positive = 0.03
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     mirror: bool = False
     shift: Count = 0

@@ -25,7 +25,7 @@ class TeachSchedule:
 
     epochs: int = 40
     batch: int = 128
-    learning_rate: float = 0.1
+    learning_rate: float = 0.03
     weight_decay: float = 5e-4
     mirror: bool = True
     shift: int = 2
