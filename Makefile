@@ -1,0 +1,79 @@
+# make demo     four distilled, quantized, verified students from one teacher
+# make test     everything: lint, types, import rule, all tests
+# make check    the same without the slow tests
+#
+# Variables
+#   PYTHON         the Python 3.11 that makes .venv                          (python3.11)
+#   TORCH          cpu: refuse a torch that brings CUDA, 3 GB; any: take it  (cpu)
+#   TORCH_INDEX    address of a package index that has torch's CPU builds, where pip's own configuration names none:
+#                  PyTorch's installation page shows it for "Linux, pip, CPU" after --index-url
+#   PIP_…          pip's own variables (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS) hold as they are
+#   JOBS           tests that run at a time                                  (2)
+
+PYTHON ?= python3.11
+TORCH ?= cpu
+TORCH_INDEX ?=
+JOBS ?= 2
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+TARGETS := nucleo-l4r5zi pixel-8 orin-nano intel-n100
+# One thread a worker: two workers with two threads each on two cores take many times as long.
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+.PHONY: help demo test check lint types imports sizes fast slow format lock bootstrap clean distclean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^# \{0,1\}//p; /^$$/q' Makefile
+
+demo: $(STAMP) bootstrap
+	$(BIN)/edgekd build models/fashion_mnist $(addprefix --target ,$(TARGETS))
+
+test: check slow
+
+check: lint types imports sizes fast
+
+lint: $(STAMP)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(STAMP)
+	$(BIN)/basedpyright --level error
+
+imports: $(STAMP)
+	$(BIN)/lint-imports
+
+sizes: $(STAMP)
+	$(BIN)/python tools/sizes.py
+
+fast: $(STAMP) bootstrap
+	$(PYTEST) -m "not slow"
+
+slow: $(STAMP) bootstrap
+	$(PYTEST) -m slow --durations 5
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# .venv, made once for each change of the lock.
+$(STAMP): requirements.lock pyproject.toml tools/install.sh
+	@TORCH="$(TORCH)" TORCH_INDEX="$(TORCH_INDEX)" bash tools/install.sh "$(PYTHON)" .venv
+	@touch $@
+
+# Debian's copy of the demo's dataset; never fails, for the loader can download it.
+bootstrap:
+	@bash tools/bootstrap.sh
+
+# requirements.in → requirements.lock, in an environment of its own.
+lock:
+	@TORCH_INDEX="$(TORCH_INDEX)" bash tools/lock.sh "$(PYTHON)"
+
+clean:
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find edgekd tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Also what took long to make: .venv and the stored teacher's outputs. Students under runs/ stay.
+distclean: clean
+	rm -rf .venv .cache
