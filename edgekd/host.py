@@ -1,0 +1,47 @@
+"""This machine: what a record stores of it, and how a figure names it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+LIBRARIES = ("numpy", "torch", "onnx", "onnxruntime", "openvino", "ai-edge-litert", "tflite-micro")
+#: Instruction sets that decide how fast, and in OpenVINO which, integers come out.
+FLAGS = ("avx2", "avx512f", "avx512bw", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm", "bf16", "sve")
+
+
+def environment() -> dict[str, str]:
+    """The machine and the installed versions, read without importing any library; ``created`` is the only time stamp."""
+    cpu, flags = _cpu()
+    found = {"created": datetime.now(UTC).isoformat(timespec="seconds"), "python": platform.python_version(), "os": platform.platform()}
+    found |= {"cpu": cpu, "cores": str(os.cpu_count() or 1), "cpu_flags": " ".join(flag for flag in FLAGS if flag in flags)}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def host() -> str:
+    """This machine as a figure's ``where`` names it: "host: <CPU model>"."""
+    return f"host: {_cpu()[0]}"
+
+
+@cache
+def _cpu() -> tuple[str, frozenset[str]]:
+    """Model and instruction-set flags of the processor."""
+    model, flags = platform.processor() or platform.machine(), frozenset[str]()
+    if sys.platform == "linux":
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() in ("model name", "Hardware"):
+                model = value.strip()
+            elif key.strip() in ("flags", "Features") and not flags:
+                flags = frozenset(value.split())
+    return model, flags

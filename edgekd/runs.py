@@ -1,0 +1,276 @@
+"""The run folder: where it lies, its records as JSON, and the lock.
+
+runs/<recipe>-<target>-<id>/
+    request.json            what was asked; <id> is its hash, so the same request resumes the same folder
+    records/<stage>.json    one record a stage; a stage whose record still holds is not done again
+    …                       the files that the records name, each with its sha256
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from edgekd.errors import InputError
+from edgekd.host import environment  # noqa: F401  (part of what a run is, so reached from here)
+from edgekd.records import SCHEMA_VERSION, Artifact, Checkpoint, Figure, Measurement, Plan, Record, Verdict
+
+#: What a record's body may be: one of these, or several.
+NOUNS: dict[str, type] = {cls.__name__: cls for cls in (Plan, Checkpoint, Artifact, Verdict, Measurement, Figure)}
+_LARGEST_RECORD = 64 * 2**20
+
+
+def digest(request: Mapping[str, Any]) -> str:
+    """sha256 of a request (anything JSON holds), the same whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(request, sort_keys=True, ensure_ascii=True, allow_nan=False).encode()).hexdigest()
+
+
+def create(root: Path, recipe_name: str, target: str, request: Mapping[str, Any]) -> Path:
+    """The folder of this request (content of recipe and profile, preset, seed, overrides), made if it is new."""
+    run = Path(root) / f"{recipe_name}-{target}-{digest(request)[:10]}"
+    (run / "records").mkdir(parents=True, exist_ok=True)
+    if not (run / "request.json").exists():
+        atomic_write(run / "request.json", _dump(dict(request), where=str(run)))
+    return run
+
+
+def request(run: Path) -> dict[str, Any]:
+    """What was asked of this run. Raises InputError if ``run`` is no run folder."""
+    return _object(_parse(Path(run) / "request.json", mend="name a folder that `edgekd build` made"), where=str(run))
+
+
+def write(run: Path, record: Record, *, files: Iterable[str] = ()) -> Path:
+    """Store a record as records/<stage>.json, with the hash of every file that it names and of ``files`` (relative to the run)."""
+    target = _record_path(run, record.stage)
+    stated = _named_files(record.body)
+    hashes: dict[str, str] = {}
+    for name in (*stated, *files):
+        path = inside(run, name)
+        if not path.is_file():
+            raise InputError(f"{name} is not there", where=f"record {record.stage} of {run}", expected="every file that a record names")
+        hashes[name] = sha256_file(path)
+        if stated.get(name) and stated[name] != hashes[name]:
+            raise InputError(f"{name} has another sha256 than its record says", where=f"record {record.stage} of {run}")
+    plain = {name: _encode(getattr(record, name)) for name in (f.name for f in fields(record)) if name != "body"}
+    atomic_write(target, _dump({**plain, "files": hashes, "body": _encode_body(record.body)}, where=str(target)))
+    return target
+
+
+def read(run: Path, stage: str) -> Record:
+    """The stored record of ``stage``, its body decoded to its nouns.
+
+    Raises InputError, naming the file, if it is missing, damaged, of another schema version or holds what no stage writes.
+    """
+    return _read(run, stage)[0]
+
+
+def stages(run: Path) -> tuple[str, ...]:
+    """The stages that have a record."""
+    return tuple(sorted(path.stem for path in (Path(run) / "records").glob("*.json")))
+
+
+def done(run: Path, stage: str, inputs: Mapping[str, str]) -> bool:
+    """True if the record exists, was made from the same ``inputs``, and every file that it names still has its sha256.
+
+    A damaged record raises InputError rather than count as not done: it may hold hours of work, so the user decides.
+    """
+    if not _record_path(run, stage).exists():
+        return False
+    record, hashes = _read(run, stage)
+    if dict(record.inputs) != dict(inputs):
+        return False
+    return all((path := inside(run, name)).is_file() and sha256_file(path) == sha256 for name, sha256 in hashes.items())
+
+
+def inside(run: Path, name: str) -> Path:
+    """The path of a file named relative to the run folder. Raises InputError if it would lie outside."""
+    path = (Path(run) / name).resolve()
+    if not path.is_relative_to(Path(run).resolve()):
+        raise InputError(f"{name!r} leaves the run folder", where=str(run), expected="a path below the run folder")
+    return path
+
+
+@contextmanager
+def lock(run: Path) -> Iterator[None]:
+    """Keep other builds out of this run folder. The lock dies with the process, so none is ever stale."""
+    import fcntl  # not on Windows, where reading runs must still work
+
+    with open(Path(run) / ".lock", "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise InputError(
+                f"another build (process {file.read(20).strip() or 'unknown'}) is writing this run",
+                where=str(run),
+                mend="wait for it, or ask for another seed, preset or runs folder",
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def cache_folder() -> Path:
+    """Where what several runs share is kept: $XDG_CACHE_HOME/edgekd, or ~/.cache/edgekd."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "edgekd"  # the XDG specification: a relative path is ignored
+
+
+def sha256_file(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def atomic_write(path: Path, content: bytes) -> None:
+    """Write so that a reader sees the whole old file or the whole new one, even after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp gives 0600, which would lock colleagues out
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+# ---- JSON
+
+
+def _record_path(run: Path, stage: str) -> Path:
+    return inside(run, f"records/{stage}.json")
+
+
+def _dump(value: Any, *, where: str) -> bytes:
+    try:
+        return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    except (TypeError, ValueError) as error:
+        raise InputError(str(error), where=where, expected="text, finite numbers, lists and tables only") from error
+
+
+def _parse(path: Path, *, mend: str) -> Any:
+    if not path.is_file():
+        raise InputError("there is no such file", where=str(path), mend=mend)
+    if path.stat().st_size > _LARGEST_RECORD:
+        raise InputError(f"{path.stat().st_size} bytes", where=str(path), expected=f"at most {_LARGEST_RECORD}", mend=mend)
+
+    def refuse(constant: str) -> Any:
+        raise ValueError(f"{constant} is no JSON number")
+
+    try:
+        return json.loads(path.read_bytes(), parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"not JSON ({str(error) or type(error).__name__})", where=str(path), expected="a whole record", mend=mend
+        ) from error
+
+
+def _read(run: Path, stage: str) -> tuple[Record, dict[str, str]]:
+    path = _record_path(run, stage)
+    mend = f"delete {path} and build again with --resume: the stage {stage} is then done anew"
+    raw = _object(_parse(path, mend=mend), where=str(path))
+    if raw.get("schema_version") != SCHEMA_VERSION:
+        raise InputError(f"schema_version {raw.get('schema_version')!r}", where=str(path), expected=str(SCHEMA_VERSION), mend=mend)
+    try:
+        hashes = _decode(dict[str, str], raw.pop("files", {}), "files")
+        body = _decode_body(raw.pop("body", None))
+        record = _decode(Record, {**raw, "body": None}, "record")
+    except InputError as error:
+        raise InputError(str(error), where=str(path), expected="a record as edgekd writes it", mend=mend) from error
+    if record.stage != stage:
+        raise InputError(f"this is the record of {record.stage!r}", where=str(path), expected=stage, mend=mend)
+    return Record(**{**vars(record), "body": body}), hashes
+
+
+def _object(value: Any, *, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InputError(f"holds a {type(value).__name__}", where=where, expected="a JSON object")
+    return value
+
+
+def _named_files(body: Any) -> dict[str, str]:
+    """File → stated sha256 ("" if none) of what a body names. An artifact's further files lie beside it."""
+    named: dict[str, str] = {}
+    for item in body if isinstance(body, list | tuple) else (body,):
+        if isinstance(item, Checkpoint | Artifact):
+            named[item.path] = item.sha256
+        if isinstance(item, Artifact):
+            named |= {name: "" for name in item.files if name not in named}
+    return named
+
+
+def _encode(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _encode(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _encode(item) for key, item in value.items()}
+    return [_encode(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _encode_body(body: Any) -> Any:
+    items = body if isinstance(body, list | tuple) else [body]
+    noun = type(items[0]).__name__ if items and type(items[0]) in NOUNS.values() else None
+    if noun and any(type(item).__name__ != noun for item in items):
+        raise InputError("a body of several kinds", where="record", expected=f"only {noun}")
+    return {"noun": noun, "value": _encode(body)}
+
+
+def _decode_body(raw: Any) -> Any:
+    raw = _object(raw, where="body")
+    noun, value = raw.get("noun"), raw.get("value")
+    if noun is None:
+        return value
+    if noun not in NOUNS:
+        raise InputError(f"noun {noun!r}", where="body", expected=", ".join(NOUNS))
+    cls = NOUNS[noun]
+    return [_decode(cls, item, f"body[{i}]") for i, item in enumerate(value)] if isinstance(value, list) else _decode(cls, value, "body")
+
+
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
+def _decode(hint: Any, raw: Any, where: str) -> Any:
+    """JSON → the type that ``hint`` names; strict, but an int may stand for a float."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return raw
+    if is_dataclass(hint):
+        return _decode_dataclass(hint, raw, where)  # type: ignore[arg-type]
+    if origin is dict and isinstance(raw, dict):
+        return {key: _decode(arguments[1], item, f"{where}.{key}") for key, item in raw.items()}
+    if origin in (tuple, list) and isinstance(raw, list):
+        return origin(_decode(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(raw))
+    if origin in (Union, UnionType) and (raw is not None or NoneType in arguments):
+        return None if raw is None else _decode(next(a for a in arguments if a is not NoneType), raw, where)
+    if origin is Literal and raw in arguments:
+        return raw
+    if hint is float and isinstance(raw, int | float) and not isinstance(raw, bool):
+        return float(raw)
+    if hint in (int, str, bool) and type(raw) is hint:
+        return raw
+    raise InputError(f"{raw!r:.60}", where=where, expected=getattr(hint, "__name__", str(hint)))
+
+
+def _decode_dataclass(cls: type, raw: Any, where: str) -> Any:
+    raw, hints = _object(raw, where=where), _hints(cls)
+    if unknown := sorted(set(raw) - set(hints)):
+        raise InputError(f"unknown key {unknown[0]!r}", where=where, expected=", ".join(hints))
+    try:
+        return cls(**{name: _decode(hints[name], value, f"{where}.{name}") for name, value in raw.items()})
+    except TypeError as error:  # a field is missing
+        raise InputError(str(error), where=where, expected=", ".join(hints)) from error
