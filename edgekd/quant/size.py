@@ -1,0 +1,58 @@
+"""What a graph costs, counted operator by operator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgekd.quant.graph import QuantGraph
+from edgekd.quant.ops import Conv2D, DepthwiseConv2D, FullyConnected, Op
+
+
+@dataclass(frozen=True)
+class OpCost:
+    """One operator: multiply-accumulates for one sample, bytes of its constants (scales not counted) and of its output."""
+
+    name: str
+    kind: str
+    macs: int
+    weight_bytes: int
+    output_bytes: int
+
+
+def count(graph: QuantGraph) -> tuple[OpCost, ...]:
+    """The cost of each operator, in the order in which they run."""
+    return tuple(_cost(graph, op) for op in graph.ops)
+
+
+def macs(graph: QuantGraph) -> int:
+    """Multiply-accumulates of one sample: convolutions and fully connected layers, padding included, nothing else."""
+    return sum(_macs(graph, op) for op in graph.ops)
+
+
+def parameters(graph: QuantGraph) -> int:
+    """Elements of all constants: weights and biases."""
+    return sum(int(np.prod(t.shape)) for t in graph.tensors.values() if t.is_constant)
+
+
+def weight_bytes(graph: QuantGraph) -> int:
+    """Bytes of all constants as a device holds them, without scales."""
+    return sum(t.nbytes for t in graph.tensors.values() if t.is_constant)
+
+
+def _cost(graph: QuantGraph, op: Op) -> OpCost:
+    constants = [graph.tensor(name) for name in op.inputs if graph.tensor(name).is_constant]
+    output = graph.tensor(op.outputs[0])
+    return OpCost(op.name, type(op).__name__, _macs(graph, op), sum(t.nbytes for t in constants), output.nbytes)
+
+
+def _macs(graph: QuantGraph, op: Op) -> int:
+    if not isinstance(op, Conv2D | DepthwiseConv2D | FullyConnected):
+        return 0
+    weight, out = graph.tensor(op.inputs[1]).shape, graph.tensor(op.outputs[0]).shape
+    if isinstance(op, DepthwiseConv2D):
+        # One filter an output channel, whichever way the weights lie: [1, kh, kw, out] or [out, 1, kh, kw].
+        return int(np.prod(out)) * int(np.prod(weight)) // (out[3] if graph.layout == "channels_last" else out[1])
+    # One output value takes as many products as one output channel has weights.
+    return int(np.prod(out)) * int(np.prod(weight[1:]))

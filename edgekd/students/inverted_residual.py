@@ -1,0 +1,218 @@
+"""Inverted residuals with linear bottlenecks (MobileNetV2, Sandler et al. 2018), the first stages fused if wanted
+(EfficientNetV2, Tan and Le 2021). ReLU throughout: it costs nothing once fused, and its range is learned.
+
+Nothing here needs torch: a spec is counted before anything is built; the module itself is in inverted_residual_net.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from edgekd import lazy
+from edgekd.errors import InputError
+from edgekd.quant.graph import QuantGraph
+from edgekd.quant.scheme import Scheme
+from edgekd.students.family import Family, Shape, combinations
+from edgekd.students.sketch import Sketch, same_padding
+
+if TYPE_CHECKING:
+    from torch import nn
+
+#: Channels are multiples of this: the vector kernels of every target take four int8 values at a time.
+DIVISOR = 4
+KERNEL = 3
+
+#: What a recipe's options and space may name, and what stands where it names nothing.
+DEFAULTS: Mapping[str, Any] = {
+    "stem": 16,  # channels of the first convolution, before the width multiplier
+    "widths": (16, 32, 64),  # channels of each stage, before the width multiplier
+    "blocks": (1, 2, 2),  # blocks of each stage, before the depth multiplier
+    "strides": (1, 2, 2),  # stride of each stage's first block
+    "width": 1.0,  # multiplies stem and widths
+    "depth": 1.0,  # multiplies blocks, rounded up
+    "expansion": 4,  # expanded over input channels of a block: one number, or one a stage
+    "stem_stride": 1,
+    "resolution": None,  # height that the student is fed; None is the data's own
+    "fused": 0,  # how many of the first stages have expansion and depthwise fused into one full 3x3 convolution
+    "head": 0,  # channels of a 1x1 convolution before the pooling; 0 is none
+}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One student, in final numbers: ``widths``, ``blocks``, ``strides`` and ``expansions`` have one entry a stage.
+
+    ``height`` and ``width`` are the pixels that the student is fed, ``channels`` those of the image.
+    """
+
+    height: int
+    width: int
+    channels: int
+    classes: int
+    stem: int
+    stem_stride: int
+    widths: tuple[int, ...]
+    blocks: tuple[int, ...]
+    strides: tuple[int, ...]
+    expansions: tuple[int, ...]
+    fused: int
+    head: int
+
+    def __post_init__(self) -> None:
+        where = "student inverted_residual"
+        for name in ("height", "width", "channels", "classes", "stem"):
+            _whole(name, getattr(self, name), 1, where)
+        for name in ("widths", "blocks", "strides", "expansions"):
+            values = getattr(self, name)
+            if len(values) != len(self.widths) or not values:
+                raise InputError(f"{len(values)} {name} for {len(self.widths)} widths", where=where, expected="one entry a stage")
+            for value in values:
+                _whole(name, value, 1, where)
+        for stride in (self.stem_stride, *self.strides):
+            if stride not in (1, 2):
+                raise InputError(f"stride {stride!r}", where=where, expected="1 or 2")
+        _whole("head", self.head, 0, where)
+        _whole("fused", self.fused, 0, where)
+        if self.fused > len(self.widths):
+            raise InputError(f"fused = {self.fused}", where=where, expected=f"0 to {len(self.widths)}, the number of stages")
+
+
+@dataclass(frozen=True)
+class Block:
+    """One inverted residual: ``inner`` channels between ``before`` and ``after``."""
+
+    before: int
+    inner: int
+    after: int
+    stride: int
+    fused: bool
+
+    @property
+    def residual(self) -> bool:
+        return self.stride == 1 and self.before == self.after
+
+
+def blocks(spec: Spec) -> tuple[Block, ...]:
+    """Every block in order, from the stem on."""
+    made: list[Block] = []
+    before = spec.stem
+    for stage, (after, count, stride, expansion) in enumerate(zip(spec.widths, spec.blocks, spec.strides, spec.expansions, strict=True)):
+        for n in range(count):
+            made.append(Block(before, before * expansion, after, stride if n == 0 else 1, stage < spec.fused))
+            before = after
+    return tuple(made)
+
+
+def spec_from(options: Mapping[str, Any], shape: Shape, classes: int) -> Spec:
+    """The spec that ``options`` (keys of DEFAULTS) ask for on samples of ``shape``. Raises InputError for what makes no student."""
+    where = "recipe, student.options"
+    for key in options:
+        if key not in DEFAULTS:
+            raise InputError(f"{key!r} is not an option of inverted_residual", where=where, expected=", ".join(DEFAULTS))
+    chosen = {**DEFAULTS, **options}
+    for key in ("width", "depth"):
+        if isinstance(chosen[key], bool) or not isinstance(chosen[key], int | float) or not 0 < chosen[key] < 100:
+            raise InputError(f"{key} = {chosen[key]!r}", where=where, expected="a positive multiplier")
+    for key in ("widths", "blocks", "strides"):
+        if not isinstance(chosen[key], list | tuple):
+            raise InputError(f"{key} = {chosen[key]!r}", where=where, expected="a list, one entry a stage")
+        for value in chosen[key]:
+            _whole(key, value, 1, where)
+    _whole("stem", chosen["stem"], 1, where)
+    height, width, channels = shape
+    resolution = chosen["resolution"]
+    if resolution is not None:
+        _whole("resolution", resolution, 1, where)
+        height, width = resolution, max(1, round(resolution * width / height))
+    expansion = chosen["expansion"]
+    return Spec(
+        height=height,
+        width=width,
+        channels=channels,
+        classes=classes,
+        stem=_channels(chosen["stem"] * chosen["width"]),
+        stem_stride=chosen["stem_stride"],
+        widths=tuple(_channels(w * chosen["width"]) for w in chosen["widths"]),
+        blocks=tuple(max(1, -int(-n * chosen["depth"] // 1)) for n in chosen["blocks"]),
+        strides=tuple(chosen["strides"]),
+        expansions=tuple(expansion) if isinstance(expansion, list | tuple) else (expansion,) * len(chosen["widths"]),
+        fused=chosen["fused"],
+        head=chosen["head"],
+    )
+
+
+def candidates(options: Mapping[str, Any], space: Mapping[str, list[Any]], shape: Shape, classes: int) -> Iterator[Spec]:
+    """The spec of every combination of ``space`` over ``options``, each once."""
+    seen: set[Spec] = set()
+    for chosen in combinations(options, space):
+        spec = spec_from(chosen, shape, classes)
+        if spec not in seen:
+            seen.add(spec)
+            yield spec
+
+
+def restore(body: Mapping[str, Any]) -> Spec:
+    """The spec that ``describe`` wrote. Raises InputError if keys are missing or unknown."""
+    names = {f.name for f in fields(Spec)}
+    if set(body) != names:
+        raise InputError(f"keys {sorted(set(body) ^ names)}", where="student inverted_residual", expected=", ".join(sorted(names)))
+    return Spec(**{key: tuple(value) if isinstance(value, list) else value for key, value in body.items()})
+
+
+def describe(spec: Spec) -> dict[str, Any]:
+    """The spec as JSON."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(spec).items()}
+
+
+def sketch(spec: Spec, scheme: Scheme) -> QuantGraph:
+    """The channels-last graph that the trained student will have: its operators, shapes and bytes, with arbitrary weights."""
+    drawing = Sketch(scheme, (spec.height, spec.width, spec.channels))
+    x = drawing.conv("stem", drawing.input, spec.stem, kernel=KERNEL, stride=spec.stem_stride, activation="relu")
+    for n, block in enumerate(blocks(spec)):
+        name, start = f"block{n}", x
+        if block.fused and block.inner == block.before:
+            x = drawing.conv(f"{name}.project", x, block.after, kernel=KERNEL, stride=block.stride, activation="relu")
+        elif block.fused:
+            x = drawing.conv(f"{name}.expand", x, block.inner, kernel=KERNEL, stride=block.stride, activation="relu")
+            x = drawing.conv(f"{name}.project", x, block.after)
+        else:
+            if block.inner != block.before:
+                x = drawing.conv(f"{name}.expand", x, block.inner, activation="relu")
+            x = drawing.depthwise(f"{name}.depthwise", x, kernel=KERNEL, stride=block.stride, activation="relu")
+            x = drawing.conv(f"{name}.project", x, block.after)
+        if block.residual:
+            x = drawing.add(f"{name}.add", start, x)
+    if spec.head:
+        x = drawing.conv("head", x, spec.head, activation="relu")
+    return drawing.finish("inverted_residual", drawing.linear("classifier", drawing.mean("pool", x), spec.classes))
+
+
+def build(spec: Spec) -> nn.Module:
+    """The untrained module. Raises MissingDependency without torch."""
+    return lazy.load("edgekd.students.inverted_residual_net:InvertedResidualNet")(spec)
+
+
+def resolution(spec: Spec) -> tuple[int, int]:
+    """Height and width that the student is fed."""
+    return spec.height, spec.width
+
+
+def padding(spec_height: int, spec_width: int, stride: int) -> tuple[int, int, int, int]:
+    """(top, bottom, left, right) of a 3x3 convolution, as TFLite's SAME pads: one more at the end where the total is odd."""
+    return same_padding((spec_height, spec_width), KERNEL, stride)
+
+
+def _channels(wanted: float) -> int:
+    """The nearest multiple of DIVISOR, at least one, and never less than 90 % of what was wanted (Sandler et al. 2018)."""
+    nearest = max(DIVISOR, int(wanted + DIVISOR / 2) // DIVISOR * DIVISOR)
+    return nearest if nearest >= 0.9 * wanted else nearest + DIVISOR
+
+
+def _whole(name: str, value: Any, least: int, where: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InputError(f"{name} = {value!r}", where=where, expected=f"a whole number of at least {least}")
+
+
+FAMILY = Family("inverted_residual", candidates, restore, describe, resolution, sketch, build)

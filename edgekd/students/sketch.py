@@ -1,0 +1,108 @@
+"""A graph with the right shapes and arbitrary weights, drawn without training or torch: what a student costs before it exists."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from edgekd.quant.graph import DType, QuantGraph, Quantization, Tensor
+from edgekd.quant.ops import Activation, Add, Conv2D, DepthwiseConv2D, FullyConnected, Mean, Op
+from edgekd.quant.scheme import Scheme
+
+Size = tuple[int, int]
+_POOL = 1 << 20
+
+
+def same_padding(size: Size, kernel: int, stride: int) -> tuple[int, int, int, int]:
+    """(top, bottom, left, right) that make the output ceil(size / stride): TFLite's SAME, the odd one at the end."""
+    amounts: list[int] = []
+    for n in size:
+        total = max((-(-n // stride) - 1) * stride + kernel - n, 0)
+        amounts += [total // 2, total - total // 2]
+    top, bottom, left, right = amounts
+    return top, bottom, left, right
+
+
+class Sketch:
+    """A channels-last graph under construction: each method adds one operator and returns its output's name.
+
+    ``input`` is the name of the image, [1, height, width, channels], quantized with scale 1/128 and zero point 0.
+    """
+
+    def __init__(self, scheme: Scheme, shape: tuple[int, int, int]) -> None:
+        self.input = "input"
+        self._scheme = scheme
+        self._dtype: DType = scheme.numeric
+        self._tensors: dict[str, Tensor] = {}
+        self._ops: list[Op] = []
+        self._activation(self.input, (1, *shape), scale=1 / 128)
+
+    def conv(self, name: str, x: str, channels: int, *, kernel: int = 1, stride: int = 1, activation: Activation = "none") -> str:
+        """A SAME-padded full convolution to ``channels``."""
+        _, height, width, before = self._tensors[x].shape
+        constants = self._constants(name, (channels, kernel, kernel, before), channels, axis=0)
+        pads = same_padding((height, width), kernel, stride)
+        self._ops.append(Conv2D(name, (x, *constants), (f"{name}.out",), (stride, stride), pads, activation=activation))
+        return self._activation(f"{name}.out", (1, -(-height // stride), -(-width // stride), channels))
+
+    def depthwise(self, name: str, x: str, *, kernel: int, stride: int = 1, activation: Activation = "none") -> str:
+        """A SAME-padded depthwise convolution of multiplier 1."""
+        _, height, width, channels = self._tensors[x].shape
+        constants = self._constants(name, (1, kernel, kernel, channels), channels, axis=3)
+        pads = same_padding((height, width), kernel, stride)
+        self._ops.append(DepthwiseConv2D(name, (x, *constants), (f"{name}.out",), (stride, stride), pads, activation=activation))
+        return self._activation(f"{name}.out", (1, -(-height // stride), -(-width // stride), channels))
+
+    def add(self, name: str, a: str, b: str) -> str:
+        self._ops.append(Add(name, (a, b), (f"{name}.out",)))
+        return self._activation(f"{name}.out", self._tensors[a].shape)
+
+    def mean(self, name: str, x: str) -> str:
+        """Global average pooling to [1, channels]."""
+        self._ops.append(Mean(name, (x,), (f"{name}.out",), axes=(1, 2)))
+        return self._activation(f"{name}.out", (1, self._tensors[x].shape[3]))
+
+    def linear(self, name: str, x: str, features: int, *, activation: Activation = "none") -> str:
+        constants = self._constants(name, (features, self._tensors[x].shape[-1]), features, axis=0)
+        self._ops.append(FullyConnected(name, (x, *constants), (f"{name}.out",), activation=activation))
+        return self._activation(f"{name}.out", (1, features))
+
+    def finish(self, name: str, output: str, **metadata: Any) -> QuantGraph:
+        return QuantGraph(name, "channels_last", self._tensors, tuple(self._ops), (self.input,), (output,), metadata)
+
+    def _activation(self, name: str, shape: tuple[int, ...], scale: float = 1 / 16) -> str:
+        quantization = Quantization.per_tensor(scale) if self._scheme.is_integer else None
+        self._tensors[name] = Tensor(name, self._dtype, shape, quantization)
+        return name
+
+    def _constants(self, name: str, shape: tuple[int, ...], channels: int, axis: int) -> tuple[str, str]:
+        weight, bias = f"{name}.weight", f"{name}.bias"
+        if not self._scheme.is_integer:
+            real = _arbitrary(shape).astype(np.float32) / 128
+            self._tensors[weight] = Tensor(weight, self._dtype, shape, None, real.astype(self._dtype))
+            self._tensors[bias] = Tensor(bias, self._dtype, (channels,), None, np.zeros(channels, self._dtype))
+        else:
+            per_channel = self._scheme.per_channel_weights
+            scale = np.full(channels if per_channel else 1, 1 / 256, np.float32)
+            zero = np.zeros(len(scale), np.int32)
+            self._tensors[weight] = Tensor(
+                weight, "int8", shape, Quantization(scale, zero, axis if per_channel else None), _arbitrary(shape)
+            )
+            quantization = Quantization(scale / 16, zero, 0 if per_channel else None)
+            self._tensors[bias] = Tensor(bias, "int32", (channels,), quantization, np.zeros(channels, np.int32))
+        return weight, bias
+
+
+@cache
+def _pool() -> np.ndarray:
+    return np.random.default_rng(0).integers(-127, 128, _POOL, np.int8)
+
+
+def _arbitrary(shape: tuple[int, ...]) -> np.ndarray:
+    """int8 values of ``shape``; not all alike, since some formats store equal or constant tensors once."""
+    count = int(np.prod(shape))
+    start = (count * 2654435761) % (_POOL // 2)
+    pool = _pool()
+    return (pool[start : start + count] if start + count <= _POOL else np.resize(np.roll(pool, -start), count)).reshape(shape)
