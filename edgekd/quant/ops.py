@@ -125,9 +125,10 @@ class Concat(Op):
 
 @dataclass(frozen=True)
 class Pad(Op):
-    """``amounts`` is (before, after) for every axis; filled with real zero; scale shared."""
+    """``amounts`` is (before, after) for every axis; filled with real zero, or before a max pool with the lowest value; scale shared."""
 
     amounts: tuple[Pair, ...] = ()
+    fill: Literal["zero", "lowest"] = "zero"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,233 @@
+"""QuantGraph → TFLite file: int8 in and out, no Transpose, nothing quantized or dequantized inside an int8 model; or float16, float32."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from edgekd.errors import InputError
+from edgekd.export.tflite_file import FileOperator, FileTensor, pack
+from edgekd.export.tflite_ops import CODE, builtin
+from edgekd.quant import ops
+from edgekd.quant.graph import QuantGraph, Tensor
+from edgekd.quant.passes.explicit_padding import explicit_padding
+from edgekd.records import Artifact, Figure
+
+FILE_NAME = "model.tflite"
+METADATA_NAME = "edgekd"
+TYPES = {
+    "int8": schema.TensorType.INT8,
+    "int32": schema.TensorType.INT32,
+    "float16": schema.TensorType.FLOAT16,
+    "float32": schema.TensorType.FLOAT32,
+}
+WEIGHTED = (ops.Conv2D, ops.DepthwiseConv2D, ops.FullyConnected)
+
+
+def export(graph: QuantGraph, out: Path) -> Artifact:
+    """Write ``out``/model.tflite, atomically. Raises InputError as encode does."""
+    content = encode(graph)
+    out.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=out, prefix=f".{FILE_NAME}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, out / FILE_NAME)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    figures = {"model_bytes": Figure(len(content), "B", "counted", "the file")}
+    return Artifact("tflite", FILE_NAME, hashlib.sha256(content).hexdigest(), figures, (FILE_NAME,))
+
+
+def encode(graph: QuantGraph) -> bytes:
+    """The bytes of the file; the same graph gives the same bytes.
+
+    ``graph`` is channels last and int8 (int32 bias), float32, or float16 (then the constants are float16 and the activations computed in
+    float32, as TFLite's float16 quantization has it). Raises InputError for what TFLite cannot state.
+    """
+    if graph.layout != "channels_last":
+        raise InputError(
+            f"layout {graph.layout}", where=f"graph {graph.name}", expected="channels_last", mend="run the pass to_channels_last first"
+        )
+    layout = _Layout(explicit_padding(graph))
+    metadata = json.dumps(dict(graph.metadata), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return pack(layout.tensors, layout.operators, layout.inputs, layout.outputs, {METADATA_NAME: metadata.encode()})
+
+
+def tensor_numbers(graph: QuantGraph) -> dict[str, int]:
+    """The number that each activation of ``graph`` has in the file (tensors between the borders carry no name there)."""
+    numbers = _Layout(explicit_padding(graph)).numbers
+    return {name: numbers[name] for name, tensor in graph.tensors.items() if not tensor.is_constant and name in numbers}
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The JSON document that export() put into the file. Raises InputError if it is no TFLite file or holds none."""
+    content = path.read_bytes() if path.is_file() else b""
+    if content[4:8] != b"TFL3":
+        raise InputError("not a TFLite file", where=str(path), expected="a .tflite file")
+    try:
+        model = schema.Model.GetRootAs(content, 0)
+        for index in range(model.MetadataLength()):
+            entry = model.Metadata(index)
+            if entry.Name() == METADATA_NAME.encode():
+                return json.loads(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
+    except Exception as error:  # a damaged flatbuffer fails in whatever way its offsets point
+        raise InputError(f"damaged: {error}", where=str(path), expected="a whole TFLite file") from error
+    raise InputError(f"no metadata named {METADATA_NAME!r}", where=str(path), expected="a file that edgekd exported")
+
+
+class _Layout:
+    """Tensors and operators as they will stand in the file, in a fixed order: inputs, then as the operators need them."""
+
+    def __init__(self, graph: QuantGraph) -> None:
+        self.graph = graph
+        self.tensors: list[FileTensor] = []
+        self.operators: list[FileOperator] = []
+        self.numbers: dict[str, int] = {}
+        self._extra: dict[tuple[Any, ...], int] = {}
+        self._shown = {*graph.inputs, *graph.outputs}
+        for name in graph.inputs:
+            self._activation(name)
+        for op in graph.ops:
+            self._operator(op)
+        self.inputs = tuple(self.numbers[name] for name in graph.inputs)
+        self.outputs = tuple(self.numbers[name] for name in graph.outputs)
+
+    def _append(self, tensor: FileTensor) -> int:
+        self.tensors.append(tensor)
+        return len(self.tensors) - 1
+
+    def _operator(self, op: ops.Op) -> None:
+        _check_scales(op, self.graph)
+        spec = builtin(op, self.graph)
+        if isinstance(op, WEIGHTED):
+            inputs = self._weighted_inputs(op)
+        else:
+            inputs = [self._activation(name) for name in op.inputs]
+        like = self.graph.tensor(op.inputs[0])
+        inputs += [self._constant(constant, like) for constant in spec.constants]
+        outputs = tuple(self._activation(name) for name in op.outputs)
+        self.operators.append(FileOperator(spec.code, spec.version, spec.options, tuple(inputs), outputs))
+
+    def _weighted_inputs(self, op: ops.Op) -> list[int]:
+        x, weight = self.graph.tensor(op.inputs[0]), self.graph.tensor(op.inputs[1])
+        axis = 3 if isinstance(op, ops.DepthwiseConv2D) else 0
+        numbers = [self._activation(x.name), self._weight(weight, axis, op)]
+        if len(op.inputs) == 3:
+            numbers.append(self._bias(self.graph.tensor(op.inputs[2]), x, weight, op))
+        elif isinstance(op, ops.FullyConnected):
+            numbers.append(-1)
+        return numbers
+
+    def _activation(self, name: str) -> int:
+        if name not in self.numbers:
+            tensor = self.graph.tensor(name)
+            if tensor.is_constant:
+                raise InputError(
+                    f"constant {name!r} is read as an activation", where=f"graph {self.graph.name}", expected="weights and biases"
+                )
+            shown = name if name in self._shown else None
+            if tensor.dtype in ("float16", "float32"):
+                entry = FileTensor(shown, TYPES["float32"], tensor.shape)
+            elif tensor.dtype == "int8" and tensor.quantization is not None:
+                scale, zero_point = tensor.quantization.single
+                entry = FileTensor(shown, TYPES["int8"], tensor.shape, np.array([scale], np.float32), np.array([zero_point]))
+            else:
+                raise InputError(
+                    f"{name!r} is {tensor.dtype}{'' if tensor.quantization else ' without quantization'}",
+                    where=f"graph {self.graph.name}",
+                    expected="int8 with a scale, float16 or float32",
+                )
+            self.numbers[name] = self._append(entry)
+        return self.numbers[name]
+
+    def _weight(self, weight: Tensor, axis: int, op: ops.Op) -> int:
+        if weight.name in self.numbers:
+            return self.numbers[weight.name]
+        where = f"graph {self.graph.name}, operator {op.name}"
+        if weight.data is None:
+            raise InputError(f"weight {weight.name!r} is not constant", where=where, expected="a constant")
+        if weight.dtype == "int8":
+            q = weight.quantization
+            if q is None or q.zero_point.any() or q.axis not in (None, axis):
+                raise InputError(
+                    f"quantization of weight {weight.name!r}", where=where, expected=f"zero point 0, one scale or one along axis {axis}"
+                )
+            number = self._append(FileTensor(None, TYPES["int8"], weight.shape, q.scale, q.zero_point, q.axis or 0, weight.data))
+        else:
+            number = self._float_constant(weight, op)
+        self.numbers[weight.name] = number
+        return number
+
+    def _bias(self, bias: Tensor, x: Tensor, weight: Tensor, op: ops.Op) -> int:
+        where = f"graph {self.graph.name}, operator {op.name}"
+        if bias.data is None or len(bias.shape) != 1:
+            raise InputError(f"bias {bias.name!r} of shape {bias.shape}", where=where, expected="a constant [out]")
+        if weight.dtype != "int8":
+            return self._float_constant(bias, op)
+        if bias.dtype != "int32" or x.quantization is None or weight.quantization is None:
+            raise InputError(f"bias {bias.name!r} is {bias.dtype}", where=where, expected="int32 beside int8 weights")
+        # XNNPACK delegates a convolution only if its bias carries this product.
+        scale = x.quantization.scale * weight.quantization.scale
+        return self._append(FileTensor(None, TYPES["int32"], bias.shape, scale, np.zeros(len(scale), np.int64), 0, bias.data))
+
+    def _float_constant(self, tensor: Tensor, op: ops.Op) -> int:
+        """float16 constants are dequantized by an operator that XNNPACK takes away when it loads the file."""
+        if tensor.dtype not in ("float16", "float32"):
+            raise InputError(
+                f"{tensor.name!r} is {tensor.dtype}",
+                where=f"graph {self.graph.name}, operator {op.name}",
+                expected="int8, float16 or float32",
+            )
+        if tensor.name in self.numbers:
+            return self.numbers[tensor.name]
+        number = self._append(FileTensor(None, TYPES[tensor.dtype], tensor.shape, data=tensor.data))
+        if tensor.dtype == "float16":
+            wide = self._append(FileTensor(None, TYPES["float32"], tensor.shape))
+            self.operators.append(FileOperator(CODE.DEQUANTIZE, 3, schema.DequantizeOptionsT(), (number,), (wide,)))
+            number = wide
+        self.numbers[tensor.name] = number
+        return number
+
+    def _constant(self, value: np.ndarray, like: Tensor) -> int:
+        """An operator's own constant; a 0-d one is a value in the quantization of ``like``."""
+        entry = FileTensor(None, TYPES[value.dtype.name], value.shape or (1,), data=value)
+        if value.ndim == 0 and like.quantization is not None:
+            scale, zero_point = like.quantization.single
+            entry = FileTensor(None, entry.type, (1,), np.array([scale], np.float32), np.array([zero_point]), 0, value)
+        key = (
+            value.dtype.name,
+            value.shape,
+            value.tobytes(),
+            None if entry.scale is None else (float(entry.scale[0]), like.quantization.single[1]),
+        )
+        if key not in self._extra:
+            self._extra[key] = self._append(entry)
+        return self._extra[key]
+
+
+def _check_scales(op: ops.Op, graph: QuantGraph) -> None:
+    """One dtype for inputs and output, and one scale where the operator wants it."""
+    names = op.inputs[:1] if isinstance(op, WEIGHTED) else op.inputs
+    tensors = [graph.tensor(name) for name in (*names, *op.outputs)]
+    where = f"graph {graph.name}, operator {op.name}"
+    kinds = {"float" if t.dtype in ("float16", "float32") else t.dtype for t in tensors}
+    if len(kinds) != 1:
+        raise InputError(f"{' and '.join(sorted(kinds))} in one operator", where=where, expected="one dtype for inputs and output")
+    if isinstance(op, WEIGHTED) and (tensors[0].dtype == "int8") != (graph.tensor(op.inputs[1]).dtype == "int8"):
+        raise InputError(
+            f"{graph.tensor(op.inputs[1]).dtype} weights on {tensors[0].dtype}", where=where, expected="int8 with int8, float with float"
+        )
+    if isinstance(op, ops.SHARES_SCALE) and kinds == {"int8"}:
+        found = {t.quantization.single if t.quantization else None for t in tensors}
+        if len(found) != 1:
+            raise InputError(f"scales and zero points {sorted(found, key=str)}", where=where, expected="one for inputs and output")

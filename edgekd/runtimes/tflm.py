@@ -1,0 +1,137 @@
+"""TensorFlow Lite Micro on this host: the interpreter that a microcontroller runs, with its reference kernels."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from tflite_micro.python.tflite_micro.runtime import Interpreter
+
+from edgekd.errors import InputError
+
+#: The arena is doubled from the first to the second until the model fits.
+SMALLEST_ARENA, LARGEST_ARENA = 1 << 18, 1 << 30
+
+
+@dataclass(frozen=True)
+class Arena:
+    """Bytes of the arena after one inference, as the interpreter itself recorded them.
+
+    ``activations`` (the head: tensors and scratch) plus ``persistent`` (the tail: structures, with this host's 64-bit pointers) is ``total``.
+    """
+
+    total: int
+    activations: int
+    persistent: int
+
+
+def open_model(path: Path, *, threads: int = 1) -> TFLMRunner:
+    """TFLM computes in one thread, whatever ``threads`` is. Raises InputError for a file that it does not load."""
+    if threads < 1:
+        raise InputError(f"{threads} threads", where=str(path), expected="at least 1")
+    return TFLMRunner(_load(path), path)
+
+
+def arena_bytes(path: Path) -> Arena:
+    """What the model needs of RAM under TFLM. Raises InputError for a file that it does not load."""
+    interpreter = _load(path)
+    with _c_stderr() as heard:
+        interpreter.print_allocations()
+    found = dict(re.findall(r"Arena allocation (total|head|tail) (\d+) bytes", heard.text))
+    if len(found) != 3:
+        raise InputError(f"the interpreter reported no allocations: {heard.text[:200]!r}", where=str(path), expected="total, head and tail")
+    return Arena(int(found["total"]), int(found["head"]), int(found["tail"]))
+
+
+class TFLMRunner:
+    """A loaded model with one input and one output; one sample at a time."""
+
+    def __init__(self, interpreter: Interpreter, path: Path) -> None:
+        self._interpreter: Interpreter | None = interpreter
+        self._path = path
+        details = interpreter.get_input_details(0)
+        self._dtype = np.dtype(details["dtype"])
+        self._shape = tuple(int(size) for size in details["shape"])
+
+    @property
+    def where(self) -> str:
+        return f"TFLM {version('tflite-micro')}, reference kernels, 1 thread"
+
+    def run(self, x: np.ndarray) -> np.ndarray:
+        """Outputs [N, ...] for ``x`` [N, ...] in the file's own dtype. Raises InputError for another shape or dtype."""
+        interpreter = self._interpreter
+        if interpreter is None:
+            raise InputError("the model is closed", where=str(self._path), expected="an open one")
+        if x.dtype != self._dtype or x.shape[1:] != self._shape[1:] or not len(x):
+            raise InputError(
+                f"input {x.dtype} {x.shape}",
+                where=str(self._path),
+                expected=f"{self._dtype} (N, {', '.join(map(str, self._shape[1:]))}), N at least 1",
+            )
+        x = np.ascontiguousarray(x)
+        outputs: list[np.ndarray] = []
+        for index in range(len(x)):
+            interpreter.set_input(x[index : index + 1], 0)
+            interpreter.invoke()
+            outputs.append(interpreter.get_output(0))
+        return np.concatenate(outputs)
+
+    def close(self) -> None:
+        """Free the interpreter and its arena; a second call does nothing."""
+        self._interpreter = None
+
+
+@dataclass
+class _Heard:
+    text: str = field(default="")
+
+
+@contextmanager
+def _c_stderr() -> Iterator[_Heard]:
+    """What C code writes to its stderr meanwhile (TFLM says nothing anywhere else); the whole process's, so not for two threads at once."""
+    heard = _Heard()
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield heard
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            heard.text = file.read().decode(errors="replace")
+
+
+def _load(path: Path) -> Interpreter:
+    if not path.is_file():
+        raise InputError("no such file", where=str(path), expected="a .tflite file")
+    content = path.read_bytes()
+    if content[4:8] != b"TFL3":
+        raise InputError("not a TFLite file", where=str(path), expected="a .tflite file")
+    size = SMALLEST_ARENA
+    while True:
+        failure: Exception | None = None
+        with _c_stderr() as heard:
+            try:
+                # TFLM itself believes every offset; its Python wrapper walks the whole file first and fails in Python on a damaged one.
+                interpreter = Interpreter.from_bytes(content, arena_size=size)
+                interpreter.invoke()
+            except Exception as error:
+                failure = error
+        if failure is None:
+            return interpreter
+        if size >= LARGEST_ARENA or not re.search(r"resize buffer|allocat|arena|memory", heard.text, re.IGNORECASE):
+            said = " ".join(heard.text.split()) or str(failure)
+            raise InputError(
+                f"TFLM does not load it: {said}", where=str(path), expected="a TFLite file with operators that TFLM has"
+            ) from failure
+        size *= 2
