@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any
 
@@ -72,26 +73,29 @@ class Sketch:
     def finish(self, name: str, output: str, **metadata: Any) -> QuantGraph:
         return QuantGraph(name, "channels_last", self._tensors, tuple(self._ops), (self.input,), (output,), metadata)
 
-    def _activation(self, name: str, shape: tuple[int, ...], scale: float = 1 / 16) -> str:
-        quantization = Quantization.per_tensor(scale) if self._scheme.is_integer else None
+    def _activation(self, name: str, shape: tuple[int, ...], scale: float | None = None) -> str:
+        quantization = None
+        if self._scheme.is_integer:
+            # An unlearned scale and zero point, other than every one before: a file may hold equal ones once.
+            zero_point = 0 if scale is not None or self._scheme.symmetric_activations else len(self._tensors) % 251 - 125
+            quantization = Quantization.per_tensor(scale or (1 + len(self._tensors) / 256) / 16, zero_point)
         self._tensors[name] = Tensor(name, self._dtype, shape, quantization)
         return name
 
     def _constants(self, name: str, shape: tuple[int, ...], channels: int, axis: int) -> tuple[str, str]:
         weight, bias = f"{name}.weight", f"{name}.bias"
+        seed = len(self._tensors)
+        values, offsets = _arbitrary(shape, seed), _arbitrary((channels,), seed + 1)
         if not self._scheme.is_integer:
-            real = _arbitrary(shape).astype(np.float32) / 128
-            self._tensors[weight] = Tensor(weight, self._dtype, shape, None, real.astype(self._dtype))
-            self._tensors[bias] = Tensor(bias, self._dtype, (channels,), None, np.zeros(channels, self._dtype))
+            self._tensors[weight] = Tensor(weight, self._dtype, shape, None, (values / np.float32(128)).astype(self._dtype))
+            self._tensors[bias] = Tensor(bias, self._dtype, (channels,), None, (offsets / np.float32(128)).astype(self._dtype))
         else:
             per_channel = self._scheme.per_channel_weights
-            scale = np.full(channels if per_channel else 1, 1 / 256, np.float32)
+            scale = (np.arange(1, 1 + (channels if per_channel else 1)) / np.float32(4096) + seed / 256).astype(np.float32)
             zero = np.zeros(len(scale), np.int32)
-            self._tensors[weight] = Tensor(
-                weight, "int8", shape, Quantization(scale, zero, axis if per_channel else None), _arbitrary(shape)
-            )
+            self._tensors[weight] = Tensor(weight, "int8", shape, Quantization(scale, zero, axis if per_channel else None), values)
             quantization = Quantization(scale / 16, zero, 0 if per_channel else None)
-            self._tensors[bias] = Tensor(bias, "int32", (channels,), quantization, np.zeros(channels, np.int32))
+            self._tensors[bias] = Tensor(bias, "int32", (channels,), quantization, offsets.astype(np.int32))
         return weight, bias
 
 
@@ -100,9 +104,9 @@ def _pool() -> np.ndarray:
     return np.random.default_rng(0).integers(-127, 128, _POOL, np.int8)
 
 
-def _arbitrary(shape: tuple[int, ...]) -> np.ndarray:
-    """int8 values of ``shape``; not all alike, since some formats store equal or constant tensors once."""
-    count = int(np.prod(shape))
-    start = (count * 2654435761) % (_POOL // 2)
+def _arbitrary(shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """int8 values of ``shape``, other ones for each ``seed``: a file may hold equal tensors once."""
+    count = math.prod(shape)
+    start = seed * 1009 % (_POOL // 2)
     pool = _pool()
     return (pool[start : start + count] if start + count <= _POOL else np.resize(np.roll(pool, -start), count)).reshape(shape)
