@@ -1,0 +1,184 @@
+"""QuantGraph → ONNX in QDQ form (int8), or plain ONNX (float32, float16). ONNX operator set 21.
+
+The border is float32, channels first, batch free: ``input`` [N, C, H, W] and ``output``. Inside, the integers of tensor T stand under ``T/q``
+and its real values under ``T`` (the output tensor's under ``output``).
+
+Where the activation stands, Given → Result:
+
+    asymmetric   Conv+relu, clamped by int8 itself    Conv → Q → DQ
+                 Conv+relu, not clamped by it         Conv → Q → DQ → Relu → Q → DQ     every convolution an integer kernel in onnxruntime
+    symmetric    Conv+relu                            Conv → Relu → Q → DQ              what TensorRT fuses; onnxruntime computes it in float
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import TensorProto, helper
+
+from edgekd.errors import InputError
+from edgekd.export.onnx_nodes import INPUT, OUTPUT, Nodes, add_clamp, add_operator, clamp
+from edgekd.quant.graph import QuantGraph, Tensor
+from edgekd.quant.ops import Logistic, Relu, Softmax
+from edgekd.quant.passes.channels_first import channels_first
+from edgekd.records import Artifact, Figure
+from edgekd.runtimes.onnxruntime import INTEGER_KERNELS_WHERE, integer_kernels
+
+OPSET = 21
+#: The file format of the first onnx release that knew operator set 21; fixed, so that a newer library writes the same bytes.
+IR_VERSION = 10
+FILE = "model.onnx"
+KEY = "edgekd"
+
+
+def export(graph: QuantGraph, out: Path) -> Artifact:
+    """Write ``graph`` (channels last; int8, float32 or float16) as ``out/model.onnx``, atomically; the same graph gives the same bytes.
+
+    Raises InputError where an operator or dtype has no ONNX form. The figures count the convolutions that onnxruntime, on this host, runs
+    as integer and as float kernels.
+    """
+    model = build(graph)
+    data = model.SerializeToString(deterministic=True)
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=out, suffix=".tmp", delete=False) as file:
+        file.write(data)
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, out / FILE)
+    figures = {"model_bytes": Figure(len(data), "B", "counted", FILE)}
+    notes: list[str] = []
+    if (form := _form(graph)).integer:
+        kernels = integer_kernels(out / FILE)
+        for name in ("integer", "float"):
+            figures[f"{name}_convolutions"] = Figure(kernels[f"{name}_convolutions"], "operators", "counted", INTEGER_KERNELS_WHERE)
+        total = kernels["integer_convolutions"] + kernels["float_convolutions"]
+        if kernels["float_convolutions"]:
+            notes.append(
+                f"onnxruntime computes {kernels['float_convolutions']} of {total} convolutions in float; TensorRT fuses them to int8"
+            )
+        if form.symmetric:
+            notes.append("biases are float32, exact multiples of s_in*s_w: TensorRT dequantizes no int32")
+    return Artifact("onnx", FILE, hashlib.sha256(data).hexdigest(), figures, (FILE,), tuple(notes))
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The JSON document that the file carries under ``edgekd``. Raises InputError where the file or the document cannot be read."""
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except (OSError, DecodeError) as error:
+        raise InputError(f"not an ONNX file ({error})", where=str(path)) from error
+    for entry in model.metadata_props:
+        if entry.key == KEY:
+            return json.loads(entry.value)
+    raise InputError(f"no metadata under {KEY!r}", where=str(path), expected="a file that edgekd exported")
+
+
+@dataclass(frozen=True)
+class _Form:
+    """What decides how a graph is written."""
+
+    integer: bool
+    symmetric: bool
+    half: bool
+
+
+def _form(graph: QuantGraph) -> _Form:
+    dtypes = {t.dtype for t in graph.tensors.values()}
+    if "int16" in dtypes:
+        raise InputError("int16 activations", where=f"graph {graph.name}", expected="int8, float16 or float32", mend="export to TFLite")
+    # Softmax and Logistic carry the zero point that TFLite prescribes under every scheme, so they say nothing.
+    fixed = {op.outputs[0] for op in graph.ops if isinstance(op, (Softmax, Logistic))}
+    zero_points = [
+        t.quantization.single[1] for t in graph.tensors.values() if t.quantization is not None and not t.is_constant and t.name not in fixed
+    ]
+    scheme = graph.metadata.get("scheme")
+    stated = scheme.get("symmetric_activations") if isinstance(scheme, dict) else None
+    symmetric = not any(zero_points) if stated is None or not zero_points else bool(stated)
+    if symmetric and any(zero_points):
+        raise InputError(
+            "the scheme says symmetric activations, but a zero point is not 0", where=f"graph {graph.name}", expected="zero points of 0"
+        )
+    return _Form(bool(zero_points), symmetric and bool(zero_points), "float16" in dtypes)
+
+
+def build(graph: QuantGraph) -> onnx.ModelProto:
+    """The checked ONNX model of ``graph`` in memory; see ``export``."""
+    form = _form(graph)
+    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+        raise InputError(f"{len(graph.inputs)} inputs, {len(graph.outputs)} outputs", where=f"graph {graph.name}", expected="one of each")
+    graph = channels_first(graph)
+    nodes = Nodes(graph, float_type=np.float16 if form.half else np.float32, int32_bias=not form.symmetric)
+    _add_input(nodes, graph.tensor(graph.inputs[0]), half=form.half)
+    for op in graph.ops:
+        _add(nodes, op, form)
+    x, y = graph.tensor(graph.inputs[0]), graph.tensor(graph.outputs[0])
+    if form.half:
+        nodes.node("Cast", [nodes.read(y.name)], OUTPUT, {"to": TensorProto.FLOAT})
+    elif nodes.read(y.name) != OUTPUT:
+        nodes.node("Identity", [nodes.read(y.name)], OUTPUT)
+    proto = helper.make_graph(
+        nodes.nodes,
+        graph.name,
+        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["N", *x.shape[1:]])],
+        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["N", *y.shape[1:]])],
+        list(nodes.initializers.values()),
+    )
+    model = helper.make_model(proto, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="edgekd")
+    metadata = {**graph.metadata, "input": _border(graph, x, INPUT), "output": _border(graph, y, OUTPUT)}
+    helper.set_model_props(model, {KEY: json.dumps(metadata, sort_keys=True, ensure_ascii=False, separators=(",", ":"))})
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise InputError(f"onnx.checker refuses it: {error}", where=f"graph {graph.name}", expected="shapes that agree") from error
+    return model
+
+
+def _border(graph: QuantGraph, tensor: Tensor, name: str) -> dict[str, Any]:
+    """What stands at this border of the file: facts about it win over what the graph's own metadata said, all else is kept."""
+    stated = graph.metadata.get(name)
+    layout = "NCHW" if len(tensor.shape) == 4 else "N" + "C" * (len(tensor.shape) - 1)
+    border: dict[str, Any] = {"name": name, "dtype": "float32", "shape": ["N", *tensor.shape[1:]], "layout": layout}
+    if tensor.quantization is not None:
+        border["scale"], border["zero_point"] = tensor.quantization.single
+    return {**(stated if isinstance(stated, dict) else {}), **border}
+
+
+def _value(name: str) -> str:
+    return f"{name}/value" if name in (INPUT, OUTPUT) else name
+
+
+def _add_input(nodes: Nodes, x: Tensor, *, half: bool) -> None:
+    if x.quantization is not None:
+        nodes.values[x.name] = nodes.quantize(INPUT, x, f"{x.name}/q", _value(x.name))
+    elif half:
+        nodes.values[x.name] = nodes.node("Cast", [INPUT], _value(x.name), {"to": TensorProto.FLOAT16})
+    else:
+        nodes.values[x.name] = INPUT
+
+
+def _add(nodes: Nodes, op: Any, form: _Form) -> None:
+    """Operator, activation and quantization of ``op``, in the order that the scheme's runtime wants."""
+    y = nodes.graph.tensor(op.outputs[0])
+    is_output = y.name == nodes.graph.outputs[0]
+    result = OUTPUT if is_output and not form.half else _value(y.name)
+    bounds = None if isinstance(op, Relu) else clamp(op, y.quantization)
+    last = f"{y.name}/real" if y.quantization is not None else result
+    if bounds is None:
+        add_operator(nodes, op, last)
+    else:
+        linear = f"{y.name}/linear"
+        add_operator(nodes, op, linear)
+        if y.quantization is not None and not form.symmetric:
+            linear = nodes.quantize(linear, y, f"{linear}/q", f"{linear}/value")
+        add_clamp(nodes, bounds, linear, last)
+    if y.quantization is not None:
+        nodes.quantize(last, y, f"{y.name}/q", result)
+    nodes.values[y.name] = result

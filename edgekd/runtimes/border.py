@@ -1,0 +1,68 @@
+"""Crossing the float border of a file: from the integers (or floats) that a device would feed, channels last, to the file's and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgekd.errors import InputError
+
+
+@dataclass(frozen=True)
+class Border:
+    """Quantization and shapes at the border. ``input_shape`` is one sample's, channels last; scales are None for float students."""
+
+    input_shape: tuple[int, ...]
+    input_scale: np.float32 | None
+    input_zero: int
+    output_scale: np.float32 | None
+    output_zero: int
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, Any], where: str) -> Border:
+        """From the document that the exporter wrote. Raises InputError where it lacks what is needed."""
+        try:
+            x, y = metadata["input"], metadata["output"]
+            shape = tuple(int(d) for d in x["shape"][1:])
+            if x["layout"] == "NCHW":
+                shape = (*shape[1:], shape[0])
+            scales = [None if side.get("scale") is None else np.float32(side["scale"]) for side in (x, y)]
+            zeros = [int(side.get("zero_point") or 0) for side in (x, y)]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"its metadata lacks {error}", where=where, expected="input and output with shape, layout and scale"
+            ) from error
+        return cls(shape, scales[0], zeros[0], scales[1], zeros[1])
+
+    def enter(self, x: np.ndarray) -> np.ndarray:
+        """Samples [N, ...] as a device would feed them → float32 as the file wants them (channels first)."""
+        expected = np.dtype(np.float32 if self.input_scale is None else np.int8)
+        if x.dtype != expected or x.shape[1:] != self.input_shape:
+            raise InputError(
+                f"samples are {x.dtype} {list(x.shape)}",
+                where="samples",
+                expected=f"{expected} [N, {', '.join(map(str, self.input_shape))}]",
+            )
+        if x.ndim == 4:
+            x = x.transpose(0, 3, 1, 2)
+        if self.input_scale is None:
+            return np.ascontiguousarray(x)
+        return (x.astype(np.float32, order="C") - np.float32(self.input_zero)) * self.input_scale
+
+    def leave(self, y: np.ndarray) -> np.ndarray:
+        """The file's float32 outputs → int8, exactly (they lie on the grid of the output's scale), or float32; channels last."""
+        if y.ndim == 4:
+            y = np.ascontiguousarray(y.transpose(0, 2, 3, 1))
+        if self.output_scale is None:
+            return y
+        return np.clip(np.rint(y / self.output_scale) + self.output_zero, -128, 127).astype(np.int8)
+
+
+def in_batches(x: np.ndarray, size: int, run: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """``run`` over slices of at most ``size`` samples, joined."""
+    if not len(x):
+        raise InputError("no samples", where="samples", expected="at least one")
+    return np.concatenate([run(x[i : i + size]) for i in range(0, len(x), size)])

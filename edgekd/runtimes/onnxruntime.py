@@ -1,0 +1,101 @@
+"""onnxruntime on this host's CPU. The integers depend on its kernels, so ``where`` says which version and options computed them."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnxruntime.capi.onnxruntime_pybind11_state import (
+    Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile, NotImplemented as NoKernel, RuntimeException,
+)  # fmt: skip
+
+from edgekd.errors import InputError
+from edgekd.runtimes.border import Border, in_batches
+
+#: Keeps int8 activations int8 on x86. Without it they are rewritten to uint8 first, and convolutions beside residual tensors stay float.
+INT8_OPTION = "session.qdqisint8allowed"
+INTEGER_KERNELS_WHERE = f"onnxruntime {ort.__version__}, CPUExecutionProvider, {INT8_OPTION}=1"
+KEY = "edgekd"
+BATCH = 32
+#: What a session raises while it loads a file; they have no common base.
+LOADING_ERRORS = (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoKernel, NoSuchFile, RuntimeException, RuntimeError)
+
+
+class OnnxRuntimeRunner:
+    """Final. A session with one thread count; see ``edgekd.runtimes.Runner``."""
+
+    def __init__(self, session: ort.InferenceSession, border: Border, threads: int) -> None:
+        self._session, self._border, self._threads = session, border, threads
+
+    @property
+    def where(self) -> str:
+        return f"{INTEGER_KERNELS_WHERE}, {self._threads} thread{'s' if self._threads > 1 else ''}"
+
+    def run(self, x: np.ndarray) -> np.ndarray:
+        return in_batches(x, BATCH, self._run)
+
+    def close(self) -> None:
+        """Sessions free themselves when nothing refers to them any more."""
+        del self._session
+
+    def _run(self, x: np.ndarray) -> np.ndarray:
+        name = self._session.get_inputs()[0].name
+        return self._border.leave(np.asarray(self._session.run(None, {name: self._border.enter(x)})[0]))
+
+
+def open_model(path: Path, *, threads: int = 1) -> OnnxRuntimeRunner:
+    """Load an ONNX file that edgekd exported. Raises InputError where it is not one."""
+    session = _session(path, _options(threads))
+    text = session.get_modelmeta().custom_metadata_map.get(KEY)
+    if text is None:
+        raise InputError(f"no metadata under {KEY!r}", where=str(path), expected="a file that edgekd exported")
+    try:
+        metadata = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"its metadata is not JSON ({error})", where=str(path)) from error
+    return OnnxRuntimeRunner(session, Border.from_metadata(metadata, str(path)), threads)
+
+
+def integer_kernels(path: Path) -> dict[str, int]:
+    """How onnxruntime, on this host, runs the file: integer_ and float_ convolutions and matmuls, counted in the graph it optimized."""
+    options = _options(1)
+    with tempfile.TemporaryDirectory() as folder:
+        optimized = Path(folder) / "optimized.onnx"
+        options.optimized_model_filepath = str(optimized)
+        # It warns that the optimized graph is for this machine only, which is what is asked here.
+        options.log_severity_level = 3
+        _session(path, options)
+        kinds = Counter(node.op_type for node in onnx.load(optimized).graph.node)
+    return {
+        "integer_convolutions": kinds["QLinearConv"] + kinds["ConvInteger"],
+        "float_convolutions": kinds["Conv"] + kinds["FusedConv"] + kinds["NhwcFusedConv"],
+        "integer_matmuls": kinds["QGemm"] + kinds["QLinearMatMul"] + kinds["MatMulInteger"] + kinds["MatMulIntegerToFloat"],
+        "float_matmuls": kinds["Gemm"] + kinds["FusedGemm"] + kinds["MatMul"] + kinds["FusedMatMul"],
+    }
+
+
+def _options(threads: int) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.use_deterministic_compute = True
+    options.add_session_config_entry(INT8_OPTION, "1")
+    # Threads that spin while they wait steal the cores of whatever else runs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _session(path: Path, options: ort.SessionOptions) -> Any:
+    if not path.is_file():
+        raise InputError("there is no such file", where=str(path), expected="an ONNX file")
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except LOADING_ERRORS as error:
+        raise InputError(f"onnxruntime cannot load it: {error}", where=str(path), expected="an ONNX file") from error
