@@ -1,0 +1,24 @@
+"""What holds for every test: one thread a worker, and property tests that do the same each time."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before numpy or torch is imported: pytest-xdist already uses the cores.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
+from hypothesis import settings  # noqa: E402 -- see above
+
+# No deadline, for other work on the machine must not decide; no stored examples, for a failure must be one everywhere.
+settings.register_profile("edgekd", deadline=None, derandomize=True, database=None)
+settings.load_profile("edgekd")
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return Path(__file__).resolve().parent.parent
