@@ -126,6 +126,10 @@ class _Layout:
             numbers.append(self._bias(self.graph.tensor(op.inputs[2]), x, weight, op))
         elif isinstance(op, ops.FullyConnected):
             numbers.append(-1)
+        else:  # LiteRT refuses a convolution without bias
+            dtype = "int32" if weight.dtype == "int8" else weight.dtype
+            size = weight.shape[axis]
+            numbers.append(self._bias(Tensor(f"{op.name}.bias", dtype, (size,), data=np.zeros(size, dtype)), x, weight, op))
         return numbers
 
     def _activation(self, name: str) -> int:

@@ -144,7 +144,14 @@ def _pad(op: ops.Pad, graph: QuantGraph) -> Builtin:
 def _relu(op: ops.Relu, graph: QuantGraph) -> Builtin:
     if op.activation == "none":
         raise _refuse(op, graph, "a rectifier without activation", "relu or relu6")
-    return Builtin(CODE.RELU if op.activation == "relu" else CODE.RELU6, _integer_two(op, graph))
+    x, y = (graph.tensor(name).quantization for name in (*op.inputs, *op.outputs))
+    if op.activation == "relu" or x is None or y is None or x.single == y.single:
+        return Builtin(CODE.RELU if op.activation == "relu" else CODE.RELU6, _integer_two(op, graph))
+    scale, zero_point = y.single
+    # RELU6 in TFLM does not change scales, RELU does; and RELU is the same where the output's largest integer stands for at most 6.
+    if round(6 / scale) + zero_point < 127:
+        raise _refuse(op, graph, f"relu6 into another scale, {scale}", f"at most 6 at 127: a scale of at most {6 / (127 - zero_point):.6g}")
+    return Builtin(CODE.RELU, _integer_two(op, graph))
 
 
 def _softmax(op: ops.Softmax, graph: QuantGraph) -> Builtin:

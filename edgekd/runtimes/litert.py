@@ -9,6 +9,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from edgekd.errors import InputError
+from edgekd.runtimes.c_stderr import c_stderr
 
 #: Samples at a time; the integers do not depend on it.
 BATCH = 32
@@ -35,13 +36,14 @@ def _load(path: Path, threads: int, resolver: OpResolverType) -> Interpreter:
         raise InputError(f"{threads} threads", where=str(path), expected="at least 1")
     if not path.is_file():
         raise InputError("no such file", where=str(path), expected="a .tflite file")
-    try:
-        interpreter = Interpreter(model_content=path.read_bytes(), num_threads=threads, experimental_op_resolver_type=resolver)
-        interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        raise InputError(
-            f"LiteRT does not load it: {error}", where=str(path), expected="a TFLite file with operators that LiteRT has"
-        ) from error
+    with c_stderr():  # where LiteRT announces XNNPACK; what goes wrong is in the exception
+        try:
+            interpreter = Interpreter(model_content=path.read_bytes(), num_threads=threads, experimental_op_resolver_type=resolver)
+            interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise InputError(
+                f"LiteRT does not load it: {error}", where=str(path), expected="a TFLite file with operators that LiteRT has"
+            ) from error
     return interpreter
 
 

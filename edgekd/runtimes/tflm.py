@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from ai_edge_litert.interpreter import Interpreter as LiteRT
+from ai_edge_litert.interpreter import OpResolverType
 from tflite_micro.python.tflite_micro.runtime import Interpreter
 
 from edgekd.errors import InputError
+from edgekd.runtimes.c_stderr import c_stderr
 
 #: The arena is doubled from the first to the second until the model fits.
 SMALLEST_ARENA, LARGEST_ARENA = 1 << 18, 1 << 30
@@ -43,7 +41,7 @@ def open_model(path: Path, *, threads: int = 1) -> TFLMRunner:
 def arena_bytes(path: Path) -> Arena:
     """What the model needs of RAM under TFLM. Raises InputError for a file that it does not load."""
     interpreter = _load(path)
-    with _c_stderr() as heard:
+    with c_stderr() as heard:
         interpreter.print_allocations()
     found = dict(re.findall(r"Arena allocation (total|head|tail) (\d+) bytes", heard.text))
     if len(found) != 3:
@@ -89,40 +87,20 @@ class TFLMRunner:
         self._interpreter = None
 
 
-@dataclass
-class _Heard:
-    text: str = field(default="")
-
-
-@contextmanager
-def _c_stderr() -> Iterator[_Heard]:
-    """What C code writes to its stderr meanwhile (TFLM says nothing anywhere else); the whole process's, so not for two threads at once."""
-    heard = _Heard()
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as file:
-        os.dup2(file.fileno(), 2)
-        try:
-            yield heard
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            file.seek(0)
-            heard.text = file.read().decode(errors="replace")
-
-
 def _load(path: Path) -> Interpreter:
     if not path.is_file():
         raise InputError("no such file", where=str(path), expected="a .tflite file")
     content = path.read_bytes()
-    if content[4:8] != b"TFL3":
-        raise InputError("not a TFLite file", where=str(path), expected="a .tflite file")
+    try:
+        # TFLM believes every offset and size, and dies of a wrong one; LiteRT checks them.
+        LiteRT(model_content=content, experimental_op_resolver_type=OpResolverType.BUILTIN_REF).allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise InputError(f"not a TFLite file, or damaged: {error}", where=str(path), expected="a whole TFLite file") from error
     size = SMALLEST_ARENA
     while True:
         failure: Exception | None = None
-        with _c_stderr() as heard:
+        with c_stderr() as heard:
             try:
-                # TFLM itself believes every offset; its Python wrapper walks the whole file first and fails in Python on a damaged one.
                 interpreter = Interpreter.from_bytes(content, arena_size=size)
                 interpreter.invoke()
             except Exception as error:
