@@ -7,14 +7,35 @@ No operator works in place, Reshape included: its output has its own bytes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from edgekd.quant import ops
 from edgekd.quant.graph import QuantGraph
-from edgekd.quant.ops import Mean
+from edgekd.quant.passes.explicit_padding import explicit_padding
 
 #: Every buffer of the arena starts at a multiple of this (TFLM's MicroArenaBufferAlignment).
 ALIGNMENT = 16
+
+# Bytes of TFLM's persistent structures on a 64-bit host, fitted to its recorded allocations (within 32 bytes over 48 student files
+# and one chain of each operator): the interpreter with its input and output, each of these two if quantized, each tensor, each operator.
+_FIXED, _QUANTIZED_BORDER, _TENSOR, _NODE = 648, 32, 24, 64
+_OPERATOR: Mapping[type[ops.Op], int] = {
+    ops.Conv2D: 108,
+    ops.DepthwiseConv2D: 108,
+    ops.FullyConnected: 112,
+    ops.Add: 72,
+    ops.AveragePool2D: 72,
+    ops.MaxPool2D: 72,
+    ops.Mean: 76,
+    ops.Reshape: 40,
+    ops.Concat: 88,
+    ops.Pad: 64,
+    ops.Relu: 32,
+    ops.Softmax: 84,
+    ops.Logistic: 16,
+}
 
 
 @dataclass(frozen=True)
@@ -40,7 +61,7 @@ class Placement:
 
 
 def lifetimes(graph: QuantGraph) -> tuple[Lifetime, ...]:
-    """Lifetime of every activation, in the graph's order of tensors, then of every operator's scratch (``name/scratch``).
+    """Lifetime of every activation, in the graph's order of tensors, then of every operator's scratch (``name/what``).
 
     Operators count from 1. An output of the graph lives to the end; what nobody reads dies where it is made.
     """
@@ -52,10 +73,8 @@ def lifetimes(graph: QuantGraph) -> tuple[Lifetime, ...]:
             first[name] = at
         for name in (*op.inputs, *op.outputs):
             last[name] = at
-        if isinstance(op, Mean) and graph.tensor(op.inputs[0]).dtype in ("int8", "int16"):
-            # The integer mean sums into one int32 for each output.
-            elements = graph.tensor(op.outputs[0]).nbytes * (1 if graph.tensor(op.outputs[0]).dtype == "int8" else 2)
-            scratch.append(Lifetime(f"{op.name}/scratch", _aligned(4 * elements), at, at))
+        if isinstance(op, ops.Mean):
+            scratch += [Lifetime(f"{op.name}/{what}", _aligned(nbytes), at, at) for what, nbytes in _mean_scratch(graph, op).items()]
     for name in graph.outputs:
         last[name] = len(graph.ops)
     made = [Lifetime(n, _aligned(t.nbytes), first[n], last[n]) for n, t in graph.tensors.items() if not t.is_constant and n in first]
@@ -65,6 +84,49 @@ def lifetimes(graph: QuantGraph) -> tuple[Lifetime, ...]:
 def place(graph: QuantGraph) -> Placement:
     """Greedy placement of the graph's activations and scratch, equal to TFLM's."""
     return place_lifetimes(lifetimes(graph))
+
+
+def arena_total(graph: QuantGraph) -> int:
+    """Bytes of arena that the channels-last ``graph`` needs under TFLM with reference kernels on a 64-bit host: a prediction.
+
+    Raises InputError for padding that TFLM cannot be given.
+    """
+    graph = explicit_padding(graph)
+    return place(graph).total_bytes + persistent_bytes(graph)
+
+
+def persistent_bytes(graph: QuantGraph) -> int:
+    """What TFLM keeps in the arena beside the activations, predicted: its structures, and two int32 for each output channel."""
+    borders = sum(graph.tensor(name).quantization is not None for name in (*graph.inputs, *graph.outputs))
+    used = {name for op in graph.ops for name in (*op.inputs, *op.outputs)} | set(graph.inputs)
+    arguments = {_argument(op) for op in graph.ops} - {None}
+    total = _FIXED + _QUANTIZED_BORDER * borders + _TENSOR * (len(used) + len(arguments)) + _NODE * len(graph.ops)
+    for op in graph.ops:
+        total += _OPERATOR[type(op)]
+        if isinstance(op, ops.Conv2D | ops.DepthwiseConv2D) or (isinstance(op, ops.FullyConnected) and _per_channel(graph, op)):
+            total += 2 * _aligned(4 * graph.tensor(op.outputs[0]).shape[-1])
+    return total
+
+
+def _mean_scratch(graph: QuantGraph, op: ops.Mean) -> dict[str, int]:
+    """An index and the axes, and under integers one int32 sum for each output."""
+    x, y = graph.tensor(op.inputs[0]), graph.tensor(op.outputs[0])
+    sums = {"sums": 4 * math.prod(y.shape)} if x.dtype in ("int8", "int16") else {}
+    return {**sums, "index": 4 * len(x.shape), "axes": 4 * len(op.axes)}
+
+
+def _argument(op: ops.Op) -> tuple[object, ...] | None:
+    """What stands in the file as one more constant tensor: axes, amounts or a shape; equal ones once."""
+    if isinstance(op, ops.Mean):
+        return ("axes", op.axes)
+    if isinstance(op, ops.Pad):
+        return ("amounts", op.amounts)
+    return ("shape", op.shape) if isinstance(op, ops.Reshape) else None
+
+
+def _per_channel(graph: QuantGraph, op: ops.Op) -> bool:
+    quantization = graph.tensor(op.inputs[1]).quantization
+    return quantization is not None and quantization.axis is not None
 
 
 def place_lifetimes(wanted: Iterable[Lifetime]) -> Placement:
