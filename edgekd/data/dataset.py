@@ -78,3 +78,25 @@ def hold_out(split: Split, n: int, *, where: str, seed: int = 0) -> tuple[Split,
     order = np.random.default_rng(seed).permutation(len(split))
     held, kept = np.sort(order[:n]), np.sort(order[n:])
     return Split(split.x[kept], split.y[kept]), Split(split.x[held], split.y[held])
+
+
+def stratified(y: np.ndarray, shares: tuple[float, ...], *, where: str, labels: tuple[str, ...], seed: int = 0) -> list[np.ndarray]:
+    """Indices of ``y`` [N] in len(shares) + 1 groups: the rest first, then one group a share, drawn within each class with a fixed seed.
+
+    Every class has at least one sample in every group. Raises InputError if a class has too few for that, or a share is impossible.
+    """
+    if any(not 0 < share < 1 for share in shares) or sum(shares) >= 1:
+        raise InputError(f"held-out shares {shares}", where=where, expected="each above 0, together below 1", mend="validation = 0.1")
+    groups: list[list[np.ndarray]] = [[] for _ in range(len(shares) + 1)]
+    generator = np.random.default_rng(seed)
+    for index, label in enumerate(labels):
+        members = generator.permutation(np.flatnonzero(y == index))
+        counts = [max(1, round(share * len(members))) for share in shares]
+        if len(members) <= sum(counts):
+            raise InputError(
+                f"class {label!r} has {len(members)} samples", where=where, expected=f"at least {len(shares) + 1}, one for each split"
+            )
+        ends = np.cumsum([len(members) - sum(counts), *counts])
+        for group, part in zip(groups, np.split(members, ends[:-1]), strict=True):
+            group.append(part)
+    return [np.sort(np.concatenate(group)) for group in groups]

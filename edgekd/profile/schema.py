@@ -4,43 +4,42 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Positive = Annotated[float, Field(gt=0)]
-Bytes = Annotated[int, Field(gt=0)]
+from edgekd.profile.strict import Bytes, Positive, Strict
 
-
-class Strict(BaseModel):
-    """Abstract: no unknown keys, no coercion, no change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+Numeric = Literal["int8", "float16", "float32"]
+Text = Annotated[str, Field(min_length=1, max_length=500)]
 
 
 class Device(Strict):
     """Facts about the hardware, with where they come from."""
 
-    board: str = Field(description="Name of the board or product")
-    core: str = Field(description="Processor core that runs the model, e.g. Cortex-M4F")
-    clock_mhz: Positive
+    board: Text = Field(description="Name of the board or product")
+    core: Text = Field(description="Processor core that runs the model (or feeds the accelerator that does), e.g. Cortex-M4F")
+    clock_mhz: Positive = Field(description="Highest sustained clock of that core, in MHz")
     flash_bytes: Bytes | None = Field(default=None, description="Program flash; none for devices with a file system")
-    ram_bytes: Bytes
-    accelerator: str | None = None
-    source: str = Field(description="Datasheet, user manual or product page that the facts come from")
+    ram_bytes: Bytes = Field(description="Memory of the device, in bytes")
+    accelerator: Text | None = Field(default=None, description="GPU or NPU that runs the model, if not the core does")
+    numerics: Annotated[list[Numeric], Field(min_length=1)] = Field(
+        default=["int8", "float16", "float32"], description="Number formats that the hardware computes in without emulating them"
+    )
+    source: Text = Field(description="Datasheet, user manual or product page that the facts come from")
 
 
 class Budgets(Strict):
     """Limits of this device. A recipe or the command line may tighten or widen them."""
 
-    model_bytes: Bytes
-    peak_ram_bytes: Bytes
-    latency_ms: Positive
+    model_bytes: Bytes = Field(description="Largest exported file, in bytes")
+    peak_ram_bytes: Bytes = Field(description="Largest working memory of one inference, in bytes")
+    latency_ms: Positive = Field(description="Longest time of one inference, in milliseconds")
     accuracy_drop_pp: Annotated[float, Field(ge=0, le=100, description="Largest loss against the teacher, in percentage points")]
 
 
 class SchemeTable(Strict):
     """The quantization scheme that the runtime wants."""
 
-    numeric: Literal["int8", "float16", "float32"]
+    numeric: Numeric
     weight_bits: Literal[8, 16, 32] = 8
     activation_bits: Literal[8, 16, 32] = 8
     symmetric_activations: bool = False
@@ -61,9 +60,9 @@ class Profile(Strict):
     """One device."""
 
     schema_version: Literal[1]
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=64)]
     kind: Literal["mcu", "phone", "jetson", "edge"]
-    description: str
+    description: Text
     device: Device
     budgets: Budgets
     scheme: SchemeTable

@@ -6,16 +6,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from edgekd.profile.schema import Bytes, Positive, Strict
+from edgekd.profile.strict import Bytes, Positive, Strict
 
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+#: A name from one of edgekd's tables, or ``package.module:function``.
+Source = Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]*|[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*)$")]
 
 
 class Data(Strict):
     """``source`` is a key of SOURCES or ``package.module:function``; ``options`` are that function's arguments."""
 
-    source: str
+    source: Source
     options: dict[str, Any] = {}
 
 
@@ -35,18 +37,18 @@ class TeachTable(Strict):
 class Teacher(Strict):
     """``source`` is a key of TEACHERS or ``package.module:function``; it returns a module of pixels in 0…1, normalized by mean and std."""
 
-    source: str
+    source: Source
     options: dict[str, Any] = {}
     checkpoint: str | None = Field(default=None, description="safetensors file beside the recipe")
-    mean: list[float] = [0.0]
-    std: list[Positive] = [1.0]
+    mean: Annotated[list[Share], Field(min_length=1)] = [0.0]
+    std: Annotated[list[Positive], Field(min_length=1)] = [1.0]
     schedule: TeachTable = TeachTable()
 
 
 class Student(Strict):
-    """``family`` is a key of STUDENTS or ``package.module:function``; ``options`` are fixed, ``space`` lists what the plan may choose from."""
+    """``family`` is a key of STUDENTS or ``package.module:function``; ``options`` are fixed, ``space`` lists the plan's choices."""
 
-    family: str
+    family: Source
     options: dict[str, Any] = {}
     space: dict[str, list[Any]] = {}
 
@@ -54,7 +56,7 @@ class Student(Strict):
 class Loss(Strict):
     """One term of the training loss: a key of LOSSES or ``package.module:function``."""
 
-    name: str
+    name: Source
     weight: Annotated[float, Field(ge=0)]
     options: dict[str, Any] = {}
 

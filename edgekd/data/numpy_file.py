@@ -1,0 +1,172 @@
+"""One ``.npz`` file: ``x_train``, ``y_train``, ``x_test``, ``y_test``, and ``x_validation``, ``y_validation`` if it has them."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+from numpy.lib import format as npy
+
+from edgekd.data.dataset import Dataset, Split, stratified
+from edgekd.errors import InputError
+
+NEEDED = ("x_train", "y_train", "x_test", "y_test")
+OPTIONAL = ("x_validation", "y_validation")
+MAX_BYTES = 8 << 30  # of all arrays together, unpacked
+
+
+def load(file: Path, *, labels: list[str] | None = None, validation: float = 0.1, seed: int = 0) -> Dataset:
+    """Images uint8 [N, H, W, C] or [N, H, W], labels integers [N]; ``labels`` names the classes in index order.
+
+    Without ``x_validation`` the share ``validation`` of training is held out, class by class, with a fixed seed. Nothing in the file is
+    ever unpickled, and nothing is unpacked that its headers do not announce. Raises InputError for anything wrong with it.
+    """
+    where = f"numpy {file}"
+    if not file.is_file():
+        found = "is a directory" if file.is_dir() else "does not exist"
+        raise InputError(f"data.options.file {found}", where=where, expected="an .npz file", mend='file = "….npz"')
+    arrays = _read(file, where)
+    x = {name: _images(array, name, where) for name, array in arrays.items() if name.startswith("x_")}
+    y = {name: _classes(array, name, where) for name, array in arrays.items() if name.startswith("y_")}
+    count = max(int(v.max(initial=0)) for v in y.values()) + 1
+    if labels is not None and (len(labels) < count or len(set(labels)) != len(labels)):
+        raise InputError(
+            f"data.options.labels has {len(set(labels))} different names for {count} classes", where=where, expected="one name a class"
+        )
+    names = tuple(labels) if labels is not None else tuple(str(i) for i in range(count))
+    splits = {}
+    for part in ("train", "validation", "test"):
+        if f"x_{part}" not in x:
+            continue
+        images, classes = x[f"x_{part}"], y[f"y_{part}"]
+        if len(images) != len(classes):
+            raise InputError(
+                f"x_{part} has {len(images)} images, y_{part} {len(classes)} labels", where=where, expected="one label an image"
+            )
+        if not len(images):
+            raise InputError(f"x_{part} is empty", where=where, expected="at least one image in each split", mend=f"save x_{part} again")
+        splits[part] = Split(images, classes)
+    return _dataset(file.stem, splits, names, validation, seed, where)
+
+
+def _dataset(name: str, splits: dict[str, Split], labels: tuple[str, ...], validation: float, seed: int, where: str) -> Dataset:
+    train = splits["train"]
+    for part in ("validation", "test"):
+        if part not in splits:
+            continue
+        if unseen := set(np.unique(splits[part].y).tolist()) - set(np.unique(train.y).tolist()):
+            raise InputError(
+                f"class {min(unseen)} is in y_{part} but never in y_train",
+                where=where,
+                expected="every class in training",
+                mend="split again",
+            )
+        if splits[part].x.shape[1:] != train.x.shape[1:]:
+            raise InputError(
+                f"x_{part} holds images {splits[part].x.shape[1:]}", where=where, expected=f"{train.x.shape[1:]} as in x_train"
+            )
+    if len(np.unique(train.y)) < 2:
+        raise InputError("y_train has one class only", where=where, expected="at least two", mend="check how y_train was made")
+    if "validation" in splits:
+        return Dataset(name, train, splits["validation"], splits["test"], labels)
+    present = np.unique(train.y)
+    kept, held = stratified(
+        np.searchsorted(present, train.y), (validation,), where=where, labels=tuple(labels[i] for i in present), seed=seed
+    )
+    return Dataset(name, Split(train.x[kept], train.y[kept]), Split(train.x[held], train.y[held]), splits["test"], labels)
+
+
+def _read(file: Path, where: str) -> dict[str, np.ndarray]:
+    """The arrays of the file, sizes checked against its headers before anything is unpacked."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            _check_names(members, where)
+            wanted = {name: members[name] for name in (*NEEDED, *OPTIONAL) if name in members}
+            if (total := sum(info.file_size for info in wanted.values())) > MAX_BYTES:
+                raise InputError(
+                    f"unpacks to {total} bytes", where=where, expected=f"at most {MAX_BYTES} bytes", mend="fewer or smaller images"
+                )
+            return {name: _array(archive, info, name, where) for name, info in wanted.items()}
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+        raise InputError(
+            f"cannot be read ({error})", where=where, expected="a whole .npz file", mend="write it again with np.savez_compressed"
+        ) from error
+
+
+def _check_names(members: dict[str, zipfile.ZipInfo], where: str) -> None:
+    needed = list(NEEDED)
+    if any(name in members for name in OPTIONAL):
+        needed += OPTIONAL
+    for name in needed:
+        if name not in members:
+            near = get_close_matches(name, [m for m in members if m not in needed], 1)
+            raise InputError(
+                f"there is no array {name}",
+                where=where,
+                expected=f"{', '.join(NEEDED)}, and perhaps {', '.join(OPTIONAL)}",
+                mend=f"rename {near[0]} to {name}" if near else f"np.savez_compressed(…, {name}=…)",
+            )
+
+
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, where: str) -> np.ndarray:
+    """One array. Its header is read first: numpy would allocate whatever size that claims."""
+    with archive.open(info) as stream:
+        try:
+            version = npy.read_magic(stream)
+            shape, _, dtype = npy.read_array_header_1_0(stream) if version == (1, 0) else npy.read_array_header_2_0(stream)
+        except ValueError as error:
+            raise InputError(f"{name} is no .npy array ({error})", where=where, expected="an array that numpy wrote") from error
+        if dtype.hasobject:
+            raise InputError(
+                f"{name} holds Python objects", where=where, expected="numbers only: pickles are never loaded", mend=_cast(name)
+            )
+        claimed = int(np.prod([int(side) for side in shape], dtype=object)) * dtype.itemsize
+        if claimed != info.file_size - stream.tell():
+            raise InputError(
+                f"{name} claims {claimed} bytes but has {info.file_size - stream.tell()}",
+                where=where,
+                expected="a whole array",
+                mend="write it again",
+            )
+    with archive.open(info) as stream:
+        try:
+            return npy.read_array(stream, allow_pickle=False)
+        except ValueError as error:
+            raise InputError(f"{name} cannot be read ({error})", where=where, expected="a whole array", mend="write it again") from error
+
+
+def _cast(name: str) -> str:
+    return f"{name} = {name}.astype(np.{'uint8' if name.startswith('x_') else 'int64'})"
+
+
+def _images(x: np.ndarray, name: str, where: str) -> np.ndarray:
+    if x.dtype != np.uint8:
+        scaled = f"{name} = (255 * {name}).round().astype(np.uint8), if it is 0 to 1" if x.dtype.kind == "f" else _cast(name)
+        raise InputError(f"{name} has dtype {x.dtype}", where=where, expected="uint8 (8-bit pixels)", mend=scaled)
+    if x.ndim == 3:
+        x = x[..., None]
+    if x.ndim != 4 or 0 in x.shape[1:]:
+        raise InputError(f"{name} has shape {x.shape}", where=where, expected="[N, H, W, C] or [N, H, W]")
+    if x.shape[1] in (1, 3) and x.shape[3] > 4:
+        raise InputError(
+            f"{name} has shape {x.shape}: channels first",
+            where=where,
+            expected="[N, H, W, C]",
+            mend=f"{name} = {name}.transpose(0, 2, 3, 1)",
+        )
+    return x
+
+
+def _classes(y: np.ndarray, name: str, where: str) -> np.ndarray:
+    if y.dtype.kind not in "iu":
+        raise InputError(f"{name} has dtype {y.dtype}", where=where, expected="integers, the class of each image", mend=_cast(name))
+    if y.ndim != 1:
+        mend = f"{name} = {name}.argmax(1)" if y.ndim == 2 and y.shape[1] > 1 else f"{name} = {name}.ravel()"
+        raise InputError(f"{name} has shape {y.shape}", where=where, expected="[N]", mend=mend)
+    if len(y) and (y.min() < 0 or y.max() > 65535):
+        raise InputError(f"{name} runs from {y.min()} to {y.max()}", where=where, expected="0 to 65535, counted from 0")
+    return y.astype(np.int64)

@@ -1,0 +1,90 @@
+"""Recipes by path, folder or name, validated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from edgekd.errors import InputError
+from edgekd.profile.packaged import named, recipe_files
+from edgekd.profile.strict import Problem, check_file, refusal
+from edgekd.recipe.rules import contradictions
+from edgekd.recipe.schema import Preset, Recipe
+
+
+@dataclass(frozen=True)
+class LoadedRecipe:
+    """A recipe and the ``folder`` that it stands in: relative paths in it (data, checkpoint) are relative to that."""
+
+    recipe: Recipe
+    folder: Path
+
+
+def find(where: str | Path) -> Path:
+    """The file of a recipe: a file or folder as given, or a name looked up in ``./models/*`` and then among the packaged ones.
+
+    Raises InputError with the nearest names if there is none.
+    """
+    text, path = str(where), Path(where)
+    if path.is_dir():
+        return path / "recipe.toml"
+    if isinstance(where, Path) or path.exists() or text.endswith(".toml") or "/" in text or "\\" in text:
+        return path
+    return named(text, recipe_files(), what="recipe", mend="give the folder that holds a recipe.toml")
+
+
+def load(where: str | Path) -> LoadedRecipe:
+    """The validated recipe. Raises InputError that lists every problem of the file, each with its cure."""
+    path = find(where)
+    recipe, problems = check(path)
+    if recipe is None:
+        raise refusal(path, problems)
+    return LoadedRecipe(recipe, path.parent)
+
+
+def check(path: Path) -> tuple[Recipe | None, list[Problem]]:
+    """The recipe in ``path``, or None and all its problems."""
+    recipe, problems = check_file(path, Recipe, contradictions)
+    if recipe is not None and recipe.teacher.checkpoint is not None:
+        # What the text alone does not show: a link in the folder that leads out of it.
+        inside = (path.parent / recipe.teacher.checkpoint).resolve().is_relative_to(path.parent.resolve())
+        if not inside:
+            found = f"{recipe.teacher.checkpoint!r} is a link out of the recipe's folder"
+            problems = [Problem("teacher.checkpoint", found, "a file beside the recipe", "copy the file there")]
+    return (None, problems) if problems else (recipe, [])
+
+
+def preset(recipe: Recipe, name: str) -> Preset:
+    """The schedule called ``name``. Raises InputError that lists the recipe's presets."""
+    if name in recipe.presets:
+        return recipe.presets[name]
+    near = get_close_matches(name, recipe.presets, 1)
+    raise InputError(
+        f"no preset is called {name!r}",
+        where=f"recipe {recipe.name}",
+        expected=", ".join(recipe.presets),
+        mend=f"--preset {near[0] if near else next(iter(recipe.presets))}",
+    )
+
+
+def checkpoint(loaded: LoadedRecipe) -> Path | None:
+    """The teacher's checkpoint file; None where the recipe names none. Raises InputError if it is not there."""
+    name = loaded.recipe.teacher.checkpoint
+    if name is None:
+        return None
+    path = loaded.folder / name
+    if not path.is_file():
+        raise InputError(
+            f"teacher.checkpoint: {path} does not exist",
+            where=f"recipe {loaded.recipe.name}",
+            expected="a trained teacher",
+            mend=f"edgekd teach {loaded.folder}",
+        )
+    return path
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a recipe, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()}

@@ -1,0 +1,108 @@
+"""What no recipe may say because its keys contradict each other, or make no sense together."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import PurePosixPath
+from typing import Any
+
+from edgekd.profile.packaged import target_files
+from edgekd.profile.strict import Problem, shown
+from edgekd.recipe.schema import BudgetOverride, Loss, Student, Teacher, Views
+
+DATES = (datetime.date, datetime.time)
+
+
+def contradictions(sections: Mapping[str, Any]) -> Iterator[Problem]:
+    """Problems between keys, of the sections that are right in themselves."""
+    if losses := sections.get("losses"):
+        yield from _losses(losses)
+    if student := sections.get("student"):
+        yield from _student(student)
+    if teacher := sections.get("teacher"):
+        yield from _teacher(teacher)
+    if views := sections.get("views"):
+        yield from _views(views)
+    if targets := sections.get("targets"):
+        yield from _targets(targets)
+    for name in ("data", "teacher", "student"):
+        if section := sections.get(name):
+            yield from _dates(f"{name}.options", section.options)
+    for at, loss in enumerate(losses or ()):
+        yield from _dates(f"losses[{at}].options", loss.options)
+
+
+def _losses(losses: list[Loss]) -> Iterator[Problem]:
+    if not any(loss.weight for loss in losses):
+        yield Problem("losses", "every weight is 0, so nothing would be learned", "at least one weight above 0", "weight = 1.0")
+
+
+def _student(student: Student) -> Iterator[Problem]:
+    for key, choices in student.space.items():
+        if not choices:
+            yield Problem(f"student.space.{key}", "an empty list", "at least one value to choose from", f"list values, or delete {key}")
+        if any(choice in choices[:at] for at, choice in enumerate(choices)):
+            yield Problem(f"student.space.{key}", f"{shown(choices)} has a value twice", "each value once", "delete the repetition")
+        if key in student.options:
+            yield Problem(f"student.space.{key}", "is also fixed in student.options", "one of the two", f"delete {key} from one of them")
+
+
+def _teacher(teacher: Teacher) -> Iterator[Problem]:
+    if len(teacher.mean) != len(teacher.std):
+        yield Problem(
+            "teacher.std",
+            f"{len(teacher.std)} values but teacher.mean has {len(teacher.mean)}",
+            "one value a channel in both",
+            f"std = {[teacher.std[0]] * len(teacher.mean)}",
+        )
+    if teacher.checkpoint is None:
+        return
+    path = PurePosixPath(teacher.checkpoint)
+    if path.is_absolute() or ".." in path.parts or "\\" in teacher.checkpoint or ":" in teacher.checkpoint or "\0" in teacher.checkpoint:
+        yield Problem(
+            "teacher.checkpoint",
+            f"{teacher.checkpoint!r} leaves the recipe's folder",
+            "a file beside the recipe",
+            'checkpoint = "teacher.safetensors"',
+        )
+    elif path.suffix != ".safetensors":
+        yield Problem(
+            "teacher.checkpoint", shown(teacher.checkpoint), "a .safetensors file", f'checkpoint = "{path.stem or "teacher"}.safetensors"'
+        )
+
+
+def _views(views: Views) -> Iterator[Problem]:
+    if views.count > 1 and not (views.mirror or views.shift or views.cutout):
+        yield Problem(
+            "views.count",
+            f"{views.count}, but with neither mirror, shift nor cutout every view is the image itself",
+            "1, or a way in which the views differ",
+            "count = 1",
+        )
+
+
+def _targets(targets: dict[str, BudgetOverride]) -> Iterator[Problem]:
+    known = target_files()
+    for name, override in targets.items():
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            mend = f"perhaps [targets.{near[0]}]" if near else "edgekd targets list"
+            yield Problem(f"targets.{name}", "no target has this name", ", ".join(known), mend)
+        elif not override.model_fields_set:
+            yield Problem(f"targets.{name}", "states no budget", ", ".join(BudgetOverride.model_fields), "delete the table")
+
+
+def _dates(key: str, value: Any) -> Iterator[Problem]:
+    """Options are stored as JSON, which has no dates."""
+    if isinstance(value, DATES):
+        yield Problem(
+            key, f"a date or time ({value})", "text, a number, a boolean, an array or a table", f'{key.rpartition(".")[2]} = "{value}"'
+        )
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _dates(f"{key}.{name}", inner)
+    elif isinstance(value, list):
+        for at, inner in enumerate(value):
+            yield from _dates(f"{key}[{at}]", inner)
