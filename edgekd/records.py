@@ -11,7 +11,7 @@ SCHEMA_VERSION = 1
 Kind = Literal["measured", "emulated", "predicted", "counted"]
 #: The one name under which each figure goes everywhere.
 FIGURES = (
-    "accuracy", "reference_accuracy", "latency_ms", "latency_p90_ms", "model_bytes", "peak_ram_bytes", "macs", "parameters",
+    "accuracy", "reference_accuracy", "teacher_accuracy", "latency_ms", "latency_p90_ms", "model_bytes", "peak_ram_bytes", "macs", "parameters",
     "bit_equal", "bit_equal_outputs", "top1_agreement", "runtime_cpu_s", "reference_cpu_s",
 )  # fmt: skip
 
@@ -50,7 +50,7 @@ class BudgetUse:
 
 @dataclass(frozen=True)
 class Plan:
-    """The student chosen for a target: ``spec`` is what ``STUDENTS[family]`` builds it from."""
+    """The student chosen for a target: ``spec`` is what ``STUDENTS[family]`` builds it from, ``notes`` what could not be foretold."""
 
     target: str
     family: str
@@ -58,6 +58,7 @@ class Plan:
     figures: dict[str, Figure]
     budgets: tuple[BudgetUse, ...]
     considered: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

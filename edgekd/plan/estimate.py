@@ -1,0 +1,77 @@
+"""What candidates cost: counted on the graph that each will become, the bytes of its file estimated from a few that were encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgekd.profile.schema import Profile
+from edgekd.quant import arena, size
+from edgekd.quant.graph import QuantGraph
+
+#: How many candidates are encoded to learn what a format adds to the weights.
+SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One candidate: ``shape_of_file`` is what the bytes of its file depend on, in whatever format: one, tensors, scales, weight bytes."""
+
+    spec: Any
+    macs: int
+    parameters: int
+    ram_bytes: int
+    weight_bytes: int
+    shape_of_file: tuple[int, int, int, int]
+
+    @property
+    def score(self) -> float:
+        """How large a student is: MACs times the square root of parameters.
+
+        Accuracy rises with both and saturates in either alone: many MACs with few weights, or many weights that each see few pixels.
+        A doubling of MACs is worth two of parameters: what little was measured (three students of 28x28 images between 1 and 4 million
+        MACs, 35 to 60 thousand parameters: 0.4 points of accuracy for a doubling of MACs, 0.2 for one of parameters) says about that.
+        """
+        return float(self.macs) * float(self.parameters) ** 0.5
+
+
+def cost(spec: Any, graph: QuantGraph, profile: Profile) -> Cost:
+    """Count one candidate. ``ram_bytes`` is the arena under TFLM, elsewhere the activations alone."""
+    scales = sum(len(t.quantization.scale) for t in graph.tensors.values() if t.quantization is not None)
+    weights = size.weight_bytes(graph)
+    return Cost(spec, size.macs(graph), size.parameters(graph), _ram(graph, profile), weights, (1, len(graph.tensors), scales, weights))
+
+
+def in_arena(profile: Profile) -> bool:
+    """True where all working memory is one arena that TFLM plans."""
+    return profile.deploy.runtime in ("tflm", "ethos-u")
+
+
+def estimator(
+    costs: Sequence[Cost], sketch: Callable[[Any], QuantGraph], measure_file: Callable[[QuantGraph], int] | None
+) -> Callable[[Cost], float]:
+    """A function that estimates the bytes of a candidate's file, fitted to a few candidates of all sizes that were encoded.
+
+    Without ``measure_file`` it counts weights, and for each scale and tensor what a TFLite file spends on them.
+    """
+    if measure_file is None:
+        return lambda c: float(np.dot((1500, 80, 12, 1), c.shape_of_file))
+    ordered = sorted(costs, key=lambda c: c.weight_bytes)
+    picks = sorted({round(i) for i in np.linspace(0, len(ordered) - 1, SAMPLES)})
+    rows = np.array([ordered[i].shape_of_file for i in picks], np.float64)
+    seen = np.array([measure_file(sketch(ordered[i].spec)) for i in picks], np.float64)
+    # Each row divided by its size: an error of one per cent is as bad in a small file as in a large one.
+    coefficients = np.linalg.lstsq(rows / seen[:, None], np.ones(len(seen)), rcond=None)[0]
+    return lambda c: float(np.dot(coefficients, c.shape_of_file))
+
+
+def _ram(graph: QuantGraph, profile: Profile) -> int:
+    if in_arena(profile):
+        return arena.arena_total(graph)
+    activations = arena.place(graph).total_bytes
+    # TFLite keeps float16 weights only: it computes in float32.
+    widened = profile.scheme.numeric == "float16" and profile.deploy.exporter == "tflite"
+    return activations * (2 if widened else 1)
