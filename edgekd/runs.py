@@ -12,20 +12,22 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from edgekd import host
 from edgekd.errors import InputError
-from edgekd.host import environment  # noqa: F401  (part of what a run is, so reached from here)
 from edgekd.records import SCHEMA_VERSION, Artifact, Checkpoint, Figure, Measurement, Plan, Record, Verdict
 
 #: What a record's body may be: one of these, or several.
 NOUNS: dict[str, type] = {cls.__name__: cls for cls in (Plan, Checkpoint, Artifact, Verdict, Measurement, Figure)}
+#: The machine and its versions, which every record carries.
+environment = host.environment
 _LARGEST_RECORD = 64 * 2**20
 
 
@@ -100,7 +102,7 @@ def inside(run: Path, name: str) -> Path:
 
 
 @contextmanager
-def lock(run: Path) -> Iterator[None]:
+def lock(run: Path) -> Generator[None]:
     """Keep other builds out of this run folder. The lock dies with the process, so none is ever stale."""
     import fcntl  # not on Windows, where reading runs must still work
 
@@ -255,7 +257,7 @@ def _decode(hint: Any, raw: Any, where: str) -> Any:
         return {key: _decode(arguments[1], item, f"{where}.{key}") for key, item in raw.items()}
     if origin in (tuple, list) and isinstance(raw, list):
         return origin(_decode(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(raw))
-    if origin in (Union, UnionType) and (raw is not None or NoneType in arguments):
+    if origin is UnionType and (raw is not None or NoneType in arguments):
         return None if raw is None else _decode(next(a for a in arguments if a is not NoneType), raw, where)
     if origin is Literal and raw in arguments:
         return raw

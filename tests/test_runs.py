@@ -73,7 +73,7 @@ def test_further_files_count(run: Path) -> None:
 
 
 def test_a_record_does_not_claim_what_is_not_so(run: Path) -> None:
-    with pytest.raises(InputError, match="gone.safetensors is not there"):
+    with pytest.raises(InputError, match=r"gone\.safetensors is not there"):
         runs.write(run, record("train", Checkpoint("gone.safetensors", "00", ({"loss": 1.0},), {})))
     with pytest.raises(InputError, match="another sha256 than its record says"):
         runs.write(run, record("export", [replace(artifact(run), sha256="00")]))
@@ -128,7 +128,8 @@ def test_a_hostile_file_list_cannot_reach_outside(run: Path) -> None:
 
 
 def test_two_builds_do_not_write_one_run(run: Path) -> None:
-    held = "import sys\nfrom pathlib import Path\nfrom edgekd import runs\nwith runs.lock(Path(sys.argv[1])):\n    print('held', flush=True)\n    input()"
+    held = "import sys; from pathlib import Path; from edgekd import runs\n"
+    held += "with runs.lock(Path(sys.argv[1])): print('held', flush=True); input()"
     other = subprocess.Popen([sys.executable, "-c", held, str(run)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert other.stdout and other.stdout.readline() == "held\n"
     with pytest.raises(InputError, match=rf"another build \(process {other.pid}\) is writing this run"), runs.lock(run):

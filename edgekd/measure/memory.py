@@ -1,0 +1,81 @@
+"""Peak memory that a model adds to what its runtime takes anyway, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from edgekd.errors import EdgekdError
+from edgekd.lazy import load
+
+#: How often each process is repeated; the middle one counts.
+REPEATS = 3
+_RUNS = 5
+_MARK = "@edgekd "
+
+
+def resident_growth(
+    opener: str, path: Path, shape: tuple[int, ...], dtype: str, *, time_limit_s: float = 60.0
+) -> tuple[float, float, float]:
+    """(median, lowest, highest) of the peak resident bytes that a model adds: a fresh process that opens ``path`` and runs it a few times
+    on one sample of ``shape``, less one that only imports the runtime. ``opener`` is "module:function".
+
+    Raises EdgekdError, naming the file, if the process dies or takes longer than ``time_limit_s``.
+    """
+    empty = sorted(_peak(opener, None, shape, dtype, time_limit_s) for _ in range(REPEATS))
+    full = sorted(_peak(opener, path, shape, dtype, time_limit_s) for _ in range(REPEATS))
+    middle = REPEATS // 2
+    return tuple(float(max(0, value)) for value in (full[middle] - empty[middle], full[0] - empty[-1], full[-1] - empty[0]))  # type: ignore[return-value]
+
+
+def _peak(opener: str, path: Path | None, shape: tuple[int, ...], dtype: str, time_limit_s: float) -> int:
+    order = {"opener": opener, "path": str(path) if path else "", "shape": shape, "dtype": dtype}
+    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    environment = {**os.environ, **one, "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path)}
+    command = [sys.executable, "-m", "edgekd.measure.memory", json.dumps(order)]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=time_limit_s,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise EdgekdError(f"{opener} took over {time_limit_s:g} s to open and run {path or 'nothing'}") from error
+    said = [line for line in done.stdout.splitlines() if line.startswith(_MARK)]
+    if done.returncode or not said:
+        last = "\n  ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
+        raise EdgekdError(f"{opener} ended with {done.returncode} on {path or 'nothing'}\n  it said: {last}")
+    return int(said[-1].removeprefix(_MARK))
+
+
+def _high_water() -> int:
+    """Peak resident bytes of this process. Not getrusage: its peak also counts what the parent had before exec."""
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise EdgekdError("this system does not tell a process's peak memory (no VmHWM in /proc/self/status)")
+
+
+def main(order: dict[str, object]) -> None:
+    open_model = load(str(order["opener"]))
+    shape: list[int] = order["shape"]  # type: ignore[assignment]
+    x = np.zeros((1, *shape), np.dtype(str(order["dtype"])))
+    if order["path"]:
+        runner = open_model(Path(str(order["path"])), threads=1)
+        for _ in range(_RUNS):
+            runner.run(x)
+    print(f"\n{_MARK}{_high_water()}", flush=True)
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

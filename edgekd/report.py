@@ -1,0 +1,165 @@
+"""The table at the end: one row a run, from the records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from edgekd import runs
+from edgekd.records import Checkpoint, Figure, Measurement, Plan, Verdict
+
+#: Budgets that a figure of the exported file can exceed. Latency is not among them: what this host takes says nothing about the device.
+_CHECKED = ("model_bytes", "peak_ram_bytes")
+
+
+def rows(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """One dictionary a run, of plain JSON values; what it has not come to yet is None or empty. Raises InputError for a damaged record."""
+    return [_row(Path(folder)) for folder in folders]
+
+
+def table(folders: Sequence[Path]) -> Table:
+    """The rows for people: figures with their unit, n and interval, and a mark on those that were not measured here."""
+    shown = Table(title=None, show_lines=True, expand=False)
+    for heading in ("target", "budget", "student", "accuracy (teacher)", "file", "peak RAM", "latency, this host", "runtimes", "verdict"):
+        shown.add_column(heading, overflow="fold")
+    for row in rows(folders):
+        shown.add_row(
+            row["target"],
+            "\n".join(_budget(b) for b in row["budgets"]) or "-",
+            _student(row["student"]),
+            _accuracy(row["accuracy"], row["teacher_accuracy"]),
+            _amount(row["model_bytes"]),
+            _amount(row["peak_ram_bytes"]),
+            _amount(row["latency_ms"]),
+            "\n".join(_runtime(name, verdict) for name, verdict in row["runtimes"].items()) or "-",
+            _verdict(row),
+        )
+    shown.caption = "accuracy: test set, 95 % interval; * emulated: a stand-in for the device, run on this host; ~ predicted"
+    return shown
+
+
+def _row(run: Path) -> dict[str, Any]:
+    runs.request(run)  # says what is wrong if this is no run folder
+    bodies: list[Any] = []
+    named: dict[str, Figure] = {}
+    for stage in runs.stages(run):
+        record = runs.read(run, stage)
+        named |= record.figures
+        bodies += record.body if isinstance(record.body, list) else [record.body]
+    plan = next((body for body in bodies if isinstance(body, Plan)), None)
+    verdicts = [body for body in bodies if isinstance(body, Verdict)]
+    measured: dict[str, Figure] = {}
+    for body in bodies:
+        if isinstance(body, Checkpoint):
+            named |= body.figures
+    for body in reversed([body for body in bodies if isinstance(body, Measurement)]):
+        measured |= body.figures  # the first measurement is the target's own runtime and counts most
+    accuracy = measured.get("accuracy") or next((v.figures["accuracy"] for v in verdicts if "accuracy" in v.figures), None)
+    teacher = named.get("teacher_accuracy")
+    budgets = [asdict(b) | {"fits": b.fits, **_actual(b.name, measured)} for b in plan.budgets] if plan else []
+    failures = [f"{v.runtime}: {v.reason}" + (f"; first at {v.first_layer}" if v.first_layer else "") for v in verdicts if not v.ok]
+    failures += [f"{b['name']} {b['actual']:g} of {b['limit']:g} {b['unit']}" for b in budgets if (b.get("actual") or 0) > b["limit"]]
+    drop = next((b["limit"] for b in budgets if b["name"] == "accuracy_drop_pp"), None)
+    if drop is not None and accuracy and teacher and (lost := 100 * (teacher.value - accuracy.value)) > drop:
+        failures.append(f"{lost:.2f} pp below the teacher, {drop:g} allowed")
+    return {
+        "run": str(run),
+        "target": plan.target if plan else run.name,
+        "budgets": budgets,
+        "student": _spec(plan),
+        **{name: _plain(figure) for name, figure in (("accuracy", accuracy), ("teacher_accuracy", teacher))},
+        **{name: _plain(measured.get(name)) for name in ("model_bytes", "peak_ram_bytes", "latency_ms", "latency_p90_ms")},
+        "runtimes": {
+            v.runtime: {"ok": v.ok, "reason": v.reason, "first_layer": v.first_layer}
+            | {name: _plain(v.figures.get(name)) for name in ("bit_equal", "top1_agreement", "accuracy")}
+            for v in verdicts
+        },
+        "failures": failures,
+        "ok": None if not verdicts or not measured else not failures,
+    }
+
+
+def _actual(name: str, measured: dict[str, Figure]) -> dict[str, float]:
+    """What the exported file really takes of a budget, where that is known of the device and not only of this host."""
+    figure = measured.get(name)
+    return {"actual": figure.value} if figure and name in _CHECKED and figure.kind in ("counted", "emulated") else {}
+
+
+def _spec(plan: Plan | None) -> dict[str, Any] | None:
+    if plan is None:
+        return None
+    return {"family": plan.family, "spec": plan.spec} | {name: _plain(plan.figures.get(name)) for name in ("parameters", "macs")}
+
+
+def _plain(figure: Figure | None) -> dict[str, Any] | None:
+    return asdict(figure) if figure else None
+
+
+# ---- for people
+
+
+def _budget(budget: dict[str, Any]) -> str:
+    words = {"model_bytes": "file", "peak_ram_bytes": "RAM", "latency_ms": "latency", "accuracy_drop_pp": "drop"}
+    return f"{words.get(budget['name'], budget['name'])} ≤ {_value(budget['limit'], budget['unit'])}"
+
+
+def _student(student: dict[str, Any] | None) -> str:
+    if student is None:
+        return "-"
+    sizes = [f"{_short(student[name]['value'])} {unit}" for name, unit in (("parameters", "weights"), ("macs", "MAC")) if student[name]]
+    return "\n".join([student["family"], *sizes])
+
+
+def _accuracy(figure: dict[str, Any] | None, teacher: dict[str, Any] | None) -> str:
+    if figure is None:
+        return "-"
+    text = f"{figure['value']:.2%}"
+    if figure["low"] is not None:
+        text += f" [{100 * figure['low']:.2f}, {100 * figure['high']:.2f}]"
+    text += f"\nn = {figure['n']}" if figure["n"] else ""
+    return text + (f"\n(teacher {teacher['value']:.2%})" if teacher else "")
+
+
+def _amount(figure: dict[str, Any] | None) -> str:
+    if figure is None:
+        return "-"
+    mark = {"emulated": "*", "predicted": "~"}.get(figure["kind"], "")
+    spread = ""
+    if figure["low"] is not None and figure["unit"] == "ms":
+        spread = f"\n[{figure['low']:.3g}, {figure['high']:.3g}], n = {figure['n']}"
+    return _value(figure["value"], figure["unit"]) + mark + spread
+
+
+def _runtime(name: str, verdict: dict[str, Any]) -> str:
+    equal, agreement = verdict["bit_equal"], verdict["top1_agreement"]
+    if equal and equal["value"] == 1:
+        return f"{name}: bit-equal, all {equal['n']}"
+    parts = [f"bit-equal {_below_one(equal['value'])}"] if equal else []
+    parts += [f"top-1 {_below_one(agreement['value'])}"] if agreement else []
+    return f"{name}: {', '.join(parts)}{'' if verdict['ok'] else ' FAILED'}"
+
+
+def _verdict(row: dict[str, Any]) -> str:
+    if row["ok"] is None:
+        return "\n".join(["unfinished", *(escape(failure) for failure in row["failures"])])
+    return "[green]good[/green]" if row["ok"] else "[red]NO[/red]\n" + "\n".join(escape(failure) for failure in row["failures"])
+
+
+def _below_one(share: float) -> str:
+    """Rounded, but never up to 100 % when it is less."""
+    return "100 %" if share == 1 else f"{min(share, 0.9999):.2%}"
+
+
+def _short(value: float) -> str:
+    return f"{value / 1e6:.2f} M" if value >= 1e6 else f"{value / 1e3:.1f} K" if value >= 1e3 else f"{value:g}"
+
+
+def _value(value: float, unit: str) -> str:
+    if unit == "B":
+        return f"{value / 2**20:.2f} MiB" if value >= 2**20 else f"{value / 1024:.1f} KiB"
+    return f"{value:.3g} {unit}"

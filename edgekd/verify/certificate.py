@@ -1,0 +1,193 @@
+"""The certificate: exported files, run in their real runtimes over whole test sets, against what the reference foretells."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgekd import host
+from edgekd.errors import InputError
+from edgekd.quant import compare, io
+from edgekd.quant.graph import QuantGraph
+from edgekd.records import Figure, Verdict
+from edgekd.verify.jobs import Job, Outcome, Progress, run_jobs
+from edgekd.verify.localize import first_disagreement
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is demanded of a runtime against the reference under ``profile``.
+
+    ``exact``: every output of every sample bit-equal. Otherwise ``agreement``, the least share of samples with the same top-1, and
+    ``loss_pp``, the largest loss of accuracy in percentage points.
+    """
+
+    profile: str
+    exact: bool = False
+    agreement: float = 1.0
+    loss_pp: float = 100.0
+
+
+#: Integer students. onnxruntime and OpenVINO requantize in float32, as XNNPACK does, but each in its own order.
+RULES = {
+    "tflm": Rule("tflm", exact=True),
+    "litert_ref": Rule("litert_ref", exact=True),
+    "litert_xnnpack": Rule("xnnpack", exact=True),
+    "onnxruntime": Rule("xnnpack", agreement=0.995, loss_pp=0.1),
+    "openvino": Rule("xnnpack", agreement=0.995, loss_pp=0.1),
+}
+#: Float students (float16 or float32 files), in any runtime, against the float student.
+FLOAT_RULE = Rule("float", agreement=0.999)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An exported file and the runtime that runs it.
+
+    ``opener`` and ``export`` are "module:function", as RUNTIMES and EXPORTERS list them; without ``export`` no layer can be named.
+    """
+
+    runtime: str
+    opener: str
+    path: Path
+    export: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """``x`` int8 (integer students) or float32 [N, H, W, C], and the labels ``y`` int64 [N].
+
+    ``oracle``, for float students: what the float student itself answers [N, classes], instead of the reference.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    oracle: np.ndarray | None = None
+
+
+def rule_for(graph: QuantGraph, runtime: str) -> Rule:
+    """The rule of ``runtime``. Raises InputError for a runtime without one."""
+    if graph.tensor(graph.inputs[0]).dtype != "int8":
+        return FLOAT_RULE
+    if runtime not in RULES:
+        raise InputError(f"no rule says what {runtime!r} must equal", where="verify", expected=", ".join(RULES))
+    return RULES[runtime]
+
+
+def verify(
+    graph: QuantGraph,
+    subjects: Sequence[Subject],
+    samples: Samples,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[Verdict, ...]:
+    """Run each subject over all samples and compare with the reference; one verdict a subject, in their order.
+
+    ``workers`` processes run at a time, one thread each (default: one a core). Raises InputError for samples that do not fit the graph,
+    EdgekdError, naming the runtime, if one cannot load its file or dies. A runtime that disagrees raises nothing: its verdict is not ok.
+    """
+    _check(graph, subjects, samples)
+    rules = [rule_for(graph, subject.runtime) for subject in subjects]
+    with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
+        io.save(graph, Path(folder))
+        jobs = [Job(f"{s.runtime}-{i}", str(s.path), s.opener) for i, s in enumerate(subjects)]
+        if samples.oracle is None:
+            profiles = dict.fromkeys(rule.profile for rule in rules)
+            jobs += [Job(f"reference {profile}", folder, profile=profile) for profile in profiles]
+        outcomes = run_jobs(jobs, samples.x, workers=workers, progress=progress)
+    if samples.oracle is not None:
+        outcomes["reference float"] = Outcome(samples.oracle, 0.0, "float student")
+    verdicts = []
+    for i, (subject, rule) in enumerate(zip(subjects, rules, strict=True)):
+        got, want = outcomes[f"{subject.runtime}-{i}"], outcomes[f"reference {rule.profile}"]
+        verdicts.append(_judge(graph, subject, rule, samples, (got, want)))
+    return tuple(verdicts)
+
+
+def _check(graph: QuantGraph, subjects: Sequence[Subject], samples: Samples) -> None:
+    tensor = graph.tensor(graph.inputs[0])
+    dtype = "int8" if tensor.dtype == "int8" else "float32"
+    if samples.x.shape[1:] != tensor.shape[1:] or samples.x.dtype != dtype:
+        raise InputError(
+            f"samples are {samples.x.dtype} {samples.x.shape}",
+            where="verify",
+            expected=f"{dtype} {('N', *tensor.shape[1:])} as {tensor.name}",
+        )
+    if samples.y.shape != (len(samples.x),) or not len(samples.x):
+        raise InputError(f"{len(samples.x)} samples, labels of shape {samples.y.shape}", where="verify", expected="one label a sample")
+    for subject in subjects:
+        if not subject.path.is_file():
+            raise InputError("there is no such file", where=str(subject.path), expected=f"an exported file for {subject.runtime}")
+
+
+def _judge(graph: QuantGraph, subject: Subject, rule: Rule, samples: Samples, outcomes: tuple[Outcome, Outcome]) -> Verdict:
+    got, want = outcomes
+    a, b = _flat(got.outputs, subject.runtime), _flat(want.outputs, "reference")
+    if a.shape != b.shape:
+        raise InputError(
+            f"{subject.runtime} answers {a.shape}, the reference {b.shape}", where=str(subject.path), expected="the same shape"
+        )
+    integer = a.dtype.kind == "i" and a.dtype == b.dtype
+    where = f"{host.host()}, {got.where}"
+    agreement, mine, theirs = compare.top1_agreement(a, b), compare.accuracy(a, samples.y), compare.accuracy(b, samples.y)
+    figures = {
+        "top1_agreement": _share(agreement, where),
+        "accuracy": _share(mine, where),
+        "reference_accuracy": _share(theirs, f"{host.host()}, {want.where}"),
+        "runtime_cpu_s": Figure(got.cpu_s, "s", "measured", where, n=len(a)),
+        "reference_cpu_s": Figure(want.cpu_s, "s", "measured", f"{host.host()}, {want.where}", n=len(a)),
+    }
+    histogram: dict[str, int] = {}
+    equal = False
+    if integer:
+        equality = compare.bit_equal(a, b)
+        equal = equality.whole
+        figures |= {"bit_equal": _share(equality.samples, where), "bit_equal_outputs": _share(equality.outputs, where)}
+        histogram = {str(lsb): count for lsb, count in compare.histogram(a, b).items()}
+    loss_pp = 100 * (theirs.count - mine.count) / mine.n
+    ok, reason = _decide(rule, figures, agreement, loss_pp)
+    found = None
+    if subject.export and not equal and (not ok or agreement.count < agreement.n):
+        worst = _worst(a, b)
+        found = first_disagreement(graph, subject.path, (subject.opener, subject.export), samples.x[worst], rule.profile)
+    return Verdict(subject.path.name, subject.runtime, rule.profile, ok, reason, histogram, figures, str(found) if found else None)
+
+
+def _decide(rule: Rule, figures: dict[str, Figure], agreement: compare.Share, loss_pp: float) -> tuple[bool, str]:
+    """Whether the rule is kept, and the sentence that says so, numbers included."""
+    if rule.exact:
+        if "bit_equal" not in figures:
+            return False, "its outputs are no integers, though every one must equal the reference's"
+        equal = figures["bit_equal_outputs"]
+        samples = figures["bit_equal"]
+        said = f"bit-equal for {samples.value:.4%} of {samples.n} samples and {equal.value:.4%} of {equal.n} outputs"
+        return equal.value == 1.0, said if equal.value == 1.0 else f"{said}; every one is demanded"
+    said = f"top-1 agrees for {agreement.value:.2%} of {agreement.n} samples (at least {rule.agreement:.1%} demanded)"
+    ok = agreement.value >= rule.agreement
+    if rule.loss_pp < 100:
+        said += f", accuracy lost {loss_pp:+.2f} pp (at most {rule.loss_pp:g} allowed)"
+        ok = ok and round(loss_pp, 9) <= rule.loss_pp
+    return ok, said
+
+
+def _worst(a: np.ndarray, b: np.ndarray, n: int = 4) -> np.ndarray:
+    """Indices of up to ``n`` samples that disagree: those of another top-1 first, then by their largest difference."""
+    away = np.abs(a.astype(np.float64) - b.astype(np.float64)).max(1)
+    order = np.lexsort((-away, compare.top1(a) == compare.top1(b)))[:n]
+    return np.sort(order[(away[order] > 0)])
+
+
+def _flat(outputs: np.ndarray, what: str) -> np.ndarray:
+    if outputs.dtype.kind == "f" and not np.isfinite(outputs).all():
+        raise InputError("an output is not finite", where=what, expected="finite logits")
+    return outputs.reshape(len(outputs), -1)
+
+
+def _share(share: compare.Share, where: str) -> Figure:
+    low, high = share.interval
+    return Figure(share.value, "share", "measured", where, n=share.n, low=low, high=high)

@@ -1,0 +1,149 @@
+"""Runs runtimes and the reference over samples, each in a process of its own with one thread, several at a time.
+
+A process of its own keeps native libraries apart, makes CPU seconds attributable, and turns a crash into a message. It is a plain child
+with an argument list (no fork of a threaded parent, no re-import of the caller's main module).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from edgekd.errors import EdgekdError
+
+#: (samples done, samples in all, what is running), over all jobs together.
+Progress = Callable[[int, int, str], None]
+#: Samples below which a second process of the same job costs more to start than it saves.
+SHARD = 2000
+_TIME_LIMIT_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """``opener`` ("module:function") runs the file ``path``; without one ``path`` is a graph's folder and ``profile`` its rounding."""
+
+    name: str
+    path: str
+    opener: str = ""
+    profile: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Outputs [N, ...] of all samples, CPU seconds spent computing (not loading), and what computed them."""
+
+    outputs: np.ndarray
+    cpu_s: float
+    where: str
+
+
+def run_jobs(jobs: Sequence[Job], x: np.ndarray, *, workers: int | None = None, progress: Progress | None = None) -> dict[str, Outcome]:
+    """Outcome of each job by its name, over all samples ``x``; ``workers`` processes at a time (default: one a core).
+
+    Raises EdgekdError, naming the job, if a process fails or dies.
+    """
+    workers = workers or len(os.sched_getaffinity(0))
+    shards = max(1, min(workers, -(-len(x) // SHARD)))
+    bounds = [len(x) * i // shards for i in range(shards + 1)]
+    with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
+        np.save(Path(folder) / "x.npy", x)
+        tasks = [_Task(job, Path(folder), i, low, high) for job in jobs for i, (low, high) in enumerate(pairwise(bounds))]
+        meter = _Meter(len(jobs) * len(x), progress)
+        children: set[subprocess.Popen[str]] = set()
+        pool = ThreadPoolExecutor(workers)
+        try:
+            parts = list(pool.map(lambda task: task.run(meter, children), tasks))
+        finally:  # an interrupt or a failure must not leave children computing
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in list(children):
+                child.kill()
+            pool.shutdown(wait=True)
+    outcomes = {}
+    for i, job in enumerate(jobs):
+        mine = parts[i * shards : (i + 1) * shards]
+        outcomes[job.name] = Outcome(np.concatenate([p.outputs for p in mine]), sum(p.cpu_s for p in mine), mine[0].where)
+    return outcomes
+
+
+class _Meter:
+    """Adds up what the processes report."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self._done, self._total, self._progress, self._lock = 0, total, progress, threading.Lock()
+
+    def add(self, n: int, what: str) -> None:
+        with self._lock:
+            self._done += n
+            if self._progress:
+                self._progress(self._done, self._total, what)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One job over samples ``low`` to ``high`` in one process."""
+
+    job: Job
+    folder: Path
+    shard: int
+    low: int
+    high: int
+
+    def run(self, meter: _Meter, children: set[subprocess.Popen[str]]) -> Outcome:
+        out = self.folder / f"{self.job.name}-{self.shard}.npy"
+        order = {**asdict(self.job), "x": str(self.folder / "x.npy"), "low": self.low, "high": self.high, "out": str(out)}
+        with open(self.folder / f"{self.job.name}-{self.shard}.err", "w+b") as errors:
+            command = [sys.executable, "-m", "edgekd.verify.worker", json.dumps(order)]
+            child = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL, text=True, errors="replace", env=single_threaded()
+            )
+            children.add(child)
+            timer = threading.Timer(_TIME_LIMIT_S, child.kill)
+            timer.start()
+            try:
+                final = self._listen(child, meter)
+                code = child.wait()
+            finally:
+                timer.cancel()
+                children.discard(child)
+                if child.stdout:
+                    child.stdout.close()
+            if code or "cpu_s" not in final:
+                errors.seek(max(0, errors.tell() - 2000))
+                raise EdgekdError(self._failure(code, final.get("error", ""), errors.read().decode(errors="replace")))
+        return Outcome(np.load(out), float(final["cpu_s"]), str(final["where"]))
+
+    def _listen(self, child: subprocess.Popen[str], meter: _Meter) -> dict[str, str]:
+        final: dict[str, str] = {}
+        assert child.stdout
+        for line in child.stdout:
+            if not line.startswith("@edgekd "):  # what native libraries say
+                continue
+            message = json.loads(line.removeprefix("@edgekd "))
+            if "done" in message:
+                meter.add(message["done"], self.job.name)
+            else:
+                final |= message
+        return final
+
+    def _failure(self, code: int, error: str, noise: str) -> str:
+        how = f"died of {signal.Signals(-code).name}" if code < 0 else f"failed with exit code {code}"
+        said = error or "\n  ".join(noise.strip().splitlines()[-5:])
+        return f"{self.job.name} {how} on {self.job.path}, samples {self.low} to {self.high - 1}\n  it said: {said or 'nothing'}"
+
+
+def single_threaded() -> dict[str, str]:
+    """This process's environment with every thread pool of numerical libraries at one thread, and its import path."""
+    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
+    return {**os.environ, **one, "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path)}

@@ -1,0 +1,106 @@
+"""Which layer a runtime starts to disagree at: the file is cut off after ever fewer operators, and each cut compared with the reference."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgekd.errors import EdgekdError
+from edgekd.lazy import load
+from edgekd.quant import reference
+from edgekd.quant.graph import QuantGraph
+from edgekd.quant.ops import Op
+from edgekd.quant.passes.prefix import prefix
+from edgekd.verify.jobs import Job, run_jobs
+
+#: Kind of file → ``cut(path, graph, tensor, folder) -> Path``. Kinds that are not here are exported anew from the graph's prefix.
+CUTTERS = {".tflite": "edgekd.verify.cut_tflite:cut", ".onnx": "edgekd.verify.cut_onnx:cut"}
+#: A float value disagrees if it is further away than this share of the tensor's largest.
+FLOAT_TOLERANCE = 0.02
+
+
+@dataclass(frozen=True)
+class Layer:
+    """An operator whose inputs all agree while its output ``tensor`` does not: ``share`` of the values differ, by ``largest`` at most."""
+
+    tensor: str
+    op: str
+    kind: str
+    share: float
+    largest: float
+    integer: bool = True
+
+    def __str__(self) -> str:
+        unit = " LSB" if self.integer else ""
+        return f"{self.op} ({self.kind}, tensor {self.tensor}): {self.share:.2%} of its values differ, by {self.largest:g}{unit} at most"
+
+
+def first_disagreement(graph: QuantGraph, path: Path, functions: tuple[str, str], x: np.ndarray, profile: str) -> Layer | str:
+    """The first layer at which the file at ``path`` and the reference under ``profile`` disagree on the few samples ``x``.
+
+    ``functions`` are "module:function": the runtime's opener and the exporter. About log₂(operators) runs by bisection. What bisection
+    finds is then followed back to an operator whose inputs agree, because agreement along one branch says nothing about another.
+    Returns a sentence instead of a layer where every cut agrees, or where a cut cannot be made or run.
+    """
+    opener, exporter = functions
+    order = [op for op in graph.ops if op.outputs[0] in prefix(graph, graph.outputs[0]).tensors]
+    wanted = reference.run(graph, x, profile, keep=tuple(op.outputs[0] for op in order))
+    with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
+        probe = _Probe(graph, opener, _cutter(graph, path, exporter, Path(folder)), x, wanted)
+        try:
+            found = _bisect(order, probe)
+        except EdgekdError as error:
+            return f"no layer named: {error}"
+    return found or "no layer named: each cut of the file agrees by itself, so what disagrees is how the runtime fuses its layers"
+
+
+def _cutter(graph: QuantGraph, path: Path, exporter: str, folder: Path) -> Callable[[str], Path]:
+    if path.suffix in CUTTERS:
+        cut = load(CUTTERS[path.suffix])
+        return lambda tensor: cut(path, graph, tensor, folder)
+    export = load(exporter)
+    return lambda tensor: folder / export(prefix(graph, tensor), folder).path
+
+
+class _Probe:
+    """Final. Compares one tensor at a time, and remembers."""
+
+    def __init__(self, graph: QuantGraph, opener: str, cut: Callable[[str], Path], x: np.ndarray, wanted: dict[str, np.ndarray]) -> None:
+        self._graph, self._opener, self._cut, self._x, self._wanted = graph, opener, cut, x, wanted
+        self._known: dict[str, Layer | None] = {}
+
+    def __call__(self, op: Op) -> Layer | None:
+        """The disagreement of the operator's output; None where it agrees."""
+        if op.name not in self._known:
+            self._known[op.name] = self._compare(op)
+        return self._known[op.name]
+
+    def before(self, op: Op) -> list[Op]:
+        return [producer for name in op.inputs if (producer := self._graph.producer(name)) is not None]
+
+    def _compare(self, op: Op) -> Layer | None:
+        name = op.outputs[0]
+        outcome = run_jobs([Job(f"cut after {op.name}", str(self._cut(name)), self._opener)], self._x, workers=1)
+        want = self._wanted[name]
+        got = next(iter(outcome.values())).outputs.reshape(want.shape)
+        away = np.abs(got.astype(np.float64) - want.astype(np.float64))
+        integer = want.dtype.kind == "i"
+        differs = away > (0 if integer else FLOAT_TOLERANCE * np.abs(want).max())
+        if not differs.any():
+            return None
+        return Layer(name, op.name, type(op).__name__, float(differs.mean()), float(away.max()), integer)
+
+
+def _bisect(order: list[Op], probe: _Probe) -> Layer | None:
+    low, high = 0, len(order) - 1  # the whole file disagrees: that is why this runs
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if probe(order[middle]) else (middle + 1, high)
+    op, layer = order[low], probe(order[low])
+    while layer is not None and (earlier := next((o for o in probe.before(op) if probe(o)), None)) is not None:
+        op, layer = earlier, probe(earlier)
+    return layer
