@@ -41,6 +41,22 @@ def load_data(source: str, options: dict[str, Any], folder: Path) -> Dataset:
     return data
 
 
+def check_recipe_data(source: str, options: dict[str, Any], folder: Path, *, channels: int) -> Dataset:
+    """``load_data``, and that the teacher's mean and std have one value, or one for each of the data's ``channels``.
+
+    Raises InputError as load_data does, and if the numbers differ.
+    """
+    data = load_data(source, options, folder)
+    if channels not in (1, data.shape[2]):
+        raise InputError(
+            f"{channels} values for images of {data.shape[2]} channels",
+            where="teacher.mean",
+            expected=f"1 or {data.shape[2]} values",
+            mend=f"mean and std with {data.shape[2]} values each",
+        )
+    return data
+
+
 def _foreign(source: str, function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     """Call a user's own function; what it raises becomes one message that names the line."""
     try:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from edgekd.errors import InputError
 from edgekd.profile.packaged import named, packaged, target_files
 from edgekd.profile.rules import contradictions
 from edgekd.profile.schema import Profile
@@ -39,9 +41,13 @@ def check(path: Path) -> tuple[Profile | None, list[Problem]]:
     return (None, problems) if problems else (profile, [])
 
 
-def all_profiles() -> list[Profile]:
-    """Every profile, by name. Raises InputError for the first that is wrong."""
-    return [load(path) for path in target_files().values()]
+def all_profiles(kind: str | None = None) -> list[Profile]:
+    """Every profile (of class ``kind``), by name. Raises InputError for the first that is wrong, and for a kind that does not exist."""
+    kinds = get_args(Profile.model_fields["kind"].annotation)
+    if kind is not None and kind not in kinds:
+        near = get_close_matches(kind, kinds, 1)
+        raise InputError(f"no kind is called {kind!r}", where="--kind", expected=", ".join(kinds), mend=f"--kind {(near or kinds)[0]}")
+    return [profile for path in target_files().values() if kind in (None, (profile := load(path)).kind)]
 
 
 def json_schema() -> dict[str, Any]:

@@ -184,6 +184,14 @@ def _number_cure(last: str, value: Any, kind: str) -> str:
     return ""
 
 
+def unknown_name(key: str, name: str, table: Mapping[str, str]) -> Iterator[Problem]:
+    """A problem if ``name`` is neither in ``table`` nor ``package.module:function``."""
+    if ":" not in name and name not in table:
+        near = get_close_matches(name, table, 1)
+        mend = f'{key.rpartition(".")[2]} = "{near[0]}"' if near else "name one of these, or your own"
+        yield Problem(key, f"no such name: {name!r}", f"{', '.join(sorted(table))} or package.module:function", mend)
+
+
 def dotted(loc: tuple[Any, ...]) -> str:
     """``("losses", 0, "weight")`` → ``losses[0].weight``."""
     out = ""
