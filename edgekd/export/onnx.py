@@ -1,13 +1,13 @@
 """QuantGraph → ONNX in QDQ form (int8), or plain ONNX (float32, float16). ONNX operator set 21.
 
-The border is float32, channels first, batch free: ``input`` [N, C, H, W] and ``output``. Inside, the integers of tensor T stand under ``T/q``
-and its real values under ``T`` (the output tensor's under ``output``).
+The border is float32, channels first, batch free: ``input`` [N, C, H, W] and ``output``. Inside, the integers of tensor T stand under
+``T/q`` and its real values under ``T`` (the output tensor's under ``output``).
 
 Where the activation stands, Given → Result:
 
     asymmetric   Conv+relu, clamped by int8 itself    Conv → Q → DQ
-                 Conv+relu, not clamped by it         Conv → Q → DQ → Relu → Q → DQ     every convolution an integer kernel in onnxruntime
-    symmetric    Conv+relu                            Conv → Relu → Q → DQ              what TensorRT fuses; onnxruntime computes it in float
+                 Conv+relu, not clamped by it         Conv → Q → DQ → Relu → Q → DQ   onnxruntime: integer convolutions
+    symmetric    Conv+relu                            Conv → Relu → Q → DQ            TensorRT fuses it; onnxruntime: float
 """
 
 from __future__ import annotations
@@ -75,10 +75,15 @@ def read_metadata(path: Path) -> dict[str, Any]:
         model = onnx.load(path, load_external_data=False)
     except (OSError, DecodeError) as error:
         raise InputError(f"not an ONNX file ({error})", where=str(path)) from error
-    for entry in model.metadata_props:
-        if entry.key == KEY:
-            return json.loads(entry.value)
-    raise InputError(f"no metadata under {KEY!r}", where=str(path), expected="a file that edgekd exported")
+    metadata = metadata_of(model)
+    if not metadata:
+        raise InputError(f"no metadata under {KEY!r}", where=str(path), expected="a file that edgekd exported")
+    return metadata
+
+
+def metadata_of(model: onnx.ModelProto) -> dict[str, Any]:
+    """The document of a model in memory; empty where it has none."""
+    return next((json.loads(entry.value) for entry in model.metadata_props if entry.key == KEY), {})
 
 
 @dataclass(frozen=True)

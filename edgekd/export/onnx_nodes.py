@@ -12,8 +12,21 @@ from onnx import helper, numpy_helper
 from edgekd.errors import InputError
 from edgekd.quant.graph import QuantGraph, Quantization, Tensor
 from edgekd.quant.ops import (
-    Add, AveragePool2D, Concat, Conv2D, DepthwiseConv2D, FullyConnected, Logistic, MaxPool2D, Mean, Op, Pad, Relu, Reshape, Softmax,
-)  # fmt: skip
+    Add,
+    AveragePool2D,
+    Concat,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    Logistic,
+    MaxPool2D,
+    Mean,
+    Op,
+    Pad,
+    Relu,
+    Reshape,
+    Softmax,
+)
 
 #: Names of the file's border. A tensor of the graph that bears one of them goes by ``NAME/value`` inside the file.
 INPUT, OUTPUT = "input", "output"
@@ -22,7 +35,7 @@ INPUT, OUTPUT = "input", "output"
 class Nodes:
     """Final. The nodes and initializers of a file in the making, and under which name each tensor's real value is read.
 
-    ``float_type`` is what is computed in: float32, or float16. ``int32_bias`` is False where the runtime (TensorRT) takes only float biases.
+    ``float_type`` is what is computed in: float32, or float16. ``int32_bias`` is False for TensorRT, which takes only float biases.
     """
 
     def __init__(self, graph: QuantGraph, *, float_type: type[np.float32] | type[np.float16], int32_bias: bool) -> None:

@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime as ort
-from onnxruntime.capi.onnxruntime_pybind11_state import (
-    Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile, NotImplemented as NoKernel, RuntimeException,
-)  # fmt: skip
+from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from edgekd.errors import InputError
 from edgekd.runtimes.border import Border, in_batches
@@ -24,7 +22,16 @@ INTEGER_KERNELS_WHERE = f"onnxruntime {ort.__version__}, CPUExecutionProvider, {
 KEY = "edgekd"
 BATCH = 32
 #: What a session raises while it loads a file; they have no common base.
-LOADING_ERRORS = (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoKernel, NoSuchFile, RuntimeException, RuntimeError)
+LOADING_ERRORS = (
+    native.Fail,
+    native.InvalidArgument,
+    native.InvalidGraph,
+    native.InvalidProtobuf,
+    native.NotImplemented,
+    native.NoSuchFile,
+    native.RuntimeException,
+    RuntimeError,
+)
 
 
 class OnnxRuntimeRunner:

@@ -8,8 +8,21 @@ import numpy as np
 
 from edgekd.quant.graph import QuantGraph, Quantization, Tensor
 from edgekd.quant.ops import (
-    Add, AveragePool2D, Concat, Conv2D, DepthwiseConv2D, FullyConnected, Logistic, MaxPool2D, Mean, Op, Pad, Relu, Reshape, Softmax,
-)  # fmt: skip
+    Add,
+    AveragePool2D,
+    Concat,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    Logistic,
+    MaxPool2D,
+    Mean,
+    Op,
+    Pad,
+    Relu,
+    Reshape,
+    Softmax,
+)
 
 LOW = {"none": -np.inf, "relu": 0.0, "relu6": 0.0}
 HIGH = {"none": np.inf, "relu": np.inf, "relu6": 6.0}
@@ -191,7 +204,7 @@ def student(*, symmetric=False, numeric="int8", per_channel=True, activation="re
 
 
 def zoo(*, symmetric=False, numeric="int8", seed=0):
-    """Every other operator: pad, concat, both pools, a relu that int8 does not clamp, relu6, flatten into a layer, softmax. (graph, builder)"""
+    """Every other operator, with a relu that int8 does not clamp and a flattened feature map. (graph, builder)"""
     b = Builder((9, 8, 4), symmetric=symmetric, numeric=numeric, seed=seed)
     x = b.op(Pad("pad", ("x",), ("pad",), ((0, 0), (1, 2), (0, 1), (0, 0))), share="x")
     left = b.conv("left", x, 8, stride=2, activation="none")
