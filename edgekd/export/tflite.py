@@ -75,11 +75,10 @@ def read_metadata(path: Path) -> dict[str, Any]:
     if content[4:8] != b"TFL3":
         raise InputError("not a TFLite file", where=str(path), expected="a .tflite file")
     try:
-        model = schema.Model.GetRootAs(content, 0)
-        for index in range(model.MetadataLength()):
-            entry = model.Metadata(index)
-            if entry.Name() == METADATA_NAME.encode():
-                return json.loads(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
+        model = schema.ModelT.InitFromPackedBuf(content)
+        for entry in model.metadata or []:
+            if entry.name == METADATA_NAME.encode():
+                return json.loads(np.asarray((model.buffers or [])[entry.buffer].data, np.uint8).tobytes())
     except Exception as error:  # a damaged flatbuffer fails in whatever way its offsets point
         raise InputError(f"damaged: {error}", where=str(path), expected="a whole TFLite file") from error
     raise InputError(f"no metadata named {METADATA_NAME!r}", where=str(path), expected="a file that edgekd exported")
@@ -204,18 +203,12 @@ class _Layout:
 
     def _constant(self, value: np.ndarray, like: Tensor) -> int:
         """An operator's own constant; a 0-d one is a value in the quantization of ``like``."""
-        entry = FileTensor(None, TYPES[value.dtype.name], value.shape or (1,), data=value)
-        if value.ndim == 0 and like.quantization is not None:
-            scale, zero_point = like.quantization.single
-            entry = FileTensor(None, entry.type, (1,), np.array([scale], np.float32), np.array([zero_point]), 0, value)
-        key = (
-            value.dtype.name,
-            value.shape,
-            value.tobytes(),
-            None if entry.scale is None else (float(entry.scale[0]), like.quantization.single[1]),
-        )
+        quantization = like.quantization.single if value.ndim == 0 and like.quantization is not None else None
+        key = (value.dtype.name, value.shape, value.tobytes(), quantization)
         if key not in self._extra:
-            self._extra[key] = self._append(entry)
+            scale = None if quantization is None else np.array(quantization[:1], np.float32)
+            zero_point = None if quantization is None else np.array(quantization[1:])
+            self._extra[key] = self._append(FileTensor(None, TYPES[value.dtype.name], value.shape or (1,), scale, zero_point, 0, value))
         return self._extra[key]
 
 

@@ -20,7 +20,7 @@ ALIGNMENT = 16
 
 @dataclass(frozen=True, eq=False)
 class FileTensor:
-    """``type`` is a schema.TensorType, ``shape`` has batch 1, ``scale`` is float32 [1] or [channels] along ``axis``, ``data`` constants only."""
+    """``type`` is a schema.TensorType; ``shape`` has batch 1; ``scale``: float32 [1] or [channels] along ``axis``; ``data``: constants."""
 
     name: str | None
     type: int
@@ -33,7 +33,7 @@ class FileTensor:
 
 @dataclass(frozen=True)
 class FileOperator:
-    """``code`` is a schema.BuiltinOperator, ``options`` one of the schema's *OptionsT; inputs and outputs are tensor numbers, −1 for none."""
+    """``code`` is a schema.BuiltinOperator, ``options`` one of its *OptionsT; inputs and outputs are tensor numbers, −1 for none."""
 
     code: int
     version: int

@@ -59,8 +59,13 @@ def _padding(op: Any, graph: QuantGraph) -> int:
     return PADDING[padding]
 
 
+def _shapes(op: ops.Op, graph: QuantGraph) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Of input, weight and output."""
+    return graph.tensor(op.inputs[0]).shape, graph.tensor(op.inputs[1]).shape, graph.tensor(op.outputs[0]).shape
+
+
 def _conv(op: ops.Conv2D, graph: QuantGraph) -> Builtin:
-    x, weight, y = (graph.tensor(n).shape for n in (*op.inputs[:2], *op.outputs))
+    x, weight, y = _shapes(op, graph)
     if x[3] != weight[3] * op.groups or weight[0] != y[3] or weight[0] % op.groups:
         raise _refuse(op, graph, f"weight {weight} with {op.groups} groups from {x} to {y}", "[out, kh, kw, in/groups]")
     options = schema.Conv2DOptionsT(_padding(op, graph), op.stride[1], op.stride[0], FUSED[op.activation], op.dilation[1], op.dilation[0])
@@ -69,7 +74,7 @@ def _conv(op: ops.Conv2D, graph: QuantGraph) -> Builtin:
 
 
 def _depthwise(op: ops.DepthwiseConv2D, graph: QuantGraph) -> Builtin:
-    x, weight, y = (graph.tensor(n).shape for n in (*op.inputs[:2], *op.outputs))
+    x, weight, y = _shapes(op, graph)
     if weight[0] != 1 or weight[3] != x[3] * op.multiplier or weight[3] != y[3]:
         raise _refuse(op, graph, f"weight {weight} with multiplier {op.multiplier} from {x} to {y}", "[1, kh, kw, out]")
     options = schema.DepthwiseConv2DOptionsT(
@@ -80,7 +85,7 @@ def _depthwise(op: ops.DepthwiseConv2D, graph: QuantGraph) -> Builtin:
 
 
 def _fully_connected(op: ops.FullyConnected, graph: QuantGraph) -> Builtin:
-    x, weight, y = (graph.tensor(n).shape for n in (*op.inputs[:2], *op.outputs))
+    x, weight, y = _shapes(op, graph)
     if x[-1] != weight[1] or y != (*x[:-1], weight[0]):
         raise _refuse(op, graph, f"weight {weight} from {x} to {y}", "[out, in]")
     keep = len(x) > 2
@@ -144,7 +149,7 @@ def _pad(op: ops.Pad, graph: QuantGraph) -> Builtin:
 def _relu(op: ops.Relu, graph: QuantGraph) -> Builtin:
     if op.activation == "none":
         raise _refuse(op, graph, "a rectifier without activation", "relu or relu6")
-    x, y = (graph.tensor(name).quantization for name in (*op.inputs, *op.outputs))
+    x, y = graph.tensor(op.inputs[0]).quantization, graph.tensor(op.outputs[0]).quantization
     if op.activation == "relu" or x is None or y is None or x.single == y.single:
         return Builtin(CODE.RELU if op.activation == "relu" else CODE.RELU6, _integer_two(op, graph))
     scale, zero_point = y.single

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class Heard:
 
 
 @contextmanager
-def c_stderr() -> Iterator[Heard]:
+def c_stderr() -> Generator[Heard]:
     """Catch what is written to file descriptor 2 meanwhile; it is the whole process's, so not for two threads at once."""
     heard = Heard()
     sys.stderr.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -56,9 +57,10 @@ class LiteRTRunner:
             raise InputError(f"{len(inputs)} inputs and {len(outputs)} outputs", where=str(path), expected="one of each")
         self._interpreter: Interpreter | None = interpreter
         self._path, self._where = path, where
-        self._input, self._output = inputs[0]["index"], outputs[0]["index"]
-        self._dtype = np.dtype(inputs[0]["dtype"])
-        self._batch, *shape = (int(size) for size in inputs[0]["shape"])
+        first: dict[str, Any] = inputs[0]
+        self._input, self._output = first["index"], outputs[0]["index"]
+        self._dtype = np.dtype(first["dtype"])
+        self._batch, *shape = (int(size) for size in first["shape"])
         self._shape = tuple(shape)
 
     @property

@@ -23,7 +23,7 @@ SMALLEST_ARENA, LARGEST_ARENA = 1 << 18, 1 << 30
 class Arena:
     """Bytes of the arena after one inference, as the interpreter itself recorded them.
 
-    ``activations`` (the head: tensors and scratch) plus ``persistent`` (the tail: structures, with this host's 64-bit pointers) is ``total``.
+    ``activations`` (head: tensors, scratch) plus ``persistent`` (tail: structures, with this host's 64-bit pointers) is ``total``.
     """
 
     total: int
@@ -98,14 +98,14 @@ def _load(path: Path) -> Interpreter:
         raise InputError(f"not a TFLite file, or damaged: {error}", where=str(path), expected="a whole TFLite file") from error
     size = SMALLEST_ARENA
     while True:
-        failure: Exception | None = None
+        interpreter, failure = None, None
         with c_stderr() as heard:
             try:
                 interpreter = Interpreter.from_bytes(content, arena_size=size)
                 interpreter.invoke()
-            except Exception as error:
+            except Exception as error:  # RuntimeError from TFLM, whatever its Python wrapper stumbles over from there
                 failure = error
-        if failure is None:
+        if interpreter is not None and failure is None:
             return interpreter
         if size >= LARGEST_ARENA or not re.search(r"resize buffer|allocat|arena|memory", heard.text, re.IGNORECASE):
             said = " ".join(heard.text.split()) or str(failure)
