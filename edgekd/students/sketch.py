@@ -79,7 +79,8 @@ class Sketch:
             # An unlearned scale and zero point, other than every one before: a file may hold equal ones once.
             zero_point = 0 if scale is not None or self._scheme.symmetric_activations else len(self._tensors) % 251 - 125
             quantization = Quantization.per_tensor(scale or (1 + len(self._tensors) / 256) / 16, zero_point)
-        self._tensors[name] = Tensor(name, self._dtype, shape, quantization)
+        # Under float16 only the constants are: activations are float32, as in a frozen graph.
+        self._tensors[name] = Tensor(name, "int8" if quantization is not None else "float32", shape, quantization)
         return name
 
     def _constants(self, name: str, shape: tuple[int, ...], channels: int, axis: int) -> tuple[str, str]:
