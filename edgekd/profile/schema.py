@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from edgekd.profile.strict import Bytes, Positive, Strict
+from edgekd.profile.strict import Bytes, Positive, Strict, Version
 
 Numeric = Literal["int8", "float16", "float32"]
 Text = Annotated[str, Field(min_length=1, max_length=500)]
@@ -59,7 +59,7 @@ class Deploy(Strict):
 class Profile(Strict):
     """One device."""
 
-    schema_version: Literal[1]
+    schema_version: Version
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=64)]
     kind: Literal["mcu", "phone", "jetson", "edge"]
     description: Text

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
 
 from edgekd.errors import InputError
 
@@ -18,6 +19,16 @@ MAX_BYTES = 1 << 20  # nobody writes a megabyte of settings by hand
 
 Positive = Annotated[float, Field(gt=0)]
 Bytes = Annotated[int, Field(gt=0)]
+
+
+def _exactly_int(value: Any) -> Any:
+    """Literal[1] alone would take true and 1.0, which equal 1."""
+    if type(value) is not int:
+        raise PydanticCustomError("literal_error", "Input should be 1")
+    return value
+
+
+Version = Annotated[Literal[1], BeforeValidator(_exactly_int)]
 
 
 class Strict(BaseModel):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from edgekd.profile.strict import Bytes, Positive, Strict
+from edgekd.profile.strict import Bytes, Positive, Strict, Version
 
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -97,7 +97,7 @@ class BudgetOverride(Strict):
 class Recipe(Strict):
     """What to distil, from what, on what."""
 
-    schema_version: Literal[1]
+    schema_version: Version
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     description: str = ""
     data: Data
