@@ -1,0 +1,68 @@
+"""The few fixed views of each training image: what a student sees, and what the teacher's stored outputs belong to."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgekd.errors import InputError
+
+
+@dataclass(frozen=True)
+class Views:
+    """``count`` views an image, at most four. View 0 is the image itself; every other one is drawn once, from ``seed``.
+
+    Odd views are mirrored where ``mirror`` is set; all but view 0 are moved by up to ``shift`` pixels (edges repeated) and lose one
+    square of ``cutout`` pixels (DeVries and Taylor 2017), which becomes mid-grey.
+    """
+
+    count: int = 1
+    mirror: bool = False
+    shift: int = 0
+    cutout: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.count <= 4:
+            raise InputError(f"count = {self.count}", where="views", expected="1 to 4")
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(repr(self).encode()).hexdigest()
+
+    def apply(self, x: np.ndarray, chosen: np.ndarray, view: np.ndarray) -> np.ndarray:
+        """View ``view[i]`` of sample ``chosen[i]`` whose pixels are ``x[i]``.
+
+        ``x`` uint8 [n, H, W, C]; ``chosen`` and ``view`` int64 [n]. Returns uint8 [n, H, W, C]; the same arguments give the same pixels.
+        """
+        moved = view > 0
+        if not moved.any():
+            return x
+        n, h, w, _ = x.shape
+        draws = _draws(self.seed, chosen, view)
+        reach = 2 * self.shift + 1
+        dy = np.where(moved, draws[0] % reach - self.shift, 0)
+        dx = np.where(moved, draws[1] % reach - self.shift, 0)
+        rows = np.clip(np.arange(h) + dy[:, None], 0, h - 1)
+        columns = np.clip(np.arange(w) + dx[:, None], 0, w - 1)
+        if self.mirror:
+            columns = np.where((view % 2 == 1)[:, None], w - 1 - columns, columns)
+        out = x[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+        if self.cutout:
+            top, left = draws[2] % h - self.cutout // 2, draws[3] % w - self.cutout // 2
+            tall = (np.arange(h) >= top[:, None]) & (np.arange(h) < top[:, None] + self.cutout)
+            wide = (np.arange(w) >= left[:, None]) & (np.arange(w) < left[:, None] + self.cutout)
+            out[tall[:, :, None] & wide[:, None, :] & moved[:, None, None]] = 128
+        return out
+
+
+def _draws(seed: int, chosen: np.ndarray, view: np.ndarray) -> np.ndarray:
+    """Four random non-negative int64 for each sample and view, from a counter: splitmix64 (Steele et al. 2014). No state, no order."""
+    counter = (chosen.astype(np.uint64) * np.uint64(4) + view.astype(np.uint64)) * np.uint64(4) + np.arange(4, dtype=np.uint64)[:, None]
+    z = counter + np.uint64((seed * 0x9E3779B97F4A7C15) % 2**64)
+    with np.errstate(over="ignore"):
+        z = (z + np.uint64(0x9E3779B97F4A7C15)) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return ((z ^ (z >> np.uint64(31))) >> np.uint64(1)).astype(np.int64)

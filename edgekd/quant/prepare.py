@@ -1,0 +1,183 @@
+"""Quantization-aware training of a captured graph: the graph itself is the module.
+
+    Given   a float QuantGraph (channels first) and the target's scheme
+    Result  QatModule: the same operators, weights fake-quantized once a step, each scale of the graph a learned step
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from edgekd.quant import ops
+from edgekd.quant.fake import best_step, fake_quantize
+from edgekd.quant.graph import QuantGraph
+from edgekd.quant.grid import Group, groups
+from edgekd.quant.scheme import Scheme
+
+WEIGHT_LEVELS = (-127, 127)
+
+
+class QatModule(nn.Module):
+    """Runs a float graph with fake-quantizers. Parameters: the graph's constants, one log2 step a weight channel and one a group of activations.
+
+    ``mode`` is "float" (no quantizers), "observe" (float, keeping ranges for ``calibrate``) or "quantized".
+    """
+
+    def __init__(self, graph: QuantGraph, scheme: Scheme) -> None:
+        super().__init__()
+        self.graph, self.scheme, self.mode = graph, scheme, "float"
+        self.groups = groups(graph, symmetric=scheme.symmetric_activations)
+        self.group_of = {name: i for i, group in enumerate(self.groups) for name in group.tensors}
+        constants = {t.name: t.data for t in graph.tensors.values() if t.data is not None}
+        self.values = nn.ParameterDict({n: nn.Parameter(torch.from_numpy(np.array(v, np.float32))) for n, v in constants.items()})
+        self.weight_steps = nn.ParameterDict({n: nn.Parameter(self._weight_step(self.values[n])) for n in self.weights})
+        self.steps = nn.ParameterList(nn.Parameter(torch.tensor([self._fixed_step(g)])) for g in self.groups)
+        self.register_buffer("zero_points", torch.tensor([self._fixed_zero(g) for g in self.groups], dtype=torch.int32))
+        for step, group in zip(self.steps, self.groups, strict=True):
+            step.requires_grad_(group.fixed is None)
+        self._seen: dict[int, list[torch.Tensor]] = {}
+        self._levels: dict[int, tuple[int, int]] = {}
+
+    @property
+    def weights(self) -> list[str]:
+        """Names of the constants that are fake-quantized; biases are not."""
+        return [op.inputs[1] for op in self.graph.ops if isinstance(op, ops.Conv2D | ops.DepthwiseConv2D | ops.FullyConnected)]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        values: dict[str, torch.Tensor] = {self.graph.inputs[0]: x}
+        for op in self.graph.ops:
+            y = _FORWARD[type(op)](self, op, values)
+            values[op.outputs[0]] = self._activation(op, y)
+        return values[self.graph.outputs[0]]
+
+    def weight(self, name: str) -> torch.Tensor:
+        if self.mode != "quantized":
+            return self.values[name]
+        return fake_quantize(self.values[name], self.weight_steps[name], *WEIGHT_LEVELS)
+
+    def levels(self, index: int) -> tuple[int, int]:
+        """Lowest and highest step of a group, counted from real zero."""
+        if index not in self._levels:
+            zero = int(self.zero_points[index])  # pyright: ignore[reportIndexIssue]
+            lowest = 0 if self.groups[index].rectified and zero == 0 else -128 - zero
+            self._levels[index] = (lowest, 127 - zero)
+        return self._levels[index]
+
+    @torch.no_grad()
+    def calibrate(self, batches: Iterable[torch.Tensor]) -> None:
+        """Set each learned step, and each zero point, from the activations of ``batches``; then quantize from here on."""
+        self.mode, self._seen = "observe", {}
+        for batch in batches:
+            self(batch)
+        for index, group in enumerate(self.groups):
+            if group.fixed is None:
+                self._set_range(index, torch.cat(self._seen[index]))
+        self.mode, self._seen, self._levels = "quantized", {}, {}
+
+    def _set_range(self, index: int, sample: torch.Tensor) -> None:
+        low, high = min(float(sample.min()), 0.0), max(float(sample.max()), 1e-6)
+        if self.scheme.symmetric_activations:
+            zero = 0
+        elif self.groups[index].rectified:
+            zero = -128
+        else:
+            zero = int(np.clip(round(-128 - low / max((high - low) / 255, 1e-9)), -128, 127))
+        self.zero_points[index] = zero  # pyright: ignore[reportIndexIssue]
+        self._levels.pop(index, None)
+        self.steps[index].fill_(math.log2(best_step(sample, *self.levels(index))))
+
+    def _activation(self, op: ops.Op, y: torch.Tensor) -> torch.Tensor:
+        index = self.group_of[op.outputs[0]]
+        if self.mode == "quantized":
+            # What only moves values keeps them on the grid of its input.
+            if isinstance(op, ops.MaxPool2D | ops.Reshape | ops.Concat | ops.Pad):
+                return y
+            y = _rectify(op, y) if getattr(op, "activation", "none") == "relu6" else y
+            return fake_quantize(y, self.steps[index], *self._reach(op, index))
+        y = _rectify(op, y)
+        if self.mode == "observe" and index not in self._fixed():
+            flat = y.detach().float().reshape(-1)
+            self._seen.setdefault(index, []).append(flat[:: max(1, len(flat) // 65536)])
+        return y
+
+    def _reach(self, op: ops.Op, index: int) -> tuple[int, int]:
+        """Levels that ``op`` may write: a rectifier cuts at zero, by the same clamp that quantizes."""
+        low, high = self.levels(index)
+        return (max(low, 0) if getattr(op, "activation", "none") != "none" else low), high
+
+    def _fixed(self) -> set[int]:
+        return {i for i, g in enumerate(self.groups) if g.fixed is not None}
+
+    def _weight_step(self, weight: torch.Tensor) -> torch.Tensor:
+        shape = (len(weight) if self.scheme.per_channel_weights else 1, *[1] * (weight.ndim - 1))
+        largest = weight.detach().abs().flatten(1).amax(1)
+        if not self.scheme.per_channel_weights:
+            largest = largest.max()
+        return torch.log2(torch.clamp(largest, min=1e-5) / WEIGHT_LEVELS[1]).reshape(shape)
+
+    @staticmethod
+    def _fixed_step(group: Group) -> float:
+        return math.log2(group.fixed.single[0]) if group.fixed else 0.0
+
+    @staticmethod
+    def _fixed_zero(group: Group) -> int:
+        return group.fixed.single[1] if group.fixed else 0
+
+
+def _rectify(op: ops.Op, y: torch.Tensor) -> torch.Tensor:
+    match getattr(op, "activation", "none"):
+        case "relu":
+            return functional.relu(y)
+        case "relu6":
+            return functional.relu6(y)
+        case _:
+            return y
+
+
+def _convolution(module: QatModule, op: ops.Op, values: dict[str, torch.Tensor]) -> torch.Tensor:
+    assert isinstance(op, ops.Conv2D | ops.DepthwiseConv2D)
+    x = values[op.inputs[0]]
+    top, bottom, left, right = op.padding
+    padding: tuple[int, int] = (top, left)
+    if (top, left) != (bottom, right):
+        x, padding = functional.pad(x, (left, right, top, bottom)), (0, 0)
+    count = op.groups if isinstance(op, ops.Conv2D) else x.shape[1]
+    return functional.conv2d(x, module.weight(op.inputs[1]), module.values[op.inputs[2]], op.stride, padding, op.dilation, count)
+
+
+def _pool(module: QatModule, op: ops.Op, values: dict[str, torch.Tensor]) -> torch.Tensor:
+    assert isinstance(op, ops.AveragePool2D | ops.MaxPool2D)
+    x, (top, bottom, left, right) = values[op.inputs[0]], op.padding
+    if isinstance(op, ops.MaxPool2D):
+        if any(op.padding):
+            x = functional.pad(x, (left, right, top, bottom), value=-math.inf)
+        return functional.max_pool2d(x, op.kernel, op.stride)
+    return functional.avg_pool2d(x, op.kernel, op.stride, (top, left), count_include_pad=False)
+
+
+def _pad(_: QatModule, op: ops.Op, values: dict[str, torch.Tensor]) -> torch.Tensor:
+    assert isinstance(op, ops.Pad)
+    return functional.pad(values[op.inputs[0]], [side for pair in reversed(op.amounts) for side in pair])
+
+
+_FORWARD: dict[type[ops.Op], Callable[[QatModule, ops.Op, dict[str, torch.Tensor]], torch.Tensor]] = {
+    ops.Conv2D: _convolution,
+    ops.DepthwiseConv2D: _convolution,
+    ops.FullyConnected: lambda m, op, v: functional.linear(v[op.inputs[0]], m.weight(op.inputs[1]), m.values[op.inputs[2]]),
+    ops.Add: lambda _, op, v: v[op.inputs[0]] + v[op.inputs[1]],
+    ops.AveragePool2D: _pool,
+    ops.MaxPool2D: _pool,
+    ops.Mean: lambda _, op, v: v[op.inputs[0]].mean(op.axes, keepdim=op.keepdims),  # pyright: ignore[reportAttributeAccessIssue]
+    ops.Reshape: lambda _, op, v: v[op.inputs[0]].reshape(len(v[op.inputs[0]]), *op.shape[1:]),  # pyright: ignore[reportAttributeAccessIssue]
+    ops.Concat: lambda _, op, v: torch.cat([v[n] for n in op.inputs], op.axis),  # pyright: ignore[reportAttributeAccessIssue]
+    ops.Pad: _pad,
+    ops.Relu: lambda _, op, v: v[op.inputs[0]],
+    ops.Softmax: lambda _, op, v: v[op.inputs[0]].softmax(-1),
+    ops.Logistic: lambda _, op, v: v[op.inputs[0]].sigmoid(),
+}

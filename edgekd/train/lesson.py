@@ -1,0 +1,103 @@
+"""What every student of a recipe shares: the data, the teacher and its stored outputs. Made once, whatever the number of targets."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from edgekd import lazy
+from edgekd.data.dataset import Dataset
+from edgekd.data.load import check_recipe_data
+from edgekd.data.views import Views
+from edgekd.errors import InputError
+from edgekd.losses import LOSSES
+from edgekd.recipe.load import LoadedRecipe, checkpoint
+from edgekd.recipe.schema import Recipe
+from edgekd.teachers import TEACHERS
+from edgekd.teachers.soft_targets import key, soft_targets
+from edgekd.teachers.teacher import Teacher, amx, load_weights
+from edgekd.train.distill import Term
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """``targets`` float16 [views, N, classes] are the teacher's logits over the training set; ``teacher_outputs`` those over the test set."""
+
+    recipe: Recipe
+    data: Dataset
+    views: Views
+    terms: tuple[Term, ...]
+    targets: np.ndarray
+    teacher_outputs: np.ndarray
+    teacher_sha256: str
+
+    @property
+    def teacher_accuracy(self) -> float:
+        """Share of the test set that the teacher labels right."""
+        return float((self.teacher_outputs.argmax(1) == self.data.test.y).mean())
+
+
+def open_data(loaded: LoadedRecipe) -> Dataset:
+    """The recipe's data, checked against what the recipe says of it."""
+    recipe = loaded.recipe
+    return check_recipe_data(recipe.data.source, recipe.data.options, loaded.folder, channels=len(recipe.teacher.mean))
+
+
+def open_lesson(loaded: LoadedRecipe, data: Dataset, cache: Path, progress: Progress) -> Lesson:
+    """Load the teacher, and compute or find its outputs in ``cache``."""
+    recipe = loaded.recipe
+    teacher = open_teacher(loaded, data)
+    sha256 = fingerprint(teacher)
+    views = Views(**recipe.views.model_dump())
+    file = cache / "soft_targets" / f"{key(sha256, data.sha256, views)}.npy"
+    targets = soft_targets(teacher, data.train.x, views, file, lambda n, total: progress("soft targets", n, total))
+    once = Views()
+    file = cache / "soft_targets" / f"{key(sha256, data.sha256, once)}-test.npy"
+    outputs = soft_targets(teacher, data.test.x, once, file, lambda n, total: progress("teacher on test", n, total))[0]
+    classes = len(data.labels)
+    if targets.shape[2] != classes:
+        raise InputError(f"the teacher has {targets.shape[2]} outputs", where=recipe.teacher.source, expected=f"{classes}, one a class of the data")
+    return Lesson(recipe, data, views, terms(recipe), targets, outputs, sha256)
+
+
+def open_teacher(loaded: LoadedRecipe, data: Dataset, *, trained: bool = True) -> Teacher:
+    """The recipe's teacher, with the weights of its checkpoint where it has one."""
+    table = loaded.recipe.teacher
+    function = lazy.resolve(table.source, TEACHERS, where="recipe, teacher.source")
+    try:
+        body = function(channels=data.shape[2], classes=len(data.labels), **table.options)
+    except TypeError as error:
+        raise InputError(
+            f"{table.source} does not take these options ({error})", where="recipe, teacher.options", expected="channels, classes and its own"
+        ) from error
+    if not isinstance(body, nn.Module):
+        raise InputError(f"{table.source} returned a {type(body).__name__}", where="recipe, teacher.source", expected="a torch module")
+    if trained and (file := checkpoint(loaded)) is not None:
+        load_weights(body, file)
+    return Teacher(body, tuple(table.mean), tuple(table.std))
+
+
+def terms(recipe: Recipe) -> tuple[Term, ...]:
+    """The recipe's losses as functions. Raises InputError for a loss that is not known."""
+    return tuple(
+        Term(lazy.resolve(loss.name, LOSSES, where=f"recipe, losses[{n}].name"), loss.weight, dict(loss.options))
+        for n, loss in enumerate(recipe.losses)
+    )
+
+
+def fingerprint(teacher: Teacher) -> str:
+    """sha256 of a teacher's weights and normalization, and of the precision that its outputs are computed in."""
+    digest = hashlib.sha256(repr((teacher.mean.tolist(), teacher.std.tolist(), amx())).encode())
+    for name, value in sorted(teacher.body.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy())
+    return digest.hexdigest()
+
+

@@ -1,0 +1,119 @@
+"""From an untrained module to frozen integers: float warm-up, then quantization-aware training, both distilled."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save
+from torch import nn
+
+from edgekd import host, runs
+from edgekd.data.dataset import Split
+from edgekd.data.resize import resize
+from edgekd.quant.capture import capture
+from edgekd.quant.freeze import freeze
+from edgekd.quant.graph import QuantGraph
+from edgekd.quant.prepare import QatModule
+from edgekd.quant.scheme import Scheme
+from edgekd.recipe.schema import Preset
+from edgekd.records import Checkpoint, Figure
+from edgekd.teachers.teacher import amx
+from edgekd.train.distill import Feed, student_input
+from edgekd.train.lesson import Lesson, Progress
+from edgekd.train.loop import Phase, fit
+
+History = tuple[dict[str, Any], ...]
+CALIBRATION_SAMPLES = 512
+FLOAT, QAT = "float.safetensors", "qat.safetensors"
+
+
+@dataclass(frozen=True)
+class Training:
+    """How one student is trained: the recipe's preset, the resolution that the student is fed, and the seed."""
+
+    lesson: Lesson
+    preset: Preset
+    size: tuple[int, int]
+    seed: int
+
+    @property
+    def feed(self) -> Feed:
+        return Feed(self.lesson.data.train, self.lesson.views, self.lesson.targets, self.preset.batch, self.size)
+
+    @property
+    def validation(self) -> Split:
+        held = self.lesson.data.validation
+        return Split(resize(held.x, *self.size), held.y)
+
+    @property
+    def bf16(self) -> bool:
+        return amx() if self.preset.bf16 == "auto" else self.preset.bf16 == "on"
+
+
+def warm_up(model: nn.Module, training: Training, shared: Path, run: Path, progress: Progress) -> Checkpoint:
+    """Train the float student in the folder ``shared``, or find it there trained already, and copy it into ``run``."""
+    shared.mkdir(parents=True, exist_ok=True)
+    with runs.lock(shared):
+        if not (shared / "history.json").exists():
+            p = training.preset
+            phase = Phase("float", p.float_epochs, p.learning_rate, p.weight_decay, bf16=training.bf16, seed=training.seed)
+            history = _fit(model, training, phase, shared / FLOAT, progress)
+            runs.atomic_write(shared / "history.json", json.dumps(history).encode())
+        runs.atomic_write(run / FLOAT, (shared / FLOAT).read_bytes())
+        return _checkpoint(run, FLOAT, tuple(json.loads((shared / "history.json").read_text())))
+
+
+def quantize_aware(model: nn.Module, training: Training, scheme: Scheme, run: Path, progress: Progress) -> Checkpoint:
+    """Fold, insert fake-quantizers, calibrate, and go on training under them."""
+    module = _prepared(model, training, scheme, run)
+    sample = resize(training.lesson.data.train.x[:CALIBRATION_SAMPLES], *training.size)
+    module.calibrate([student_input(sample)])
+    p = training.preset
+    phase = Phase(
+        "qat", p.qat_epochs, p.qat_learning_rate, p.weight_decay, warm_up=0.05, bf16=training.bf16, select=True, seed=training.seed + 1
+    )
+    return _checkpoint(run, QAT, _fit(module, training, phase, run / QAT, progress))
+
+
+def frozen(model: nn.Module, training: Training, scheme: Scheme, run: Path) -> QuantGraph:
+    """The trained student of ``run`` as the graph that is exported."""
+    module = _prepared(model, training, scheme, run)
+    if scheme.is_integer:
+        module.load_state_dict(load_file(run / QAT))
+    return freeze(module)
+
+
+def oracle(model: nn.Module, training: Training, run: Path) -> np.ndarray:
+    """What the float student of ``run`` answers on the test set: logits float32 [N, classes]."""
+    model.load_state_dict(load_file(run / FLOAT))
+    return outputs(model.eval(), resize(training.lesson.data.test.x, *training.size))
+
+
+@torch.inference_mode()
+def outputs(model: nn.Module, pixels: np.ndarray, *, batch: int = 500) -> np.ndarray:
+    """Logits float32 [N, classes] of a student for 8-bit ``pixels`` [N, H, W, C]."""
+    return np.concatenate([model(student_input(pixels[at : at + batch])).numpy() for at in range(0, len(pixels), batch)])
+
+
+def _prepared(model: nn.Module, training: Training, scheme: Scheme, run: Path) -> QatModule:
+    model.load_state_dict(load_file(run / FLOAT))
+    return QatModule(capture(model, (training.lesson.data.shape[2], *training.size)), scheme)
+
+
+def _fit(model: nn.Module, training: Training, phase: Phase, weights: Path, progress: Progress) -> History:
+    state = weights.with_suffix(".state")
+    terms = training.lesson.terms
+    history = fit(model, training.feed, terms, phase, validation=training.validation, state=state, progress=progress)
+    runs.atomic_write(weights, save({name: value.contiguous() for name, value in model.state_dict().items()}))
+    state.unlink(missing_ok=True)
+    return history
+
+
+def _checkpoint(run: Path, name: str, history: History) -> Checkpoint:
+    found = Figure(history[-1]["validation"], "", "measured", f"{host.host()}, torch, validation split of the last pass")
+    return Checkpoint(name, runs.sha256_file(run / name), history, {"validation_accuracy": found})
