@@ -77,7 +77,8 @@ def read_metadata(path: Path) -> dict[str, Any]:
     try:
         model = schema.ModelT.InitFromPackedBuf(content)
         for entry in model.metadata or []:
-            if entry.name == METADATA_NAME.encode():
+            name: Any = entry.name  # bytes, whatever the generated code says
+            if name == METADATA_NAME.encode():
                 return json.loads(np.asarray((model.buffers or [])[entry.buffer].data, np.uint8).tobytes())
     except Exception as error:  # a damaged flatbuffer fails in whatever way its offsets point
         raise InputError(f"damaged: {error}", where=str(path), expected="a whole TFLite file") from error

@@ -92,9 +92,9 @@ def _fully_connected(op: ops.FullyConnected, graph: QuantGraph) -> Builtin:
     version = 4 if is_integer(op.inputs[0], graph) else 1
     if keep:
         version = max(version, 5)
+    quantization = graph.tensor(op.inputs[1]).quantization
     if len(op.inputs) < 3:
         version = max(version, 6)
-    quantization = graph.tensor(op.inputs[1]).quantization
     if quantization is not None and quantization.axis is not None:
         version = 12
     return Builtin(CODE.FULLY_CONNECTED, version, schema.FullyConnectedOptionsT(FUSED[op.activation], keepNumDims=keep))

@@ -145,6 +145,8 @@ def test_every_operator_runs_everywhere(tmp_path):
         assert abs(outputs[name].astype(int) - outputs["tflm"]).max() <= 2
     content = (tmp_path / "model.tflite").read_bytes()
     assert not {"TRANSPOSE", "QUANTIZE", "DEQUANTIZE"} & set(operators(content))
+    details = litert.open_reference(tmp_path / "model.tflite")._interpreter.get_tensor_details()
+    assert [tensor["name"] for tensor in details if tensor["name"]] == ["x", "v13"]  # the others' names would cost bytes
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -171,37 +173,6 @@ def test_input_into_reshape_and_dense_of_rank_three(tmp_path):
     f = b.add(ops.FullyConnected, ("x", *b.constants("f", (7, 4), 0)), (1, 6, 7))
     graph = b.graph(b.add(ops.Reshape, (f,), (1, 42), f, shape=(1, 42)))
     assert all(run_all(graph, tmp_path)[name].shape == (3, 42) for name in RUNTIMES)
-
-
-def test_buffers_are_aligned_and_shared():
-    graph = everything()
-    content = tflite.encode(graph)
-    model = schema.Model.GetRootAs(content, 0)
-    whole = np.frombuffer(content, np.uint8)
-    blobs = []
-    for index in range(model.BuffersLength()):
-        buffer = model.Buffers(index)
-        if not buffer.DataIsNone():
-            data = buffer.DataAsNumpy()
-            assert (data.__array_interface__["data"][0] - whole.__array_interface__["data"][0]) % 16 == 0
-            blobs.append(data.tobytes())
-    assert model.Buffers(0).DataIsNone() and len(blobs) == model.BuffersLength() - 1
-    assert max(Counter(blobs).values()) == 1
-    assert [model.Subgraphs(0).Tensors(i).Name() for i in (*model.Subgraphs(0).InputsAsNumpy(), *model.Subgraphs(0).OutputsAsNumpy())] == [
-        b"x", b"v13",
-    ]  # fmt: skip
-
-
-def test_a_channel_costs_twelve_bytes():
-    """int32 bias, float32 scales of weight and bias; the int64 zero points are shared by whatever has as many channels."""
-
-    def size(layers: int) -> int:
-        b, x = Build((1, 5, 5, 64)), "x"
-        for index in range(layers):
-            x = b.add(ops.DepthwiseConv2D, (x, *b.constants(f"c{index}", (1, 1, 1, 64), 3)), (1, 5, 5, 64))
-        return len(tflite.encode(b.graph(x)))
-
-    assert (size(9) - size(1)) / 8 - 64 - 12 * 64 < 200
 
 
 def test_bias_carries_the_product_of_the_scales():
