@@ -129,7 +129,7 @@ def _tensor(row: Any, left: dict[str, np.ndarray], where: str) -> Tensor:
         if axis is not None and (_typed(axis, int, "axis", where) < 0):
             raise InputError(f"axis {axis}", where=where, expected="0 or more, or null")
         quantization = Quantization(_take(left, _SCALE + name, where), _take(left, _ZERO + name, where), axis)
-    return Tensor(name, dtype, shape, quantization, data)  # pyright: ignore[reportArgumentType]
+    return Tensor(name, dtype, shape, quantization, data)
 
 
 def _take(left: dict[str, np.ndarray], key: str, where: str) -> np.ndarray:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 #: Channels are multiples of this: the vector kernels of every target take four int8 values at a time.
 DIVISOR = 4
 KERNEL = 3
+#: Of channels, blocks and pixels of a side: far beyond any edge device, and small enough to be counted at once.
+LARGEST = 1 << 13
 
 #: What a recipe's options and space may name, and what stands where it names nothing.
 DEFAULTS: Mapping[str, Any] = {
@@ -66,8 +68,8 @@ class Spec:
             _whole(name, getattr(self, name), 1, where)
         for name in ("widths", "blocks", "strides", "expansions"):
             values = getattr(self, name)
-            if len(values) != len(self.widths) or not values:
-                raise InputError(f"{len(values)} {name} for {len(self.widths)} widths", where=where, expected="one entry a stage")
+            if not isinstance(values, tuple) or len(values) != len(self.widths) or not values:
+                raise InputError(f"{name} = {values!r} for {len(self.widths)} widths", where=where, expected="one entry a stage")
             for value in values:
                 _whole(name, value, 1, where)
         for stride in (self.stem_stride, *self.strides):
@@ -158,7 +160,8 @@ def restore(body: Mapping[str, Any]) -> Spec:
     names = {f.name for f in fields(Spec)}
     if set(body) != names:
         raise InputError(f"keys {sorted(set(body) ^ names)}", where="student inverted_residual", expected=", ".join(sorted(names)))
-    return Spec(**{key: tuple(value) if isinstance(value, list) else value for key, value in body.items()})
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in body.items()}
+    return Spec(**values)
 
 
 def describe(spec: Spec) -> dict[str, Any]:
@@ -211,8 +214,8 @@ def _channels(wanted: float) -> int:
 
 
 def _whole(name: str, value: Any, least: int, where: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InputError(f"{name} = {value!r}", where=where, expected=f"a whole number of at least {least}")
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= LARGEST:
+        raise InputError(f"{name} = {value!r}", where=where, expected=f"a whole number from {least} to {LARGEST}")
 
 
 FAMILY = Family("inverted_residual", candidates, restore, describe, resolution, sketch, build)
