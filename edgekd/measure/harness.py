@@ -16,8 +16,9 @@ from edgekd.measure import stats
 from edgekd.measure.memory import resident_growth
 from edgekd.records import Figure, Measurement
 
-#: Repeats between two looks at the interval, and the most that are kept.
-_LOOK, _MOST = 20, 20_000
+#: The interval is looked at first after so many repeats, and then each time that there are half as many again: looking often, and stopping
+#: when it happens to be narrow, would make it cover less than it says.
+_FIRST_LOOK, _MOST = 50, 20_000
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,11 @@ def latency(run_once: Callable[[], object], *, warmup: int = 5, target_width: fl
             break
         before = median
     samples: list[float] = []
+    look = _FIRST_LOOK
     while time.perf_counter() - began < time_limit_s and len(samples) < _MOST:
         samples.append(_time(run_once))
-        if len(samples) >= _LOOK and len(samples) % _LOOK == 0:
+        if len(samples) == look:
+            look += look // 2
             summary = stats.summarize(samples)
             if summary.width <= target_width:
                 return Latency(summary, warmed, True)

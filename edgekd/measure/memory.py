@@ -78,4 +78,8 @@ def main(order: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    try:
+        main(json.loads(sys.argv[1]))
+    except EdgekdError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import onnx
@@ -10,9 +9,7 @@ from onnx import TensorProto, helper
 
 from edgekd.errors import InputError
 from edgekd.quant.graph import QuantGraph
-
-KEY = "edgekd"
-_CUT = "edgekd/cut"
+from edgekd.verify.cut_border import KEY, OUTPUT, metadata_of_cut, shape_of
 
 
 def cut(path: Path, graph: QuantGraph, tensor: str, folder: Path) -> Path:
@@ -21,34 +18,25 @@ def cut(path: Path, graph: QuantGraph, tensor: str, folder: Path) -> Path:
     The file must name its tensors as edgekd's exporter does. Raises InputError if it has no such tensor.
     """
     model = onnx.load(path)
-    made = {name: node for node in model.graph.node for name in node.output}
-    whole = tensor in graph.outputs and tensor not in made
-    source = model.graph.output[0].name if whole else tensor if tensor in made else f"{tensor}/value"
-    if source not in made:
+    made = {name for node in model.graph.node for name in node.output}
+    candidates = [tensor, f"{tensor}/value", *([model.graph.output[0].name] if tensor in graph.outputs else [])]
+    source = next((name for name in candidates if name in made), None)
+    if source is None:
         raise InputError(f"no operator writes {tensor!r}", where=str(path), expected="tensors named as in the graph")
-    needed, kept = {source}, []
+    needed, nodes = {source}, [helper.make_node("Identity", [source], [OUTPUT])]
     for node in reversed(model.graph.node):
         if needed.intersection(node.output):
             needed.update(node.input)
-            kept.append(node)
-    stated = graph.tensor(tensor)
-    shape = stated.shape
-    if graph.layout == "channels_last" and len(shape) == 4:
-        shape = (shape[0], shape[3], shape[1], shape[2])
-    constants = [value for value in model.graph.initializer if value.name in needed]
-    output = helper.make_tensor_value_info(_CUT, TensorProto.FLOAT, ["N", *shape[1:]])
-    nodes = [*reversed(kept), helper.make_node("Identity", [source], [_CUT])]
+            nodes.append(node)
     inputs = [value for value in model.graph.input if value.name in needed]
-    metadata = json.loads(next(entry.value for entry in model.metadata_props if entry.key == KEY))
-    border: dict[str, object] = {"name": _CUT, "shape": ["N", *shape[1:]], "layout": "NCHW" if len(shape) == 4 else "NC"}
-    if stated.quantization is not None:
-        border["scale"], border["zero_point"] = stated.quantization.single
+    output = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["N", *shape_of(graph, tensor)])
+    constants = [value for value in model.graph.initializer if value.name in needed]
     shortened = helper.make_model(
-        helper.make_graph(nodes, model.graph.name, inputs, [output], constants),
+        helper.make_graph(nodes[::-1], model.graph.name, inputs, [output], constants),
         opset_imports=model.opset_import,
         ir_version=model.ir_version,
     )
-    helper.set_model_props(shortened, {KEY: json.dumps({**metadata, "output": border})})
-    out = folder / "cut.onnx"
-    onnx.save(shortened, out)
-    return out
+    text = next(entry.value for entry in model.metadata_props if entry.key == KEY)
+    helper.set_model_props(shortened, {KEY: metadata_of_cut(text, graph, tensor)})
+    onnx.save(shortened, folder / "cut.onnx")
+    return folder / "cut.onnx"

@@ -18,7 +18,11 @@ from edgekd.quant.passes.prefix import prefix
 from edgekd.verify.jobs import Job, run_jobs
 
 #: Kind of file → ``cut(path, graph, tensor, folder) -> Path``. Kinds that are not here are exported anew from the graph's prefix.
-CUTTERS = {".tflite": "edgekd.verify.cut_tflite:cut", ".onnx": "edgekd.verify.cut_onnx:cut"}
+CUTTERS = {
+    ".tflite": "edgekd.verify.cut_tflite:cut",
+    ".onnx": "edgekd.verify.cut_onnx:cut",
+    ".xml": "edgekd.verify.cut_openvino:cut",
+}
 #: A float value disagrees if it is further away than this share of the tensor's largest.
 FLOAT_TOLERANCE = 0.02
 

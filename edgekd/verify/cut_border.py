@@ -1,0 +1,27 @@
+"""The metadata of a file that was cut off after one tensor: its output is that tensor."""
+
+from __future__ import annotations
+
+import json
+
+from edgekd.quant.graph import QuantGraph
+
+#: The name of the metadata document in a file, and of the output of a cut file.
+KEY, OUTPUT = "edgekd", "edgekd/cut"
+
+
+def shape_of(graph: QuantGraph, tensor: str) -> tuple[int, ...]:
+    """Shape of one sample of ``tensor`` in a channels-first file."""
+    shape = graph.tensor(tensor).shape[1:]
+    return (shape[2], shape[0], shape[1]) if graph.layout == "channels_last" and len(shape) == 3 else shape
+
+
+def metadata_of_cut(text: str, graph: QuantGraph, tensor: str) -> str:
+    """The document ``text`` of the whole file, with the output that the cut file has."""
+    metadata = json.loads(text)
+    metadata.pop("weights_sha256", None)  # of the whole file's weights
+    shape = shape_of(graph, tensor)
+    output = {"name": OUTPUT, "shape": ["N", *shape], "layout": "NCHW" if len(shape) == 3 else "NC"}
+    if (quantization := graph.tensor(tensor).quantization) is not None:
+        output["scale"], output["zero_point"] = quantization.single
+    return json.dumps({**metadata, "output": output}, sort_keys=True)

@@ -1,0 +1,27 @@
+"""An OpenVINO IR cut off after one tensor, everything before it as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import openvino as ov
+
+from edgekd.errors import InputError
+from edgekd.quant.graph import QuantGraph
+from edgekd.verify.cut_border import KEY, metadata_of_cut
+
+
+def cut(path: Path, graph: QuantGraph, tensor: str, folder: Path) -> Path:
+    """Write ``folder``/cut.xml and cut.bin, whose only output is the real value of ``tensor`` ([N, C, H, W] for a feature map).
+
+    The file must name its tensors as edgekd's exporter does. Raises InputError if it has no such tensor.
+    """
+    model = ov.Core().read_model(path)
+    wanted = {tensor, f"{tensor}/value", *(model.output(0).get_names() if tensor in graph.outputs else ())}
+    ports = [port for node in model.get_ordered_ops() for port in node.outputs() if wanted & set(port.get_names())]
+    if not ports:
+        raise InputError(f"no operator writes {tensor!r}", where=str(path), expected="tensors named as in the graph")
+    shortened = ov.Model([ports[0]], model.get_parameters(), "cut")
+    shortened.set_rt_info(metadata_of_cut(model.get_rt_info([KEY]).astype(str), graph, tensor), [KEY])
+    ov.save_model(shortened, folder / "cut.xml", compress_to_fp16=False)
+    return folder / "cut.xml"
