@@ -1,0 +1,13 @@
+"""The NumPy reference: a QuantGraph computed under the rounding rules of a runtime, bit for bit.
+
+    tflm         TensorFlow Lite Micro and CMSIS-NN
+    litert_ref   LiteRT with its reference kernels (BUILTIN_REF)
+    xnnpack      LiteRT as it comes: XNNPACK, and the rules named litert_opt where XNNPACK declines an operator
+
+``profiles.py`` has the rule of each operator under each profile; a float graph runs under the profile "float".
+"""
+
+from edgekd.quant.reference.profiles import PROFILES
+from edgekd.quant.reference.run import run
+
+__all__ = ["PROFILES", "run"]
