@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from edgekd.cli_build import COMMANDS
 from edgekd.errors import EdgekdError, InputError
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ app = typer.Typer(
 )
 targets = typer.Typer(no_args_is_help=True, help="Target profiles: one device, one file.")
 recipes = typer.Typer(no_args_is_help=True, help="Recipes: what to distil, from what, on what.")
+for _name, _command in COMMANDS.items():
+    app.command(_name)(_command)
 app.add_typer(targets, name="targets")
 app.add_typer(recipes, name="recipes")
 

@@ -153,7 +153,7 @@ FOLDERS: list[tuple[str, Callable[[Path], None], str, list[str]]] = [
     ("decompression_bomb", _bomb, FOLDER, ["cat/big.png is too large", "scale it down"]),
     ("link_out", _link_out, FOLDER, ["cat/link.png is a link to", "outside the dataset", "copy the image"]),
     ("dangling_link", _dangling, FOLDER, ["cat/link.png is a link to nowhere", "rm "]),
-    ("classes_differ", _missing_class, FOLDER, ["class dog is only in train", "the same class folders in train and validation and test"]),
+    ("classes_differ", _missing_class, FOLDER, ["class 'dog' is only in train", "the same class folders in train and validation and test"]),
     ("text_among_images", _text_file, FOLDER, ["cat/notes.txt is a file", ".png, .jpg, .jpeg", "leading dot"]),
     ("file_among_classes", _stray_file, FOLDER, ["labels.csv is a file", "folders only"]),
     ("folder_among_images", _nested, FOLDER, ["cat/more is a folder", "move it out"]),

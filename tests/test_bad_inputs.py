@@ -1,5 +1,6 @@
 """Malformed profiles, recipes and data, each through the real command line: one clear message with file, key and cure, exit code 2."""
 
+# size: the cases are one table
 from __future__ import annotations
 
 import os

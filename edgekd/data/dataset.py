@@ -63,8 +63,8 @@ class Dataset:
         """Hash of every pixel and label, so that a stored result is never used with other data."""
         digest = hashlib.sha256(repr((self.labels, self.shape)).encode())
         for split in (self.train, self.validation, self.test):
-            digest.update(np.ascontiguousarray(split.x))
-            digest.update(np.ascontiguousarray(split.y))
+            digest.update(np.ascontiguousarray(split.x).data)
+            digest.update(np.ascontiguousarray(split.y).data)
         return digest.hexdigest()
 
 

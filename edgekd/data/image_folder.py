@@ -109,7 +109,7 @@ def _listing(parts: dict[str, Path], root: Path, where: str) -> tuple[tuple[str,
     for split, names in classes.items():
         if different := sorted(set(names) ^ set(labels)):
             raise InputError(
-                f"class {different[0]!r} is only in {split if different[0] in names else first!r}".replace("'", ""),
+                f"class {different[0]!r} is only in {split if different[0] in names else first}",
                 where=where,
                 expected=f"the same class folders in {' and '.join(classes)}",
                 mend="add the missing folder with its images, or delete the other",

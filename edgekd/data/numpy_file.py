@@ -98,9 +98,7 @@ def _read(file: Path, where: str) -> dict[str, np.ndarray]:
 
 
 def _check_names(members: dict[str, zipfile.ZipInfo], where: str) -> None:
-    needed = list(NEEDED)
-    if any(name in members for name in OPTIONAL):
-        needed += OPTIONAL
+    needed = (*NEEDED, *OPTIONAL) if any(name in members for name in OPTIONAL) else NEEDED
     for name in needed:
         if name not in members:
             near = get_close_matches(name, [m for m in members if m not in needed], 1)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin  # pyright: ignore[reportDeprecated]
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
@@ -140,7 +140,8 @@ def _clean_sections(model: type[BaseModel], raw: dict[str, Any], bad: set[Any]) 
         if name in bad:
             continue
         if name in raw:
-            clean[name] = TypeAdapter(field.annotation).validate_python(raw[name], strict=True)
+            kind: Any = field.annotation
+            clean[name] = TypeAdapter(kind).validate_python(raw[name], strict=True)
         elif not field.is_required():
             clean[name] = field.get_default(call_default_factory=True)
     return clean
@@ -247,7 +248,8 @@ def _type_name(kind: Any) -> str:
 
 def _bare(kind: Any) -> Any:
     """``kind`` without Annotated and without ``| None``."""
-    while get_origin(kind) in (Annotated, Union, types.UnionType):
+    # Annotated[int, …] | None is a typing.Union, int | None a types.UnionType.
+    while get_origin(kind) in (Annotated, Union, types.UnionType):  # pyright: ignore[reportDeprecated]
         kind = next(a for a in get_args(kind) if a is not types.NoneType)
     return kind
 
