@@ -16,6 +16,8 @@ from edgekd.students.family import Family
 
 #: How far an estimated file may exceed its budget and still be encoded to see.
 SLACK = 1.08
+#: Where nothing fits: how many of the nearest by estimate are encoded, to name the nearest indeed.
+NEAREST = 8
 _NOT_COUNTED = {"latency_ms": "latency is not predicted", "accuracy_drop_pp": "accuracy is not predicted"}
 
 
@@ -57,8 +59,8 @@ def choose(
             chosen = candidate(c)
             if _excess(chosen, budgets, profile) <= 1:
                 return _plan(chosen, len(costs), profile, family, budgets)
-    guessed = min(costs, key=lambda c: _excess(_Candidate(c, round(estimate(c)), False), budgets, profile))
-    nearest = candidate(guessed)
+    guessed = sorted(costs, key=lambda c: _excess(_Candidate(c, round(estimate(c)), False), budgets, profile))
+    nearest = min((candidate(c) for c in guessed[:NEAREST]), key=lambda n: _excess(n, budgets, profile))
     if _excess(nearest, budgets, profile) <= 1:
         return _plan(nearest, len(costs), profile, family, budgets)
     raise DoesNotFit(_refusal(nearest, len(costs), profile, family, budgets))

@@ -68,8 +68,8 @@ class Spec:
             _whole(name, getattr(self, name), 1, where)
         for name in ("widths", "blocks", "strides", "expansions"):
             values = getattr(self, name)
-            if not isinstance(values, tuple) or len(values) != len(self.widths) or not values:
-                raise InputError(f"{name} = {values!r} for {len(self.widths)} widths", where=where, expected="one entry a stage")
+            if not isinstance(values, tuple) or not values or (isinstance(self.widths, tuple) and len(values) != len(self.widths)):
+                raise InputError(f"{name} = {values!r} beside widths = {self.widths!r}", where=where, expected="one entry a stage")
             for value in values:
                 _whole(name, value, 1, where)
         for stride in (self.stem_stride, *self.strides):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from edgekd.export.tflite import encode
 from edgekd.quant import ops
 from edgekd.quant.arena import ALIGNMENT, Lifetime, arena_total, lifetimes, place, place_lifetimes
-from edgekd.quant.graph import Quantization, QuantGraph, Tensor
+from edgekd.quant.graph import QuantGraph, Quantization, Tensor
 from edgekd.quant.scheme import Scheme
 from edgekd.runtimes.tflm import Arena, arena_bytes
 from edgekd.students.inverted_residual import sketch, spec_from

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgekd.errors import InputError
-from edgekd.quant.graph import Quantization, QuantGraph, Tensor
+from edgekd.quant.graph import QuantGraph, Quantization, Tensor
 from edgekd.quant.ops import Add, Conv2D, Op, Relu
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekd.errors import InputError
-from edgekd.quant.graph import Quantization, QuantGraph, Tensor
+from edgekd.quant.graph import QuantGraph, Quantization, Tensor
 from edgekd.quant.io import GRAPH, WEIGHTS, fingerprint, load, save
 from edgekd.quant.scheme import Scheme
 from edgekd.students.inverted_residual import sketch, spec_from
