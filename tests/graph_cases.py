@@ -139,10 +139,10 @@ class Builder:
         self.last = name
         return self
 
-    def _unary(self, op: type[ops.Op], shape: tuple[int, ...], scale: float, zero_point: int | None, **options: Any) -> Builder:
+    def _unary(self, op: type[ops.Op], size: tuple[int, ...], scale: float, zero_point: int | None, **options: Any) -> Builder:
         name = f"{op.__name__.lower()}{len(self.ops)}"
         self.ops.append(op(name, (self.last,), (name,), **options))
-        return self._put(name, shape, scale, zero_point)
+        return self._put(name, size, scale, zero_point)
 
     def _window(self, kernel: ops.Pair, options: dict[str, Any]) -> tuple[ops.Pair, dict[str, Any]]:
         stride, dilation = options.get("stride", (1, 1)), options.get("dilation", (1, 1))

@@ -35,10 +35,10 @@ def _table(table: np.ndarray, z_in: int, z_out: int) -> Compute:
 
 
 def relu(op: Relu, graph: QuantGraph, profile: str) -> Compute:
-    """XNNPACK declines it, so all profiles share TFLite's rule; with one scale it is a clamp (and relu6 in TFLM never more than that)."""
+    """XNNPACK declines it. With one scale it is a clamp, and in TFLM relu6 is never more than that."""
     x, y = (quantization(graph, name) for name in (*op.inputs, *op.outputs))
     bounds = activation_bounds(op.activation, *y, half_to_even=False)
-    return _table(tables.relu_table(x, y, bounds), x[1], y[1])
+    return _table(tables.relu_table(RULES[profile]["relu"], x, y, bounds), x[1], y[1])
 
 
 def logistic(op: Logistic, graph: QuantGraph, profile: str) -> Compute:

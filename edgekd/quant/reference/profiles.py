@@ -16,6 +16,7 @@ RULES: dict[str, dict[str, str]] = {
         "mean": "fixed_point",
         "softmax": "fixed_point",
         "logistic": "fixed_point",
+        "relu": "float64_ratio",
         "bounds": "tflite",
     },
     "litert_ref": {
@@ -25,6 +26,7 @@ RULES: dict[str, dict[str, str]] = {
         "mean": "fixed_point",
         "softmax": "fixed_point",
         "logistic": "tflite_table",
+        "relu": "float32_ratio",
         "bounds": "tflite",
     },
     "xnnpack": {
@@ -34,6 +36,7 @@ RULES: dict[str, dict[str, str]] = {
         "mean": "float32",
         "softmax": "float_table",  # litert_opt
         "logistic": "xnnpack_table",
+        "relu": "float32_ratio",  # litert_opt
         "bounds": "xnnpack",
     },
 }

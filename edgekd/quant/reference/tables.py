@@ -21,9 +21,10 @@ VALUES = np.arange(-128, 128, dtype=np.int64)
 Q = tuple[float, int]
 
 
-def relu_table(x: Q, y: Q, bounds: tuple[int, int]) -> np.ndarray:
-    """A rectifier that changes scale: TFLite divides the scales in float32 and rounds in fixed point."""
-    rule = FixedPoint.of(np.array([np.float32(x[0]) / np.float32(y[0])], np.float64))
+def relu_table(kind: str, x: Q, y: Q, bounds: tuple[int, int]) -> np.ndarray:
+    """A rectifier that changes scale, in fixed point: TFLM divides the scales in float64, LiteRT in float32."""
+    ratio = x[0] / y[0] if kind == "float64_ratio" else np.float32(x[0]) / np.float32(y[0])
+    rule = FixedPoint.of(np.array([ratio], np.float64))
     return np.clip(rule((VALUES - x[1])[:, None])[:, 0] + y[1], *bounds)
 
 
