@@ -72,10 +72,9 @@ def export(graph: QuantGraph, out: Path) -> Artifact:
 def read_metadata(path: Path) -> dict[str, Any]:
     """The JSON document that the file carries under ``edgekd``. Raises InputError where the file or the document cannot be read."""
     try:
-        model = onnx.load(path, load_external_data=False)
-    except (OSError, DecodeError) as error:
+        metadata = metadata_of(onnx.load(path, load_external_data=False))
+    except (OSError, DecodeError, json.JSONDecodeError) as error:
         raise InputError(f"not an ONNX file ({error})", where=str(path)) from error
-    metadata = metadata_of(model)
     if not metadata:
         raise InputError(f"no metadata under {KEY!r}", where=str(path), expected="a file that edgekd exported")
     return metadata

@@ -13,17 +13,17 @@ import re
 import tempfile
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import onnx
 import openvino as ov
 from openvino import opset13
 
-from edgekd.errors import InputError
-from edgekd.export.onnx import KEY, build, metadata_of
+from edgekd.export.onnx import build, metadata_of
 from edgekd.quant.graph import QuantGraph
 from edgekd.records import Artifact, Figure
-from edgekd.runtimes.openvino import integer_kernels, where
+from edgekd.runtimes.openvino import KEY, integer_kernels, read_metadata, where
+
+__all__ = ["export", "read_metadata"]
 
 XML, BIN = "model.xml", "model.bin"
 
@@ -31,8 +31,9 @@ XML, BIN = "model.xml", "model.bin"
 def export(graph: QuantGraph, out: Path) -> Artifact:
     """Write ``graph`` (channels last; int8, float32 or float16) as ``out/model.xml`` and ``out/model.bin``.
 
-    The same graph gives the same bytes. The metadata in the .xml holds the SHA-256 of the .bin (``weights_sha256``), so the artifact's ``sha256``, that of the .xml, covers
-    both. Each file is written atomically, the .bin first. Raises InputError where an operator or dtype has no form here.
+    The same graph gives the same bytes. The metadata in the .xml holds the SHA-256 of the .bin (``weights_sha256``), so the artifact's
+    ``sha256``, that of the .xml, covers both. Each file is written atomically, the .bin first. Raises InputError where an operator or
+    dtype has no form here.
     """
     model = build(graph)
     metadata = metadata_of(model)
@@ -52,17 +53,6 @@ def export(graph: QuantGraph, out: Path) -> Artifact:
             total = kernels["integer_convolutions"] + kernels["float_convolutions"]
             notes.append(f"OpenVINO computes {kernels['float_convolutions']} of {total} convolutions in float on this host")
     return Artifact("openvino", XML, hashlib.sha256((out / XML).read_bytes()).hexdigest(), figures, (XML, BIN), tuple(notes))
-
-
-def read_metadata(path: Path) -> dict[str, Any]:
-    """The JSON document under ``edgekd`` in the rt_info of ``path`` (.xml). Raises InputError where it cannot be read."""
-    try:
-        entry = ElementTree.parse(path).getroot().find(f"rt_info/{KEY}")
-        if entry is None:
-            raise InputError(f"no metadata under {KEY!r}", where=str(path), expected="a file that edgekd exported")
-        return json.loads(entry.attrib["value"])
-    except (OSError, ElementTree.ParseError, KeyError, json.JSONDecodeError) as error:
-        raise InputError(f"not an OpenVINO IR ({error})", where=str(path)) from error
 
 
 def _save(model: onnx.ModelProto, name: str, metadata: dict[str, Any], folder: Path) -> None:
@@ -85,8 +75,8 @@ def _save(model: onnx.ModelProto, name: str, metadata: dict[str, Any], folder: P
 def _keep_sums_apart(model: ov.Model) -> None:
     """Given Conv → Quantize → Add → Result: Conv → Quantize → MaxPool 1x1 → Add.
 
-    The CPU plugin (2026.4) fuses a convolution with the sum that reads it and then leaves out the rounding between the two: a fifth of a residual
-    sum's integers come out one off. A pool of one cell computes nothing, is not optimized away, and keeps them apart.
+    The CPU plugin (2026.4) fuses a convolution with the sum that reads it and then leaves out the rounding between the two: a fifth of a
+    residual sum's integers come out one off. A pool of one cell computes nothing, is not optimized away, and keeps them apart.
     """
     for add in model.get_ordered_ops():
         if add.get_type_name() != "Add" or not add.get_friendly_name().startswith("Add:"):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime as ort
-from onnxruntime.capi import onnxruntime_pybind11_state as native
+from onnxruntime.capi import onnxruntime_pybind11_state as native  # pyright: ignore[reportAttributeAccessIssue]
 
 from edgekd.errors import InputError
 from edgekd.runtimes.border import Border, in_batches
@@ -64,7 +64,7 @@ def open_model(path: Path, *, threads: int = 1) -> OnnxRuntimeRunner:
         raise InputError(f"no metadata under {KEY!r}", where=str(path), expected="a file that edgekd exported")
     try:
         metadata = json.loads(text)
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise InputError(f"its metadata is not JSON ({error})", where=str(path)) from error
     return OnnxRuntimeRunner(session, Border.from_metadata(metadata, str(path)), threads)
 

@@ -12,6 +12,7 @@ import platform
 import re
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import openvino as ov
@@ -20,7 +21,7 @@ from edgekd.errors import InputError
 from edgekd.runtimes.border import Border, in_batches
 
 KEY = "edgekd"
-BATCH = 32
+BATCH = 128
 INTEGER = ("i8", "u8")
 #: What the names of the kernels say of the instruction set, the widest first.
 KERNELS = ("amx", "avx512", "avx2", "sse41", "sve", "asimd", "neon")
@@ -57,18 +58,27 @@ class OpenVinoRunner:
 
 def open_model(path: Path, *, threads: int = 1) -> OpenVinoRunner:
     """Load an IR (.xml with its .bin) that edgekd exported. Raises InputError where it is not one or its weights are not its own."""
-    model = _read(path)
-    if not model.has_rt_info([KEY]):
-        raise InputError(f"no metadata under {KEY!r}", where=str(path), expected="a file that edgekd exported")
-    try:
-        metadata = json.loads(model.get_rt_info([KEY]).astype(str))
-    except json.JSONDecodeError as error:
-        raise InputError(f"its metadata is not JSON ({error})", where=str(path)) from error
+    metadata = read_metadata(path)
     border = Border.from_metadata(metadata, str(path))
     weights = path.with_suffix(".bin")
-    if metadata.get("weights_sha256") not in (None, hashlib.sha256(weights.read_bytes()).hexdigest()):
+    if weights.is_file() and metadata.get("weights_sha256") != hashlib.sha256(weights.read_bytes()).hexdigest():
         raise InputError("these are not the weights that belong to it", where=str(weights), expected="the .bin written with this .xml")
+    model = _read(path)
     return OpenVinoRunner(_compile(model, path, threads), border, threads)
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The JSON document under ``edgekd`` in the rt_info of ``path`` (.xml). Raises InputError where it cannot be read."""
+    if not path.is_file():
+        raise InputError("there is no such file", where=str(path), expected="an OpenVINO IR (.xml)")
+    try:
+        entry = ElementTree.parse(path).getroot().find(f"rt_info/{KEY}")
+        metadata = None if entry is None else json.loads(entry.attrib["value"])
+    except (ElementTree.ParseError, KeyError, ValueError) as error:
+        raise InputError(f"not an OpenVINO IR ({error})", where=str(path), expected="an OpenVINO IR (.xml)") from error
+    if not isinstance(metadata, dict):
+        raise InputError(f"no metadata under {KEY!r}", where=str(path), expected="a file that edgekd exported")
+    return metadata
 
 
 def integer_kernels(path: Path) -> dict[str, int]:
