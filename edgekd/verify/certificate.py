@@ -14,6 +14,7 @@ from edgekd.errors import InputError
 from edgekd.quant import compare, io
 from edgekd.quant.graph import QuantGraph
 from edgekd.records import Figure, Verdict
+from edgekd.verify.foretell import group
 from edgekd.verify.jobs import Job, Outcome, Progress, run_jobs
 from edgekd.verify.localize import first_disagreement
 
@@ -95,16 +96,22 @@ def verify(
     rules = [rule_for(graph, subject.runtime) for subject in subjects]
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         io.save(graph, Path(folder))
+        groups: list[tuple[str, ...]] = []
         jobs = [Job(f"{s.runtime}-{i}", str(s.path), s.opener) for i, s in enumerate(subjects)]
         if samples.oracle is None:
-            profiles = dict.fromkeys(rule.profile for rule in rules)
-            jobs += [Job(f"reference {profile}", folder, profile=profile) for profile in profiles]
+            groups = group(tuple(dict.fromkeys(rule.profile for rule in rules)), graph)
+            jobs += [Job(f"reference {' '.join(names)}", folder, profiles=",".join(names)) for names in groups]
         outcomes = run_jobs(jobs, samples.x, workers=workers, progress=progress)
+    foretold: dict[str, Outcome] = {}
+    for names in groups:
+        shared = outcomes[f"reference {' '.join(names)}"]
+        for i, name in enumerate(names):  # each profile is charged its share of what they computed together
+            foretold[name] = Outcome(shared.outputs[:, i], shared.cpu_s / len(names), f"reference, {name}")
     if samples.oracle is not None:
-        outcomes["reference float"] = Outcome(samples.oracle, 0.0, "float student")
+        foretold["float"] = Outcome(samples.oracle, 0.0, "float student")
     verdicts = []
     for i, (subject, rule) in enumerate(zip(subjects, rules, strict=True)):
-        got, want = outcomes[f"{subject.runtime}-{i}"], outcomes[f"reference {rule.profile}"]
+        got, want = outcomes[f"{subject.runtime}-{i}"], foretold[rule.profile]
         verdicts.append(_judge(graph, subject, rule, samples, (got, want)))
     return tuple(verdicts)
 

@@ -16,12 +16,10 @@ def shape_of(graph: QuantGraph, tensor: str) -> tuple[int, ...]:
     return (shape[2], shape[0], shape[1]) if graph.layout == "channels_last" and len(shape) == 3 else shape
 
 
-def metadata_of_cut(text: str, graph: QuantGraph, tensor: str) -> str:
-    """The document ``text`` of the whole file, with the output that the cut file has."""
-    metadata = json.loads(text)
-    metadata.pop("weights_sha256", None)  # of the whole file's weights
+def metadata_of_cut(text: str, graph: QuantGraph, tensor: str, **more: str) -> str:
+    """The document ``text`` of the whole file, with the output that the cut file has, and ``more`` entries."""
     shape = shape_of(graph, tensor)
     output = {"name": OUTPUT, "shape": ["N", *shape], "layout": "NCHW" if len(shape) == 3 else "NC"}
     if (quantization := graph.tensor(tensor).quantization) is not None:
         output["scale"], output["zero_point"] = quantization.single
-    return json.dumps({**metadata, "output": output}, sort_keys=True)
+    return json.dumps({**json.loads(text), **more, "output": output}, sort_keys=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import openvino as ov
@@ -22,6 +23,9 @@ def cut(path: Path, graph: QuantGraph, tensor: str, folder: Path) -> Path:
     if not ports:
         raise InputError(f"no operator writes {tensor!r}", where=str(path), expected="tensors named as in the graph")
     shortened = ov.Model([ports[0]], model.get_parameters(), "cut")
-    shortened.set_rt_info(metadata_of_cut(model.get_rt_info([KEY]).astype(str), graph, tensor), [KEY])
+    ov.save_model(shortened, folder / "cut.xml", compress_to_fp16=False)
+    digest = hashlib.sha256((folder / "cut.bin").read_bytes()).hexdigest()  # the runtime demands it
+    text = metadata_of_cut(model.get_rt_info([KEY]).astype(str), graph, tensor, weights_sha256=digest)
+    shortened.set_rt_info(text, [KEY])
     ov.save_model(shortened, folder / "cut.xml", compress_to_fp16=False)
     return folder / "cut.xml"

@@ -32,12 +32,13 @@ _TIME_LIMIT_S = 3600.0
 
 @dataclass(frozen=True)
 class Job:
-    """``opener`` ("module:function") runs the file ``path``; without one ``path`` is a graph's folder and ``profile`` its rounding."""
+    """``opener`` ("module:function") runs the file ``path``; without one ``path`` is a graph's folder, and the reference runs it under
+    ``profiles`` (their names, commas between them; its outputs are [N, profiles, ...])."""
 
     name: str
     path: str
     opener: str = ""
-    profile: str = ""
+    profiles: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,10 +38,11 @@ def _runtime(order: dict[str, str | int]) -> tuple[Callable[[np.ndarray], np.nda
 
 
 def _reference(order: dict[str, str | int]) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
-    from edgekd.quant import io, reference
+    from edgekd.quant import io
+    from edgekd.verify.foretell import foretell
 
-    graph, profile = io.load(Path(str(order["path"]))), str(order["profile"])
-    return lambda x: reference.run(graph, x, profile)[graph.outputs[0]], f"reference, {profile}"
+    graph, profiles = io.load(Path(str(order["path"]))), tuple(str(order["profiles"]).split(","))
+    return lambda x: foretell(graph, x, profiles), f"reference, {' and '.join(profiles)}"
 
 
 def _say(**message: object) -> None:

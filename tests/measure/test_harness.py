@@ -41,8 +41,12 @@ def test_tflm_stands_in_for_a_microcontroller(folder: Path) -> None:
     task = Task("nucleo", "tflm", RUNTIMES["tflm"], folder / "model.tflite", X, emulated=True)
     found = measure(task, time_limit_s=1, accuracy=Figure(0.9, "share", "measured", "host", 100, 0.8, 0.95))
     assert {name: figure.kind for name, figure in found.figures.items()} == {
-        "latency_ms": "measured", "latency_p90_ms": "measured", "model_bytes": "counted", "peak_ram_bytes": "emulated", "accuracy": "emulated",
-    }  # fmt: skip
+        "latency_ms": "measured",
+        "latency_p90_ms": "measured",
+        "model_bytes": "counted",
+        "peak_ram_bytes": "emulated",
+        "accuracy": "emulated",
+    }
     assert found.figures["model_bytes"].value == (folder / "model.tflite").stat().st_size
     assert 256 < found.figures["peak_ram_bytes"].value < 16384
     assert found.figures["latency_ms"].where.startswith("host: ")
