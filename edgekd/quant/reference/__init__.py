@@ -8,6 +8,6 @@
 """
 
 from edgekd.quant.reference.profiles import PROFILES
-from edgekd.quant.reference.run import run
+from edgekd.quant.reference.engine import run
 
 __all__ = ["PROFILES", "run"]
