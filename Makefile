@@ -25,7 +25,7 @@ PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n 's/^# \{0,1\}//p; /^$$/q' Makefile
+	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
 
 demo: $(STAMP) bootstrap
 	$(BIN)/edgekd build models/fashion_mnist $(addprefix --target ,$(TARGETS))
