@@ -36,10 +36,13 @@ class Nodes:
     """Final. The nodes and initializers of a file in the making, and under which name each tensor's real value is read.
 
     ``float_type`` is what is computed in: float32, or float16. ``int32_bias`` is False for TensorRT, which takes only float biases.
+    ``unsigned`` holds activations as uint8, 128 above the graph's int8: the same real values.
     """
 
-    def __init__(self, graph: QuantGraph, *, float_type: type[np.float32] | type[np.float16], int32_bias: bool) -> None:
-        self.graph, self.float_type, self.int32_bias = graph, float_type, int32_bias
+    def __init__(
+        self, graph: QuantGraph, *, float_type: type[np.float32] | type[np.float16], int32_bias: bool, unsigned: bool = False
+    ) -> None:
+        self.graph, self.float_type, self.int32_bias, self.unsigned = graph, float_type, int32_bias, unsigned
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, onnx.TensorProto] = {}
         self.values: dict[str, str] = {}
@@ -98,7 +101,8 @@ class Nodes:
         if q is None or tensor.dtype not in ("int8", "int4"):
             raise InputError(f"{tensor.name!r} is {tensor.dtype}", where="ONNX export", expected="int8 with a scale, or float")
         scale: Any = q.scale if q.axis is not None else q.scale[0]
-        zero: Any = (q.zero_point if q.axis is not None else q.zero_point[0]).astype(np.int8)
+        zero: Any = q.zero_point if q.axis is not None else q.zero_point[0]
+        zero = (zero + 128).astype(np.uint8) if self.unsigned and not tensor.is_constant else zero.astype(np.int8)
         return self.constant(f"{tensor.name}/scale", scale), self.constant(f"{tensor.name}/zero_point", zero)
 
     @staticmethod

@@ -95,6 +95,19 @@ def test_file_is_as_promised(tmp_path):
         assert artifact.figures["model_bytes"].value == (tmp_path / FILE).stat().st_size and artifact.files == (artifact.path,)
 
 
+def test_unsigned_activations_give_the_same_integers(tmp_path):
+    graph, builder = cases.student()
+    x = builder.samples(64)
+    export(graph, tmp_path / "signed")
+    artifact = export(graph, tmp_path / "unsigned", unsigned=True)
+    zeros = [i for i in onnx.load(tmp_path / "unsigned" / FILE).graph.initializer if i.name == "dw/zero_point"]
+    assert [z.data_type for z in zeros] == [onnx.TensorProto.UINT8] and artifact.figures["float_convolutions"].value == 0
+    signed, unsigned = (open_model(tmp_path / name / FILE).run(x) for name in ("signed", "unsigned"))
+    assert np.array_equal(signed, unsigned)
+    with pytest.raises(InputError, match="unsigned activations\n  expected: an asymmetric int8 scheme"):
+        build(cases.student(symmetric=True)[0], unsigned=True)
+
+
 def test_same_graph_same_bytes(tmp_path):
     one = export(cases.student()[0], tmp_path / "1")
     two = export(cases.student()[0], tmp_path / "2")
