@@ -47,9 +47,11 @@ def _row(run: Path) -> dict[str, Any]:
     runs.request(run)  # says what is wrong if this is no run folder
     bodies: list[Any] = []
     named: dict[str, Figure] = {}
+    limits: dict[str, dict[str, Any]] = {}
     for stage in runs.stages(run):
         record = runs.read(run, stage)
         named |= record.figures
+        limits |= _limits(record.config.get("budgets"))
         bodies += record.body if isinstance(record.body, list) else [record.body]
     plan = next((body for body in bodies if isinstance(body, Plan)), None)
     verdicts = [body for body in bodies if isinstance(body, Verdict)]
@@ -60,10 +62,11 @@ def _row(run: Path) -> dict[str, Any]:
     for body in reversed([body for body in bodies if isinstance(body, Measurement)]):
         measured |= body.figures  # the first measurement is the target's own runtime and counts most
     accuracy = measured.get("accuracy") or next((v.figures["accuracy"] for v in verdicts if "accuracy" in v.figures), None)
-    teacher = named.get("teacher_accuracy")
-    budgets = [asdict(b) | {"fits": b.fits, **_actual(b.name, measured)} for b in plan.budgets] if plan else []
+    teacher = named.get("teacher_accuracy") or measured.get("teacher_accuracy")
+    budgets = [{"actual": None, **asdict(b), "fits": b.fits, **_actual(b.name, measured)} for b in plan.budgets] if plan else []
+    budgets += [{"actual": None, "name": name, **b} for name, b in limits.items() if name not in {known["name"] for known in budgets}]
     failures = [f"{v.runtime}: {v.reason}" + (f"; first at {v.first_layer}" if v.first_layer else "") for v in verdicts if not v.ok]
-    failures += [f"{b['name']} {b['actual']:g} of {b['limit']:g} {b['unit']}" for b in budgets if (b.get("actual") or 0) > b["limit"]]
+    failures += [f"{b['name']} {b['actual']:g} of {b['limit']:g} {b['unit']}" for b in budgets if (b["actual"] or 0) > b["limit"]]
     drop = next((b["limit"] for b in budgets if b["name"] == "accuracy_drop_pp"), None)
     if drop is not None and accuracy and teacher and (lost := 100 * (teacher.value - accuracy.value)) > drop:
         failures.append(f"{lost:.2f} pp below the teacher, {drop:g} allowed")
@@ -82,6 +85,12 @@ def _row(run: Path) -> dict[str, Any]:
         "failures": failures,
         "ok": None if not verdicts or not measured else not failures,
     }
+
+
+def _limits(budgets: Any) -> dict[str, dict[str, Any]]:
+    """Budgets as a record's configuration has them: name → limit, unit, source. Those that no plan can count stand only there."""
+    found = budgets if isinstance(budgets, dict) else {}
+    return {name: b for name, b in found.items() if isinstance(b, dict) and isinstance(b.get("limit"), int | float) and "unit" in b}
 
 
 def _actual(name: str, measured: dict[str, Figure]) -> dict[str, float]:
@@ -104,7 +113,7 @@ def _plain(figure: Figure | None) -> dict[str, Any] | None:
 
 
 def _budget(budget: dict[str, Any]) -> str:
-    words = {"model_bytes": "file", "peak_ram_bytes": "RAM", "latency_ms": "latency", "accuracy_drop_pp": "drop"}
+    words = {"model_bytes": "file", "peak_ram_bytes": "RAM", "latency_ms": "latency", "accuracy_drop_pp": "drop", "max_macs": "size"}
     return f"{words.get(budget['name'], budget['name'])} ≤ {_value(budget['limit'], budget['unit'])}"
 
 
@@ -162,4 +171,4 @@ def _short(value: float) -> str:
 def _value(value: float, unit: str) -> str:
     if unit == "B":
         return f"{value / 2**20:.2f} MiB" if value >= 2**20 else f"{value / 1024:.1f} KiB"
-    return f"{value:.3g} {unit}"
+    return f"{_short(value)} {unit}" if value >= 1000 else f"{value:.3g} {unit}"

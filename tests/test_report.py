@@ -93,6 +93,15 @@ def test_a_run_that_fails_says_why(run: Path, wrong: dict[str, float], said: str
     assert "NO" in text(run)
 
 
+def test_budgets_that_no_plan_can_count_come_from_the_configuration(run: Path) -> None:
+    finish(run)
+    limit = {"limit": 1.0, "unit": "pp", "source": "recipe"}
+    runs.write(run, Record("freeze", {}, {"budgets": {"loss_pp": limit}}, {}, None))
+    (row,) = report.rows([run])
+    assert {"name": "loss_pp", "actual": None, **limit} in row["budgets"]
+    assert "loss_pp ≤ 1 pp" in text(run)
+
+
 def test_agreement_is_never_rounded_up_to_all(run: Path) -> None:
     finish(run, ok=False)
     assert "top-1 99.99%" in text(run)

@@ -16,7 +16,7 @@ from edgekd.quant.graph import QuantGraph
 from edgekd.records import Figure, Verdict
 from edgekd.verify.foretell import group
 from edgekd.verify.jobs import Job, Outcome, Progress, run_jobs
-from edgekd.verify.localize import first_disagreement
+from edgekd.verify.localize import CUTTERS, first_disagreement
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ FLOAT_RULE = Rule("float", agreement=0.999)
 class Subject:
     """An exported file and the runtime that runs it.
 
-    ``opener`` and ``export`` are "module:function", as RUNTIMES and EXPORTERS list them; without ``export`` no layer can be named.
+    ``opener`` and ``export`` are "module:function", as RUNTIMES and EXPORTERS list them; ``export`` is only for kinds of files that nothing
+    here can cut.
     """
 
     runtime: str
@@ -159,7 +160,7 @@ def _judge(graph: QuantGraph, subject: Subject, rule: Rule, samples: Samples, ou
     loss_pp = 100 * (theirs.count - mine.count) / mine.n
     ok, reason = _decide(rule, figures, agreement, loss_pp)
     found = None
-    if subject.export and not equal and (not ok or agreement.count < agreement.n):
+    if (subject.export or subject.path.suffix in CUTTERS) and not equal and (not ok or agreement.count < agreement.n):
         worst = _worst(a, b)
         found = first_disagreement(graph, subject.path, (subject.opener, subject.export), samples.x[worst], rule.profile)
     return Verdict(subject.path.name, subject.runtime, rule.profile, ok, reason, histogram, figures, str(found) if found else None)

@@ -19,7 +19,7 @@ def shape_of(graph: QuantGraph, tensor: str) -> tuple[int, ...]:
 def metadata_of_cut(text: str, graph: QuantGraph, tensor: str, **more: str) -> str:
     """The document ``text`` of the whole file, with the output that the cut file has, and ``more`` entries."""
     shape = shape_of(graph, tensor)
-    output = {"name": OUTPUT, "shape": ["N", *shape], "layout": "NCHW" if len(shape) == 3 else "NC"}
+    output: dict[str, object] = {"name": OUTPUT, "shape": ["N", *shape], "layout": "NCHW" if len(shape) == 3 else "NC"}
     if (quantization := graph.tensor(tensor).quantization) is not None:
         output["scale"], output["zero_point"] = quantization.single
     return json.dumps({**json.loads(text), **more, "output": output}, sort_keys=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import openvino as ov
 
@@ -22,7 +23,8 @@ def cut(path: Path, graph: QuantGraph, tensor: str, folder: Path) -> Path:
     ports = [port for node in model.get_ordered_ops() for port in node.outputs() if wanted & set(port.get_names())]
     if not ports:
         raise InputError(f"no operator writes {tensor!r}", where=str(path), expected="tensors named as in the graph")
-    shortened = ov.Model([ports[0]], model.get_parameters(), "cut")
+    make: Any = ov.Model
+    shortened = make([ports[0]], model.get_parameters(), "cut")
     ov.save_model(shortened, folder / "cut.xml", compress_to_fp16=False)
     digest = hashlib.sha256((folder / "cut.bin").read_bytes()).hexdigest()  # the runtime demands it
     text = metadata_of_cut(model.get_rt_info([KEY]).astype(str), graph, tensor, weights_sha256=digest)

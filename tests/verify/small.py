@@ -51,6 +51,19 @@ def graph(seed: int = 0, *, symmetric: bool = False) -> QuantGraph:
     return QuantGraph("small", "channels_last", tensors, tuple(ops), (x,), (logits,), metadata)
 
 
+def real(whole: QuantGraph, dtype: str) -> QuantGraph:
+    """The same network on real values: "float32", or "float16" constants with float32 activations."""
+    tensors = {}
+    for t in whole.tensors.values():
+        data = None
+        if t.data is not None and t.quantization is not None:
+            q = t.quantization
+            shape = [-1 if axis == q.axis else 1 for axis in range(t.data.ndim)]
+            data = (t.data * q.scale.reshape(shape)).astype(dtype)
+        tensors[t.name] = Tensor(t.name, dtype if data is not None else "float32", t.shape, None, data)  # type: ignore[arg-type]
+    return replace(whole, tensors=tensors)
+
+
 def samples(n: int, seed: int = 1) -> np.ndarray:
     """int8 [n, 8, 8, 2]: smooth, so that the logits differ from sample to sample."""
     rng = np.random.default_rng(seed)

@@ -102,6 +102,30 @@ def test_what_a_runtime_rounds_in_its_own_way_is_named_though_allowed(tmp_path: 
     assert verdict.first_layer is None or verdict.first_layer.startswith("sum (Add, tensor sum)")
 
 
+@pytest.mark.parametrize("runtime", ["litert_xnnpack", "onnxruntime"])
+def test_half_precision_files_are_held_against_the_float_student(runtime: str, tmp_path: Path) -> None:
+    graph, x = small.real(small.graph(), "float16"), X.astype(np.float32) / 128
+    oracle = reference.run(small.real(small.graph(), "float32"), x, "float")["logits"]
+    for samples in (Samples(x, top1(oracle), oracle), Samples(x, top1(oracle))):
+        (verdict,) = verify(graph, [subject(graph, runtime, tmp_path)], samples)
+        assert verdict.ok, verdict
+        assert (verdict.profile, verdict.histogram, "bit_equal" in verdict.figures) == ("float", {}, False)
+        assert "at least 99.9% demanded" in verdict.reason
+
+
+def test_the_layer_of_a_float_file_is_named(tmp_path: Path) -> None:
+    graph = small.real(small.graph(), "float32")
+    weight = graph.tensor("point.w")
+    assert weight.data is not None
+    wrong = replace(graph, tensors={**graph.tensors, "point.w": replace(weight, data=weight.data[::-1].copy())})
+    x = X.astype(np.float32) / 128
+    y = top1(reference.run(graph, x, "float")["logits"])
+    (verdict,) = verify(graph, [subject(wrong, "onnxruntime", tmp_path)], Samples(x, y))
+    assert not verdict.ok
+    assert verdict.first_layer is not None
+    assert verdict.first_layer.startswith("point (Conv2D, tensor point)")
+
+
 def test_bad_input_is_refused(tmp_path: Path) -> None:
     graph = small.graph()
     one = subject(graph, "tflm", tmp_path)
