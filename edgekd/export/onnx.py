@@ -46,8 +46,8 @@ def export(graph: QuantGraph, out: Path, *, unsigned: bool = False) -> Artifact:
     Raises InputError where an operator or dtype has no ONNX form. The figures count the convolutions that onnxruntime, on this host, runs
     as integer and as float kernels.
 
-    ``unsigned`` (asymmetric schemes only) holds the activations as uint8 inside the file, 128 above the graph's int8: the same integers come
-    out, and onnxruntime has far faster kernels for uint8 activations on x86 (without VNNI they saturate, which int8 ones do not).
+    ``unsigned`` (asymmetric schemes only) holds the activations as uint8 inside the file, 128 above the graph's int8. The real values are
+    the same; onnxruntime has far faster kernels for uint8 activations on x86 (they saturate without VNNI; those for int8 do not).
     """
     model = build(graph, unsigned=unsigned)
     data = model.SerializeToString(deterministic=True)

@@ -95,7 +95,7 @@ def test_file_is_as_promised(tmp_path):
         assert artifact.figures["model_bytes"].value == (tmp_path / FILE).stat().st_size and artifact.files == (artifact.path,)
 
 
-def test_unsigned_activations_give_the_same_integers(tmp_path):
+def test_unsigned_activations_give_the_same_integers_but_for_ties(tmp_path):
     graph, builder = cases.student()
     x = builder.samples(64)
     export(graph, tmp_path / "signed")
@@ -103,7 +103,7 @@ def test_unsigned_activations_give_the_same_integers(tmp_path):
     zeros = [i for i in onnx.load(tmp_path / "unsigned" / FILE).graph.initializer if i.name == "dw/zero_point"]
     assert [z.data_type for z in zeros] == [onnx.TensorProto.UINT8] and artifact.figures["float_convolutions"].value == 0
     signed, unsigned = (open_model(tmp_path / name / FILE).run(x) for name in ("signed", "unsigned"))
-    assert np.array_equal(signed, unsigned)
+    assert np.abs(signed.astype(int) - unsigned).max() <= 1 and (signed == unsigned).mean() > 0.99
     with pytest.raises(InputError, match="unsigned activations\n  expected: an asymmetric int8 scheme"):
         build(cases.student(symmetric=True)[0], unsigned=True)
 
