@@ -63,7 +63,9 @@ def _row(run: Path) -> dict[str, Any]:
         measured |= body.figures  # the first measurement is the target's own runtime and counts most
     accuracy = measured.get("accuracy") or next((v.figures["accuracy"] for v in verdicts if "accuracy" in v.figures), None)
     teacher = named.get("teacher_accuracy") or measured.get("teacher_accuracy")
-    budgets = [{"actual": None, **asdict(b), "fits": b.fits, **_actual(b.name, measured)} for b in plan.budgets] if plan else []
+    budgets: list[dict[str, Any]] = (
+        [{"actual": None, **asdict(b), "fits": b.fits, **_actual(b.name, measured)} for b in plan.budgets] if plan else []
+    )
     budgets += [{"actual": None, "name": name, **b} for name, b in limits.items() if name not in {known["name"] for known in budgets}]
     failures = [f"{v.runtime}: {v.reason}" + (f"; first at {v.first_layer}" if v.first_layer else "") for v in verdicts if not v.ok]
     failures += [f"{b['name']} {b['actual']:g} of {b['limit']:g} {b['unit']}" for b in budgets if (b["actual"] or 0) > b["limit"]]
