@@ -178,3 +178,31 @@ class Builder:
         # Three standard deviations of the sums reach the ends of the int8 range.
         scale = 3 * deviation * scale_in * float(scales.scale.mean()) / 127 / gain
         return self._put(name, out, scale * (0.5 if activation != "none" else 1), self._zero_point(activation))
+
+
+def as_float(graph: QuantGraph, dtype: str) -> QuantGraph:
+    """The float32 or float16 graph (of constants; activations are float32 either way) that ``graph`` stands for."""
+    tensors = {}
+    for t in graph.tensors.values():
+        q = t.quantization
+        assert q is not None
+        if t.data is None:
+            tensors[t.name] = Tensor(t.name, "float32", t.shape)
+            continue
+        scale = q.scale.reshape([-1 if axis == q.axis else 1 for axis in range(len(t.shape))])
+        tensors[t.name] = Tensor(t.name, dtype, t.shape, None, (t.data * scale).astype(dtype))  # type: ignore[arg-type]
+    return QuantGraph(graph.name, graph.layout, tensors, graph.ops, graph.inputs, graph.outputs)
+
+
+def inverted_residuals(
+    seed: int = 0, *, channels: tuple[int, ...] = (16, 16, 24, 32), expansion: int = 4, symmetric: bool = False
+) -> QuantGraph:
+    """A student of the kind that edgekd plans: 28x28 input, stem, six inverted-residual blocks down to 7x7, mean, ten logits."""
+    b = Builder(seed, symmetric=symmetric).input((28, 28, 1), 1 / 128, 0).conv(channels[0], (3, 3), activation="relu")
+    wide = [(channels[1], 1), (channels[2], 2), (channels[2], 1), (channels[2], 1), (channels[3], 2), (channels[3], 1)]
+    for out, stride in wide:
+        entry, entered = b.last, b.tensors[b.last].shape[-1]
+        b.conv(entered * expansion, activation="relu").depthwise(stride=(stride, stride), activation="relu").conv(out)
+        if (stride, out) == (1, entered):
+            b.add(entry)
+    return b.mean((1, 2)).fully_connected(10).graph()

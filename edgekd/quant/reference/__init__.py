@@ -7,7 +7,7 @@
 ``profiles.py`` has the rule of each operator under each profile; a float graph runs under the profile "float".
 """
 
-from edgekd.quant.reference.profiles import PROFILES
 from edgekd.quant.reference.engine import run
+from edgekd.quant.reference.profiles import PROFILES
 
 __all__ = ["PROFILES", "run"]

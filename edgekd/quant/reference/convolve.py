@@ -7,50 +7,46 @@ weights; a layer where it fails computes in float64.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from edgekd.errors import InputError
-from edgekd.quant.graph import QuantGraph, Tensor
+from edgekd.quant.graph import QuantGraph
 from edgekd.quant.ops import Conv2D, DepthwiseConv2D, FullyConnected
 from edgekd.quant.reference.memory import Memory
-from edgekd.quant.reference.profiles import RULES
+from edgekd.quant.reference.profiles import quantization, rules_of
 from edgekd.quant.reference.requantize import EXACT_FLOAT32, Requantizer, requantizer
 from edgekd.quant.reference.rounding import FixedPoint, FloatOnce, Rule, activation_bounds
 
 #: Coefficient rows are tiled to about this many values: long inner loops, still in the first-level cache.
 ROW = 2048
 
+Compute = Callable[..., np.ndarray]
+
 
 def rule_of(op: Conv2D | DepthwiseConv2D | FullyConnected, graph: QuantGraph, profile: str, channels: int) -> Rule:
     """The requantization of one layer. The order of operations and their precision are each runtime's own."""
-    (s_in, _), (s_out, _) = (_quantization(graph.tensor(name)) for name in (op.inputs[0], op.outputs[0]))
+    (s_in, _), (s_out, _) = (quantization(graph, name) for name in (op.inputs[0], op.outputs[0]))
     weight = graph.tensor(op.inputs[1]).quantization
     if weight is None:
         raise InputError("the weight has no quantization", where=f"operator {op.name}", expected="scales")
     scales = np.broadcast_to(weight.scale, channels)
-    kind = RULES[profile]["fully_connected" if isinstance(op, FullyConnected) else "conv"]
+    kind = rules_of(op, graph, profile)["fully_connected" if isinstance(op, FullyConnected) else "conv"]
     if kind == "float32_once":
-        return FloatOnce(np.float32(s_in) * scales / np.float32(s_out))
+        multiplier = np.float32(s_in) * scales / np.float32(s_out)
+        if multiplier.max() >= 256:
+            raise InputError(
+                f"multiplier {multiplier.max():.4g}", where=f"{type(op).__name__} {op.name}", expected="below 256: XNNPACK loads no other"
+            )
+        return FloatOnce(multiplier)
     if kind == "fixed_point" and isinstance(op, FullyConnected) and len(weight.scale) == 1:
         # The product of the scales is taken in float32 here, and only here.
         return FixedPoint.of((np.float32(s_in) * scales).astype(np.float64) / s_out)
     real = s_in * scales.astype(np.float64) / s_out
     return FloatOnce(real) if kind == "float64_once" else FixedPoint.of(real)
-
-
-def _quantization(tensor: Tensor) -> tuple[float, int]:
-    if tensor.quantization is None:
-        raise InputError("no quantization", where=f"tensor {tensor.name}", expected="a scale and a zero point")
-    return tensor.quantization.single
-
-
-def centred_range(tensor: Tensor) -> tuple[int, int]:
-    """Smallest and largest q − zero point of an int8 tensor."""
-    zero_point = _quantization(tensor)[1]
-    return -128 - zero_point, 127 - zero_point
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,24 +73,25 @@ def prepare(op: Conv2D | DepthwiseConv2D | FullyConnected, graph: QuantGraph, pr
     bias = np.zeros(channels, np.int64)
     if len(op.inputs) > 2:
         bias = np.asarray(graph.tensor(op.inputs[2]).data, np.int64)
-    low, high = centred_range(x)
+    zero_in = quantization(graph, x.name)[1]
+    low, high = -128 - zero_in, 127 - zero_in
     products = np.stack([matrix.astype(np.int64) * low, matrix.astype(np.int64) * high])
     # Any subset of the products sums to within these two.
     reach = np.stack([products.min(axis=0).clip(max=0).sum(axis=0), products.max(axis=0).clip(min=0).sum(axis=0)])
     dtype = np.float32 if np.abs(reach).max() <= EXACT_FLOAT32 else np.float64
-    scale, zero_point = _quantization(y)
-    bounds = activation_bounds(op.activation, scale, zero_point, half_to_even=RULES[profile]["bounds"] == "xnnpack")
+    scale, zero_point = quantization(graph, y.name)
+    bounds = activation_bounds(op.activation, scale, zero_point, half_to_even=rules_of(op, graph, profile)["bounds"] == "xnnpack")
     positions = int(np.prod(y.shape[1:-1]))
     rows = max(r for r in range(1, positions + 1) if positions % r == 0 and (r == 1 or r * channels <= ROW))
     requantize = requantizer(rule_of(op, graph, profile, channels), bias, (bounds[0] - zero_point, bounds[1] - zero_point), reach, rows)
     return Layer(op.name, np.ascontiguousarray(matrix, dtype), requantize, y.shape[1:])
 
 
-def convolution(op: Conv2D, graph: QuantGraph, profile: str):  # noqa: ANN201
+def convolution(op: Conv2D, graph: QuantGraph, profile: str) -> Compute:
     """A function (memory, x [n, H, W, C]) → [n, H', W', out], centred float32."""
     layer = prepare(op, graph, profile)
     kh, kw = graph.tensor(op.inputs[1]).shape[1:3]
-    _, height, width, channels = graph.tensor(op.inputs[0]).shape
+    channels = graph.tensor(op.inputs[0]).shape[3]
     if op.groups == channels == layer.out_shape[-1]:
         return _depthwise(op, layer, (kh, kw), graph, 1)
     plain = (kh, kw) == (1, 1) and not any(op.padding)
@@ -131,13 +128,13 @@ def convolution(op: Conv2D, graph: QuantGraph, profile: str):  # noqa: ANN201
     return compute
 
 
-def depthwise(op: DepthwiseConv2D, graph: QuantGraph, profile: str):  # noqa: ANN201
+def depthwise(op: DepthwiseConv2D, graph: QuantGraph, profile: str) -> Compute:
     """A function (memory, x [n, H, W, C]) → [n, H', W', C·multiplier], centred float32."""
     kernel = graph.tensor(op.inputs[1]).shape[1:3]
     return _depthwise(op, prepare(op, graph, profile), kernel, graph, op.multiplier)
 
 
-def _depthwise(op: Conv2D | DepthwiseConv2D, layer: Layer, kernel: tuple[int, int], graph: QuantGraph, multiplier: int):  # noqa: ANN202
+def _depthwise(op: Conv2D | DepthwiseConv2D, layer: Layer, kernel: tuple[int, int], graph: QuantGraph, multiplier: int) -> Compute:
     """Sums over the taps by einsum, whose inner loop multiplies and adds along the channels (and along the row where the stride is 1)."""
     ho, wo, out = layer.out_shape
     taps = layer.weight.reshape(*kernel, out)
@@ -163,7 +160,7 @@ def _depthwise(op: Conv2D | DepthwiseConv2D, layer: Layer, kernel: tuple[int, in
     return compute
 
 
-def fully_connected(op: FullyConnected, graph: QuantGraph, profile: str):  # noqa: ANN201
+def fully_connected(op: FullyConnected, graph: QuantGraph, profile: str) -> Compute:
     """A function (memory, x [n, ..., in]) → [n, ..., out], centred float32."""
     layer = prepare(op, graph, profile)
 

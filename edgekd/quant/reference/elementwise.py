@@ -6,22 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgekd.errors import InputError
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.ops import Add, Concat, Logistic, Pad, Relu, Reshape, Softmax
 from edgekd.quant.reference import tables
 from edgekd.quant.reference.memory import Memory
-from edgekd.quant.reference.profiles import RULES
+from edgekd.quant.reference.profiles import quantization, rules_of
 from edgekd.quant.reference.rounding import activation_bounds
 
 Compute = Callable[..., np.ndarray]
-
-
-def quantization(graph: QuantGraph, name: str) -> tuple[float, int]:
-    found = graph.tensor(name).quantization
-    if found is None:
-        raise InputError("no quantization", where=f"tensor {name}", expected="a scale and a zero point")
-    return found.single
 
 
 def _table(table: np.ndarray, z_in: int, z_out: int) -> Compute:
@@ -38,16 +30,17 @@ def relu(op: Relu, graph: QuantGraph, profile: str) -> Compute:
     """XNNPACK declines it. With one scale it is a clamp, and in TFLM relu6 is never more than that."""
     x, y = (quantization(graph, name) for name in (*op.inputs, *op.outputs))
     bounds = activation_bounds(op.activation, *y, half_to_even=False)
-    return _table(tables.relu_table(RULES[profile]["relu"], x, y, bounds), x[1], y[1])
+    return _table(tables.relu_table(rules_of(op, graph, profile)["relu"], x, y, bounds), x[1], y[1])
 
 
 def logistic(op: Logistic, graph: QuantGraph, profile: str) -> Compute:
     x = quantization(graph, op.inputs[0])
-    return _table(tables.logistic_table(RULES[profile]["logistic"], x), x[1], quantization(graph, op.outputs[0])[1])
+    return _table(tables.logistic_table(rules_of(op, graph, profile)["logistic"], x), x[1], quantization(graph, op.outputs[0])[1])
 
 
 def softmax(op: Softmax, graph: QuantGraph, profile: str) -> Compute:
-    (scale, zero_point), (_, z_out), kind = quantization(graph, op.inputs[0]), quantization(graph, op.outputs[0]), RULES[profile]["softmax"]
+    scale, z_out = quantization(graph, op.inputs[0])[0], quantization(graph, op.outputs[0])[1]
+    kind = rules_of(op, graph, profile)["softmax"]
 
     def compute(memory: Memory, x: np.ndarray) -> np.ndarray:
         q = x.reshape(-1, x.shape[-1]).astype(np.int64)
@@ -59,11 +52,9 @@ def softmax(op: Softmax, graph: QuantGraph, profile: str) -> Compute:
 def add(op: Add, graph: QuantGraph, profile: str) -> Compute:
     """A table of all pairs: 256 KiB, exact whatever the rule."""
     a, b, y = (quantization(graph, name) for name in (*op.inputs, *op.outputs))
-    kind, bounds_of = RULES[profile]["add"], RULES[profile]["bounds"]
-    if kind == "xnnpack_20_bits" and not tables.delegates_add(a, b, y):
-        kind, bounds_of = "fixed_point", "tflite"  # litert_opt
-    bounds = activation_bounds(op.activation, *y, half_to_even=bounds_of == "xnnpack")
-    table = (tables.add_table(kind, a, b, y, bounds) - y[1]).astype(np.float32).ravel()
+    rules = rules_of(op, graph, profile)
+    bounds = activation_bounds(op.activation, *y, half_to_even=rules["bounds"] == "xnnpack")
+    table = (tables.add_table(rules["add"], a, b, y, bounds) - y[1]).astype(np.float32).ravel()
     base = (a[1] + 128) * 256 + b[1] + 128
 
     def compute(memory: Memory, first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -13,10 +13,10 @@ from edgekd.quant import ops
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.reference import convolve, elementwise, floats, pool
 from edgekd.quant.reference.memory import Memory
-from edgekd.quant.reference.profiles import PROFILES
+from edgekd.quant.reference.profiles import PROFILES, quantization
 
 #: Samples of a chunk are so many that the largest activation holds about this many values (and at least one, at most ``batch``).
-CACHED = 1 << 17
+CACHED = 1 << 18
 
 Compute = Callable[..., np.ndarray]
 #: Operator → a function (op, graph, profile) that returns its function (memory, *inputs) → output.
@@ -49,10 +49,10 @@ class Step:
 def run(graph: QuantGraph, x: np.ndarray, profile: str, *, keep: Collection[str] = (), batch: int = 64) -> dict[str, np.ndarray]:
     """Outputs of ``graph`` (channels last), and the tensors named in ``keep``, for ``x`` [N, ...].
 
-    ``profile`` is one of PROFILES for an int8 graph (``x`` int8; int8 arrays come back), "float" for a float32 or float16 graph
-    (``x`` float32; float16 constants are widened, everything is computed in float32). At most ``batch`` samples are computed at a time, fewer
-    where that keeps activations in the cache. Results do not depend on it, nor (integers) on how many threads BLAS uses, which is
-    the caller's decision (OMP_NUM_THREADS).
+    ``profile`` is one of PROFILES for an int8 graph (``x`` int8; int8 comes back), "float" for a float32 or float16 graph
+    (``x`` float32; float16 constants are widened, everything is computed in float32). At most ``batch`` samples are computed at a
+    time, fewer where that keeps activations in the cache. Results do not depend on it, nor (for integers) on how many threads BLAS
+    uses, which is the caller's decision (OMP_NUM_THREADS).
 
     Raises InputError: unknown profile, layout, shape, dtype or name; an operator whose inputs do not share the scale that they must share.
     """
@@ -122,12 +122,12 @@ def _constants(graph: QuantGraph) -> list:
 def _centred(graph: QuantGraph, name: str, x: np.ndarray, whole: bool) -> np.ndarray:
     values = x.astype(np.float32)
     if whole:
-        values -= elementwise.quantization(graph, name)[1]
+        values -= quantization(graph, name)[1]
     return values
 
 
 def _store(graph: QuantGraph, name: str, values: np.ndarray, out: np.ndarray, whole: bool) -> None:
-    np.copyto(out, values + elementwise.quantization(graph, name)[1] if whole else values, casting="unsafe")
+    np.copyto(out, values + quantization(graph, name)[1] if whole else values, casting="unsafe")
 
 
 def _check(graph: QuantGraph, x: np.ndarray, profile: str, keep: Collection[str]) -> None:
@@ -149,6 +149,6 @@ def _check(graph: QuantGraph, x: np.ndarray, profile: str, keep: Collection[str]
             raise InputError(f"{name!r} is not an activation of the graph", where=where, expected="names of activations")
     for op in graph.ops if profile != "float" else ():
         if isinstance(op, ops.SHARES_SCALE):
-            scales = {elementwise.quantization(graph, name) for name in (*op.inputs, *op.outputs)}
+            scales = {quantization(graph, name) for name in (*op.inputs, *op.outputs)}
             if len(scales) > 1:
                 raise InputError(f"scales and zero points {sorted(scales)}", where=f"{type(op).__name__} {op.name}", expected="one for all")

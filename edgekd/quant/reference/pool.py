@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.ops import AveragePool2D, MaxPool2D, Mean
 from edgekd.quant.reference.memory import Memory
-from edgekd.quant.reference.profiles import RULES
+from edgekd.quant.reference.profiles import quantization, rules_of
 from edgekd.quant.reference.rounding import activation_bounds, multiply_by_quantized, quantize_multiplier
+
+Compute = Callable[..., np.ndarray]
 
 
 def taps(x: np.ndarray, op: AveragePool2D | MaxPool2D, fill: float, out: tuple[int, int]) -> list[np.ndarray]:
@@ -22,11 +25,11 @@ def taps(x: np.ndarray, op: AveragePool2D | MaxPool2D, fill: float, out: tuple[i
     return [x[:, i : i + sh * out[0] : sh, j : j + sw * out[1] : sw][:, : out[0], : out[1]] for i in range(kh) for j in range(kw)]
 
 
-def max_pool(op: MaxPool2D, graph: QuantGraph, profile: str):  # noqa: ANN201
+def max_pool(op: MaxPool2D, graph: QuantGraph, profile: str) -> Compute:
     """A function (memory, x) → y; the scale is shared, so the largest centred value is the largest."""
     y = graph.tensor(op.outputs[0])
-    scale, zero_point = y.quantization.single  # type: ignore[union-attr]
-    low, high = activation_bounds(op.activation, scale, zero_point, half_to_even=RULES[profile]["bounds"] == "xnnpack")
+    scale, zero_point = quantization(graph, y.name)
+    low, high = activation_bounds(op.activation, scale, zero_point, half_to_even=rules_of(op, graph, profile)["bounds"] == "xnnpack")
 
     def compute(memory: Memory, x: np.ndarray) -> np.ndarray:
         first, *others = taps(x, op, -np.inf, y.shape[1:3])
@@ -39,13 +42,13 @@ def max_pool(op: MaxPool2D, graph: QuantGraph, profile: str):  # noqa: ANN201
     return compute
 
 
-def average_pool(op: AveragePool2D, graph: QuantGraph, profile: str):  # noqa: ANN201
+def average_pool(op: AveragePool2D, graph: QuantGraph, profile: str) -> Compute:
     """Sum of the int8 values over count, a half away from zero: no profile differs (XNNPACK declines, LiteRT's kernels agree).
 
     The quotient is taken in float64: correctly rounded, it cannot cross an integer that the true quotient of integers does not reach.
     """
     y = graph.tensor(op.outputs[0])
-    scale, zero_point = y.quantization.single  # type: ignore[union-attr]
+    scale, zero_point = quantization(graph, y.name)
     low, high = activation_bounds(op.activation, scale, zero_point, half_to_even=False)
     ones = np.ones((1, *graph.tensor(op.inputs[0]).shape[1:3], 1))
     count = sum(taps(ones, op, 0, y.shape[1:3]))
@@ -58,13 +61,13 @@ def average_pool(op: AveragePool2D, graph: QuantGraph, profile: str):  # noqa: A
     return compute
 
 
-def mean(op: Mean, graph: QuantGraph, profile: str):  # noqa: ANN201
+def mean(op: Mean, graph: QuantGraph, profile: str) -> Compute:
     """A function (memory, x) → y, over any axes but the batch."""
     x, y = graph.tensor(op.inputs[0]), graph.tensor(op.outputs[0])
-    (s_in, z_in), (s_out, z_out) = x.quantization.single, y.quantization.single  # type: ignore[union-attr]
+    (s_in, z_in), (s_out, z_out) = quantization(graph, x.name), quantization(graph, y.name)
     axes = tuple(axis % len(x.shape) for axis in op.axes)
     count = math.prod(x.shape[axis] for axis in axes)
-    round_sum = _mean_float32 if RULES[profile]["mean"] == "float32" else _mean_fixed
+    round_sum = _mean_float32 if rules_of(op, graph, profile)["mean"] == "float32" else _mean_fixed
 
     def compute(memory: Memory, values: np.ndarray) -> np.ndarray:
         # Sums of float32 integers: exact up to 2^24, that is 65,793 values; in float64 beyond that.

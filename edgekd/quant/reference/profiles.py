@@ -1,14 +1,24 @@
-"""Which rule each operator follows under each profile.
+"""Which rule each operator follows under each profile, and what XNNPACK takes.
 
-``litert_opt`` is not a profile of its own: it names the rules of the optimized LiteRT kernels that run where XNNPACK declines.
+``litert_opt`` is not a profile of its own: it is the set of rules of LiteRT's optimized kernels, which run where XNNPACK declines. They are
+those of x86-64; on aarch64 the optimized softmax works with a table of 16-bit integers instead of float32 (a model without softmax,
+which is edgekd's output contract, has nothing that differs).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
+
+from edgekd.errors import InputError
+from edgekd.quant.graph import QuantGraph
+from edgekd.quant.ops import Add, AveragePool2D, Op, Relu, Softmax
+
 PROFILES = ("tflm", "litert_ref", "xnnpack")
 
-#: profile → kind of operator → rule. "fixed_point" and "float_once" are in rounding.py, the others in the file of their operator.
-RULES: dict[str, dict[str, str]] = {
+#: profile → kind of operator → rule. "fixed_point" and "…_once" are in rounding.py, the others in the file of their operator.
+RULES: Mapping[str, Mapping[str, str]] = {
     "tflm": {
         "conv": "fixed_point",
         "fully_connected": "fixed_point",
@@ -34,9 +44,36 @@ RULES: dict[str, dict[str, str]] = {
         "fully_connected": "float32_once",
         "add": "xnnpack_20_bits",
         "mean": "float32",
-        "softmax": "float_table",  # litert_opt
         "logistic": "xnnpack_table",
-        "relu": "float32_ratio",  # litert_opt
         "bounds": "xnnpack",
     },
+    "litert_opt": {
+        "add": "fixed_point",
+        "softmax": "float_table",
+        "relu": "float32_ratio",
+        "bounds": "tflite",
+    },
 }
+
+
+def rules_of(op: Op, graph: QuantGraph, profile: str) -> Mapping[str, str]:
+    """The rules that hold for ``op``: those of ``profile``, or litert_opt's where XNNPACK declines."""
+    return RULES["litert_opt" if profile == "xnnpack" and not xnnpack_takes(op, graph) else profile]
+
+
+def xnnpack_takes(op: Op, graph: QuantGraph) -> bool:
+    """Whether LiteRT delegates an int8 operator to XNNPACK (ai-edge-litert 2.3; seen in its delegate and in what comes out)."""
+    if isinstance(op, (AveragePool2D, Relu, Softmax)):
+        return False
+    if isinstance(op, Add):
+        scales = [np.float32(quantization(graph, name)[0]) for name in (*op.inputs, *op.outputs)]
+        return all(2.0**-10 <= scale / scales[2] < 256 for scale in scales[:2])
+    return True
+
+
+def quantization(graph: QuantGraph, name: str) -> tuple[float, int]:
+    """Scale and zero point of an activation. Raises InputError where there are none."""
+    found = graph.tensor(name).quantization
+    if found is None:
+        raise InputError("no quantization", where=f"tensor {name}", expected="a scale and a zero point")
+    return found.single

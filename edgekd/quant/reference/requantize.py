@@ -8,8 +8,9 @@ a channel. The fast formula
 
 rises too (IEEE 754 operations round monotonically). So f = g on all accumulators if they agree on both sides of every step of f and at both
 ends: between two steps f is constant, and a rising g that equals it at both ends equals it everywhere. That check is made, for
-every channel, when the formula is made; slope and offset are chosen in the middle of what the steps allow. Channels that fail
-(a step within a float's precision of an integer) are computed by the rule itself.
+every channel, when the formula is made; slope and offset are chosen in the middle of what the steps allow. Where float32 fails in many
+channels (a step within its precision of an integer) the layer uses float64; single channels that fail are computed by the rule itself.
+XNNPACK's rule is a float32 formula already.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgekd.quant.reference.rounding import Rule
+from edgekd.quant.reference.rounding import FloatOnce, Rule
 
 #: Whole numbers up to here are exact in float32.
 EXACT_FLOAT32 = 1 << 24
 #: Relative changes of the slope that are tried, in units of float32's last place.
 SLOPES = np.array([0.0, -1, 1, -2, 2, -4, 4]) * 2.0**-24
 #: Above this share of channels without a float32 formula, the layer computes in float64.
-REPAIRABLE = 0.25
+REPAIRABLE = 0.04
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,7 @@ class Requantizer:
     slope: np.ndarray
     offset: np.ndarray
     half: np.ndarray | None
+    offset_first: bool
     low: int
     high: int
     rule: Rule
@@ -44,12 +46,14 @@ class Requantizer:
     def __call__(self, acc: np.ndarray, out: np.ndarray, scratch: np.ndarray) -> None:
         """``acc`` is overwritten. ``out`` float32 of acc's shape, may be acc itself; ``scratch`` at least as large, of acc's dtype."""
         exact = self.exact(acc[:, self.repair], self.repair) if len(self.repair) else None
-        fast = acc
-        if self.slope.dtype != acc.dtype:
-            fast = acc.astype(self.slope.dtype)
+        if self.offset_first:
+            sums = acc.reshape(-1, len(self.offset))
+            np.add(sums, self.offset, out=sums)
+        fast = acc if self.slope.dtype == acc.dtype else acc.astype(self.slope.dtype)
         rows = fast.reshape(-1, len(self.slope))
         np.multiply(rows, self.slope, out=rows)
-        np.add(rows, self.offset, out=rows)
+        if not self.offset_first:
+            np.add(rows, self.offset, out=rows)
         if self.half is not None:
             towards = scratch.reshape(-1)[: rows.size].reshape(rows.shape) if scratch.dtype == rows.dtype else np.empty_like(rows)
             np.copysign(self.half, rows, out=towards)
@@ -62,20 +66,23 @@ class Requantizer:
             out[:, self.repair] = exact
 
     def exact(self, acc: np.ndarray, channels: np.ndarray) -> np.ndarray:
-        whole = type(self.rule)(*(getattr(self.rule, name)[channels] for name in self.rule.__dataclass_fields__))
-        return np.clip(whole(acc.astype(np.int64) + self.bias[channels]), self.low, self.high)
+        return np.clip(self.rule.at(channels)(acc.astype(np.int64) + self.bias[channels]), self.low, self.high)
 
 
 def requantizer(rule: Rule, bias: np.ndarray, bounds: tuple[int, int], reach: np.ndarray, rows: int = 1) -> Requantizer:
-    """The formula for sums within ``reach`` int64 [2, channels] (smallest, largest without bias), with its coefficients tiled ``rows`` times.
+    """The formula for sums within ``reach`` int64 [2, channels] (smallest, largest without bias), coefficients tiled ``rows`` times.
 
     ``bias`` int64 [channels]; ``bounds`` the centred outputs that the activation lets through.
     """
     low, high = bounds
     channels = np.arange(len(bias))
+    if isinstance(rule, FloatOnce) and rule.scale.dtype == np.float32:
+        exact = np.float32 if np.abs(reach + bias).max() <= EXACT_FLOAT32 >= np.abs(reach).max() else np.float64
+        offset = np.tile(bias, rows).astype(exact)
+        return Requantizer(np.tile(rule.scale, rows), offset, None, True, low, high, rule, bias, channels[:0])
     if rule.wraps(reach[0] + bias) or rule.wraps(reach[1] + bias):
         nothing = np.zeros(len(bias) * rows, np.float32)
-        return Requantizer(nothing, nothing, None, low, high, rule, bias, channels)
+        return Requantizer(nothing, nothing, None, False, low, high, rule, bias, channels)
     steps = _steps(rule, bias, bounds, reach)
     points = np.concatenate([steps, steps - 1, reach.T], axis=1).clip(reach[0][:, None], reach[1][:, None])
     wanted = np.clip(rule((points + bias[:, None]).T).T, low, high)
@@ -90,7 +97,7 @@ def requantizer(rule: Rule, bias: np.ndarray, bounds: tuple[int, int], reach: np
             break
     slope, offset, half, repair = min(choices, key=lambda choice: len(choice[3]))
     return Requantizer(
-        np.tile(slope, rows), np.tile(offset, rows), None if half is None else np.tile(half, rows), low, high, rule, bias, repair
+        np.tile(slope, rows), np.tile(offset, rows), None if half is None else np.tile(half, rows), False, low, high, rule, bias, repair
     )
 
 
@@ -126,7 +133,7 @@ def _steps(rule: Rule, bias: np.ndarray, bounds: tuple[int, int], reach: np.ndar
 def _fit(
     rule: Rule, bias: np.ndarray, bounds: tuple[int, int], steps: np.ndarray, reach: np.ndarray, dtype: type
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Slope and offset with the most room to every step. ``half`` where outputs of both signs exist and the offsets differ by sign."""
+    """Slope and offset with the most room to every step. ``half`` where no one offset fits the steps of both signs."""
     targets = np.arange(bounds[0] + 1, bounds[1] + 1)
     inside = (steps > reach[0][:, None]) & (steps <= reach[1][:, None])
     slopes = np.asarray(rule.slope[None] * (1 + SLOPES[:, None]), dtype).astype(np.float64)
@@ -143,15 +150,12 @@ def _fit(
         middle = np.where(np.isinf(lower) | np.isinf(upper), open_ended, (np.maximum(lower, -1e30) + np.minimum(upper, 1e30)) / 2)
         return middle, np.where(np.isinf(lower), 1.0, upper - lower)
 
-    up, room_up = window(inside & (targets > 0))
-    down, room_down = window(inside & (targets <= 0))
+    offset, room = window(inside)
     half = None
-    if bounds[0] < 0 < bounds[1] and (np.abs(up - down) > 1e-3 * slopes).any():
+    if (room.max(axis=0) <= 0).mean() > REPAIRABLE and bounds[0] < 0 < bounds[1]:
+        up, room_up = window(inside & (targets > 0))
+        down, room_down = window(inside & (targets <= 0))
         offset, half, room = (up + down) / 2, np.maximum((up - down) / 2, 0), np.minimum(room_up, room_down)
-    elif bounds[0] < 0 < bounds[1]:
-        offset, room = window(inside)
-    else:
-        offset, room = (up, room_up) if bounds[0] >= 0 else (down, room_down)
     best, channels = room.argmax(axis=0), np.arange(len(bias))
     chosen = [None if a is None else a[best, channels].astype(dtype) for a in (slopes, offset, half)]
     return chosen[0], chosen[1], chosen[2]  # type: ignore[return-value]

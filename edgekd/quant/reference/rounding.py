@@ -16,7 +16,7 @@ INT32 = (-(1 << 31), (1 << 31) - 1)
 
 
 def quantize_multiplier(real: float) -> tuple[int, int]:
-    """(mantissa, shift) with real ≈ mantissa · 2^(shift − 31), mantissa in [2^30, 2^31) or 0; half of the last bit rounds away from zero."""
+    """(mantissa, shift) with real ≈ mantissa · 2^(shift − 31), mantissa in [2^30, 2^31) or 0; a half rounds up."""
     fraction, shift = np.frexp(float(real))
     # The fraction has 53 bits, so scaling by 2^31 and adding a half are exact.
     mantissa, shift = int(np.floor(float(fraction) * (1 << 31) + 0.5)), int(shift)
@@ -69,6 +69,9 @@ class FixedPoint:
     def slope(self) -> np.ndarray:
         return self.mantissa * 2.0 ** (self.shift - 31.0)
 
+    def at(self, channels: np.ndarray) -> FixedPoint:
+        return FixedPoint(self.mantissa[channels], self.shift[channels])
+
     def wraps(self, accumulator: np.ndarray) -> bool:
         """Whether an accumulator as large as this overflows the left shift, so that the rule no longer rises with it."""
         return bool((np.abs(accumulator) << np.maximum(self.shift, 0) > INT32[1]).any())
@@ -86,6 +89,9 @@ class FloatOnce:
     @property
     def slope(self) -> np.ndarray:
         return self.scale.astype(np.float64)
+
+    def at(self, channels: np.ndarray) -> FloatOnce:
+        return FloatOnce(self.scale[channels])
 
     def wraps(self, accumulator: np.ndarray) -> bool:
         return False
