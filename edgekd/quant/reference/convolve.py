@@ -200,7 +200,7 @@ def pad(memory: Memory, x: np.ndarray, padding: tuple[int, int, int, int], dtype
 
 
 def window_view(
-    x: np.ndarray, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int], out: tuple[int, int]
+    x: np.ndarray, kernel: tuple[int, ...], stride: tuple[int, int], dilation: tuple[int, int], out: tuple[int, ...]
 ) -> np.ndarray:
     """[n, H', W', kh, kw, C]: every window of the padded ``x``, without a copy."""
     s = x.strides

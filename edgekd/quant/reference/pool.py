@@ -16,7 +16,7 @@ from edgekd.quant.reference.rounding import activation_bounds, multiply_by_quant
 Compute = Callable[..., np.ndarray]
 
 
-def taps(x: np.ndarray, op: AveragePool2D | MaxPool2D, fill: float, out: tuple[int, int]) -> list[np.ndarray]:
+def taps(x: np.ndarray, op: AveragePool2D | MaxPool2D, fill: float, out: tuple[int, ...]) -> list[np.ndarray]:
     """For every position in the window, the values that all windows have there: [n, H', W', C] each, the border filled."""
     top, bottom, left, right = op.padding
     if any(op.padding):

@@ -7,6 +7,7 @@ Sources: gemmlowp fixedpoint (2015), the TFLite quantization specification and k
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -41,8 +42,8 @@ def wrap_int32(x: np.ndarray) -> np.ndarray:
     return ((x + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
 
 
-def round_half_away(x: np.ndarray) -> np.ndarray:
-    """C's round(). Exact also where x + 0.5 is not."""
+def round_half_away(x: Any) -> Any:
+    """C's round() of a float array or scalar. Exact also where x + 0.5 is not."""
     whole = np.trunc(x)
     return whole + np.copysign((np.abs(x - whole) >= 0.5).astype(x.dtype), x)
 
