@@ -134,7 +134,7 @@ def depthwise(op: DepthwiseConv2D, graph: QuantGraph, profile: str) -> Compute:
     return _depthwise(op, prepare(op, graph, profile), kernel, graph, op.multiplier)
 
 
-def _depthwise(op: Conv2D | DepthwiseConv2D, layer: Layer, kernel: tuple[int, int], graph: QuantGraph, multiplier: int) -> Compute:
+def _depthwise(op: Conv2D | DepthwiseConv2D, layer: Layer, kernel: tuple[int, ...], graph: QuantGraph, multiplier: int) -> Compute:
     """Sums over the taps by einsum, whose inner loop multiplies and adds along the channels (and along the row where the stride is 1)."""
     ho, wo, out = layer.out_shape
     taps = layer.weight.reshape(*kernel, out)

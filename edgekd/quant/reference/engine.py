@@ -10,7 +10,7 @@ import numpy as np
 
 from edgekd.errors import InputError
 from edgekd.quant import ops
-from edgekd.quant.graph import QuantGraph
+from edgekd.quant.graph import QuantGraph, Tensor
 from edgekd.quant.reference import convolve, elementwise, floats, pool
 from edgekd.quant.reference.memory import Memory
 from edgekd.quant.reference.profiles import PROFILES, quantization
@@ -64,7 +64,7 @@ def run(graph: QuantGraph, x: np.ndarray, profile: str, *, keep: Collection[str]
     size = max(1, min(batch, CACHED // largest))
     results = {name: np.empty((len(x), *graph.tensor(name).shape[1:]), np.int8 if whole else np.float32) for name in wanted}
     memory = Memory()
-    constants = {t.name: _centred(graph, t.name, t.data[None] if t.shape[:1] != (1,) else t.data, whole) for t in _constants(graph)}
+    constants = {t.name: _centred(graph, t.name, np.asarray(t.data), whole) for t in _constants(graph)}
     for start in range(0, len(x), size):
         part = slice(start, min(start + size, len(x)))
         values = {name: np.broadcast_to(value, (part.stop - start, *value.shape[1:])) for name, value in constants.items()}
@@ -113,7 +113,7 @@ def _release(memory: Memory, values: dict[str, np.ndarray], name: str) -> None:
         memory.give(array)
 
 
-def _constants(graph: QuantGraph) -> list:
+def _constants(graph: QuantGraph) -> list[Tensor]:
     """Constants that are read as activations (an addend, say), not as weights."""
     read = {name for op in graph.ops if not isinstance(op, (ops.Conv2D, ops.DepthwiseConv2D, ops.FullyConnected)) for name in op.inputs}
     return [t for t in graph.tensors.values() if t.is_constant and t.name in read]
