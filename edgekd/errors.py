@@ -1,10 +1,10 @@
 """The exceptions that edgekd raises on purpose. The command line turns each into one message and an exit code.
 
-    EdgekdError                 exit 2: it could not be done as asked
-    ├── InputError              a profile, recipe, dataset, checkpoint or model is wrong
-    ├── MissingDependency       an optional library is not installed
-    ├── DoesNotFit              no student of the family fits the target's budgets        (exit 1)
-    └── Disagreement            a runtime computes other integers than the reference      (exit 1)
+EdgekdError                 exit 2: it could not be done as asked
+├── InputError              a profile, recipe, dataset, checkpoint or model is wrong
+├── MissingDependency       an optional library is not installed
+├── DoesNotFit              no student of the family fits the target's budgets        (exit 1)
+└── Disagreement            a runtime computes other integers than the reference      (exit 1)
 """
 
 from __future__ import annotations

@@ -33,14 +33,18 @@ def load(path: str) -> Any:
         root = (error.name or "").partition(".")[0]
         if root in EXTRAS:
             extra = EXTRAS[root]
-            raise MissingDependency(f"{module_name} needs {root}, which is not installed\n  to mend:  pip install 'edgekd[{extra}]'") from error
+            raise MissingDependency(
+                f"{module_name} needs {root}, which is not installed\n  to mend:  pip install 'edgekd[{extra}]'"
+            ) from error
         raise InputError(
             f"module {error.name!r} is not to be found", where=path, expected="a module on the Python path", mend="PYTHONPATH=. edgekd …"
         ) from error
     if not hasattr(module, attribute):
         near = get_close_matches(attribute, dir(module), 1)
         raise InputError(
-            f"module {module_name} has no {attribute!r}", where=path, expected=f"perhaps {near[0]!r}" if near else "a function of that module"
+            f"module {module_name} has no {attribute!r}",
+            where=path,
+            expected=f"perhaps {near[0]!r}" if near else "a function of that module",
         )
     return getattr(module, attribute)
 

@@ -6,34 +6,28 @@ Each stage takes records and files and leaves a record and files; a build that w
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgekd import host, lazy, runs
-from edgekd.data.dataset import Dataset, Split
+from edgekd.data.dataset import Split
 from edgekd.data.load import check_recipe_data
-from edgekd.errors import InputError, MissingDependency
+from edgekd.errors import InputError
 from edgekd.export import EXPORTERS
+from edgekd.jobs import Job, Request, load_data, load_jobs, metadata, plan_job
 from edgekd.measure.harness import Task, measure
-from edgekd.plan.budget import Budget, budgets
-from edgekd.plan.choose import choose
-from edgekd.profile.load import load as load_profile
 from edgekd.profile.schema import Profile
 from edgekd.quant import compare, io
-from edgekd.quant.graph import QuantGraph
-from edgekd.quant.scheme import Scheme
-from edgekd.recipe.load import LoadedRecipe, preset
 from edgekd.recipe.load import load as load_recipe
-from edgekd.recipe.schema import Preset
+from edgekd.recipe.schema import Recipe
 from edgekd.records import Artifact, Checkpoint, Figure, Measurement, Plan, Record, Verdict
 from edgekd.runtimes import RUNTIMES
-from edgekd.students.family import Family, open_family
+from edgekd.students.family import open_family
 from edgekd.verify.certificate import Samples, Subject, verify
 
 Progress = Callable[[str, int, int], None]
@@ -49,55 +43,19 @@ HOST_RUNTIMES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class Request:
-    """What is asked for: one recipe for some targets. ``overrides`` are budgets from the command line; ``threads`` 0 is all cores."""
-
-    recipe: str
-    targets: tuple[str, ...]
-    preset: str = "demo"
-    seed: int = 0
-    overrides: Mapping[str, float] = field(default_factory=dict)
-    threads: int = 0
-
-
-@dataclass(frozen=True)
-class _Job:
-    """A request for one target with everything that it names loaded."""
-
-    request: Request
-    loaded: LoadedRecipe
-    profile: Profile
-    data: Dataset
-    family: Family
-    budgets: tuple[Budget, ...]
-
-    @property
-    def scheme(self) -> Scheme:
-        s = self.profile.scheme
-        return Scheme(s.numeric, s.symmetric_activations, s.per_channel_weights)
-
-    @property
-    def preset(self) -> Preset:
-        return preset(self.loaded.recipe, self.request.preset)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The effective configuration, as recorded."""
-        limits = {b.name: {"limit": b.limit, "unit": b.unit, "source": b.source} for b in self.budgets}
-        return {"preset": self.request.preset, "schedule": self.preset.model_dump(), "seed": self.request.seed, "budgets": limits}
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What decides the student: the same identity is the same run folder."""
-        recipe, profile = self.loaded.recipe.model_dump(), self.profile.model_dump()
-        unused = {"presets": {self.request.preset: recipe["presets"][self.request.preset]}, "targets": {}}
-        return {"recipe": {**recipe, **unused}, "profile": profile, "data": self.data.sha256, **self.config}
+def teach(recipe: str, progress: Progress, *, fresh: bool, threads: int) -> dict[str, Any]:
+    """Train the recipe's teacher; returns checkpoint, hash, schedule and accuracy."""
+    loaded = load_recipe(recipe)
+    data = load_data(loaded)
+    lazy.load("torch:set_num_threads")(threads or os.cpu_count() or 1)
+    identity = {"teacher": loaded.recipe.teacher.model_dump(), "data": data.sha256}
+    folder = runs.cache_folder() / "teach" / runs.digest(identity)[:32]
+    return lazy.load("edgekd.train.lesson:teach_recipe")(loaded, data, folder, progress, fresh=fresh)
 
 
 def plan(request: Request) -> list[Plan]:
     """The students that would be built. Raises DoesNotFit if none fits, InputError for what cannot be."""
-    return [_plan(job) for job in _jobs(request)]
+    return [plan_job(job) for job in load_jobs(request)]
 
 
 def build(request: Request, root: Path, progress: Progress, *, resume: bool, announce: Callable[[Path], None]) -> list[Path]:
@@ -105,13 +63,15 @@ def build(request: Request, root: Path, progress: Progress, *, resume: bool, ann
 
     ``announce`` gets each run folder before its work begins. Raises InputError if a run was begun before and ``resume`` is not set.
     """
-    jobs = _jobs(request)
+    jobs = load_jobs(request)
     for job in jobs:
-        _plan(job)  # what does not fit is said before anything is trained
+        plan_job(job)  # what does not fit is said before anything is trained
     folders = [runs.create(root, job.loaded.recipe.name, job.profile.name, job.identity) for job in jobs]
     for run in folders:
         if runs.stages(run) and not resume:
-            raise InputError("this build was begun before", where=str(run), mend="add --resume to go on, or remove the folder to start over")
+            raise InputError(
+                "this build was begun before", where=str(run), mend="add --resume to go on, or remove the folder to start over"
+            )
     lazy.load("torch:set_num_threads")(request.threads or os.cpu_count() or 1)
     lesson = lazy.load("edgekd.train.lesson:open_lesson")(jobs[0].loaded, jobs[0].data, runs.cache_folder(), progress)
     for job, run in zip(jobs, folders, strict=True):
@@ -121,57 +81,53 @@ def build(request: Request, root: Path, progress: Progress, *, resume: bool, ann
     return folders
 
 
-def _jobs(request: Request) -> list[_Job]:
-    loaded = load_recipe(request.recipe)
-    preset(loaded.recipe, request.preset)
-    profiles = [load_profile(target) for target in request.targets]
-    family = open_family(loaded.recipe.student.family)
-    limits = [budgets(profile, loaded.recipe, request.preset, request.overrides) for profile in profiles]
-    r = loaded.recipe
-    data = check_recipe_data(r.data.source, r.data.options, loaded.folder, channels=len(r.teacher.mean))
-    return [_Job(request, loaded, p, data, family, b) for p, b in zip(profiles, limits, strict=True)]
+def verify_again(run: Path, progress: Progress, *, threads: int) -> list[Verdict]:
+    """Judge a finished run's exported file again, on the same test set; nothing is written.
+
+    Raises InputError if the run has no exported file yet, or if its data changed since.
+    """
+    asked = runs.request(run)
+    recipe, profile = Recipe.model_validate(asked["recipe"]), Profile.model_validate(asked["profile"])
+    record = runs.read(run, "plan")
+    folder = Path(record.config["recipe_folder"])
+    data = check_recipe_data(recipe.data.source, recipe.data.options, folder, channels=len(recipe.teacher.mean))
+    if data.sha256 != asked["data"]:
+        raise InputError("the data is not what this run was trained on", where=str(run), mend="edgekd build again")
+    family = open_family(recipe.student.family)
+    spec, artifact = family.restore(record.body.spec), runs.read(run, "export").body[0]
+    if profile.scheme.numeric != "int8":
+        raise InputError("a float student is judged against its torch module, while it is built", where=str(run), mend="edgekd build again")
+    samples = Samples(device_samples(data.test, family.resolution(spec), integer=True), data.test.y)
+    return _verify(run, profile, artifact, samples, threads, progress)
 
 
-def _plan(job: _Job) -> Plan:
-    student = job.loaded.recipe.student
-    specs = job.family.candidates(student.options, student.space, job.data.shape, len(job.data.labels))
-
-    def sketch(spec: Any) -> QuantGraph:
-        if job.family.sketch is not None:
-            drawn = job.family.sketch(spec, job.scheme)
-        else:
-            drawn = lazy.load("edgekd.quant.outline:outline")(job.family.build(spec), (job.data.shape[2], *job.family.resolution(spec)), job.scheme)
-        return drawn.with_metadata(**_metadata(job, "0" * 64))
-
-    try:
-        export = lazy.load(EXPORTERS[job.profile.deploy.exporter])
-    except MissingDependency:
-        return choose(job.profile, job.family, specs, job.budgets, sketch, None)
-
-    def measure_file(graph: QuantGraph) -> int:
-        with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
-            artifact: Artifact = export(graph, Path(folder))
-            return sum((Path(folder) / name).stat().st_size for name in artifact.files or (artifact.path,))
-
-    return choose(job.profile, job.family, specs, job.budgets, sketch, measure_file)
+def device_samples(split: Split, size: tuple[int, int], *, integer: bool) -> np.ndarray:
+    """What a device would feed: q = p − 128 as int8 [N, H, W, C], or (p − 128)/128 as float32."""
+    pixels = split.x if split.x.shape[1:3] == size else lazy.load("edgekd.data.resize:resize")(split.x, *size)
+    q = (pixels.astype(np.int16) - 128).astype(np.int8)
+    return q if integer else q.astype(np.float32) / 128
 
 
-def _metadata(job: _Job, student: str) -> dict[str, Any]:
-    """What every exported file says of itself, so that a device's code needs no other source."""
-    return {
-        "labels": list(job.data.labels),
-        "recipe": job.loaded.recipe.name,
-        "target": job.profile.name,
-        "scheme": job.profile.scheme.model_dump(),
-        "hashes": {"data": job.data.sha256, "student": student},
-    }
+def _verify(run: Path, profile: Profile, artifact: Artifact, samples: Samples, threads: int, progress: Progress) -> list[Verdict]:
+    exporter = EXPORTERS[profile.deploy.exporter]
+    subjects = [Subject(runtime, RUNTIMES[runtime], run / artifact.path, exporter) for runtime in _runtimes(profile)]
+    graph = io.load(run / "graph")
+    return list(verify(graph, subjects, samples, workers=threads or None, progress=lambda n, total, _: progress("verify", n, total)))
+
+
+def _runtimes(profile: Profile) -> tuple[str, ...]:
+    """Those of this host that stand for the device's; a float student has one rounding, so one is enough."""
+    wanted = HOST_RUNTIMES[profile.deploy.runtime]
+    if profile.scheme.numeric == "int8":
+        return wanted
+    return tuple(r for r in wanted if r != "tflm")[-1:] if profile.deploy.runtime in ("tflm", "ethos-u") else wanted[:1]
 
 
 @dataclass(frozen=True)
 class Build:
     """One run folder being filled, stage by stage."""
 
-    job: _Job
+    job: Job
     lesson: Any
     run: Path
     progress: Progress
@@ -180,7 +136,7 @@ class Build:
         """Do every stage that is not done."""
         before = {"data": self.job.data.sha256, "teacher": self.lesson.teacher_sha256}
         makers: dict[str, Callable[[], Any]] = {
-            "plan": lambda: _plan(self.job),
+            "plan": lambda: plan_job(self.job),
             "float": self._float,
             "qat": self._qat,
             "freeze": self._freeze,
@@ -194,7 +150,8 @@ class Build:
             if not runs.done(self.run, stage, before):
                 began = time.monotonic()
                 body = make()
-                record = Record(stage, before, self.job.config, runs.environment(), body, round(time.monotonic() - began, 2))
+                config = {**self.job.config, "recipe_folder": str(self.job.loaded.folder.resolve())}
+                record = Record(stage, before, config, runs.environment(), body, round(time.monotonic() - began, 2))
                 runs.write(self.run, record)
             before = {"before": runs.sha256_file(self.run / "records" / f"{stage}.json")}
 
@@ -226,7 +183,7 @@ class Build:
 
     def _freeze(self) -> Artifact:
         graph = lazy.load("edgekd.train.student:frozen")(self._model(), self._training(), self.job.scheme, self.run)
-        io.save(graph.with_metadata(**_metadata(self.job, io.fingerprint(graph))), self.run / "graph")
+        io.save(graph.with_metadata(**metadata(self.job, io.fingerprint(graph))), self.run / "graph")
         files = tuple(f"graph/{name}" for name in ("graph.json", "weights.safetensors"))
         return Artifact("quantgraph", files[0], runs.sha256_file(self.run / files[0]), {}, files)
 
@@ -236,35 +193,21 @@ class Build:
         files = tuple(f"export/{name}" for name in artifact.files)
         return [replace(artifact, path=f"export/{artifact.path}", files=files)]
 
-    def _subjects(self) -> list[tuple[str, Path]]:
-        path = self.run / self._body("export")[0].path
-        wanted = HOST_RUNTIMES[self.job.profile.deploy.runtime]
-        return [(runtime, path) for runtime in (wanted if self.job.scheme.is_integer else wanted[:1])]
-
     def _verify(self) -> list[Verdict]:
-        graph, test = io.load(self.run / "graph"), self.job.data.test
-        exporter = EXPORTERS[self.job.profile.deploy.exporter]
-        subjects = [Subject(runtime, RUNTIMES[runtime], path, exporter) for runtime, path in self._subjects()]
         oracle = None
         if not self.job.scheme.is_integer:
             oracle = lazy.load("edgekd.train.student:oracle")(self._model(), self._training(), self.run)
-        samples = Samples(self._samples(test), test.y, oracle)
-        workers = self.job.request.threads or None
-        return list(verify(graph, subjects, samples, workers=workers, progress=lambda n, total, _: self.progress("verify", n, total)))
+        samples = Samples(self._samples(), self.job.data.test.y, oracle)
+        return _verify(self.run, self.job.profile, self._body("export")[0], samples, self.job.request.threads, self.progress)
 
-    def _samples(self, split: Split) -> np.ndarray:
-        """What a device would feed: q = p − 128 as int8, or (p − 128)/128 as float32."""
-        resize = lazy.load("edgekd.data.resize:resize")
-        pixels = resize(split.x, *self.job.family.resolution(self._spec()))
-        q = (pixels.astype(np.int16) - 128).astype(np.int8)
-        return q if self.job.scheme.is_integer else q.astype(np.float32) / 128
+    def _samples(self) -> np.ndarray:
+        size = self.job.family.resolution(self._spec())
+        return device_samples(self.job.data.test, size, integer=self.job.scheme.is_integer)
 
     def _measure(self) -> list[Measurement]:
-        runtime, path = self._subjects()[0]
-        verdict: Verdict = self._body("verify")[0]
-        x = self._samples(self.job.data.test)[:1]
-        emulated = self.job.profile.deploy.runtime in ("tflm", "ethos-u")
-        task = Task(self.job.profile.name, runtime, RUNTIMES[runtime], path, x, emulated=emulated)
+        profile, verdict = self.job.profile, self._body("verify")[0]
+        runtime, path = _runtimes(profile)[0], self.run / self._body("export")[0].path
+        task = Task(profile.name, runtime, RUNTIMES[runtime], path, self._samples()[:1], emulated=profile.kind == "mcu")
         self.progress("measure", 0, 1)
         found = measure(task, accuracy=verdict.figures.get("accuracy"))
         self.progress("measure", 1, 1)

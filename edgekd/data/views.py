@@ -57,6 +57,10 @@ class Views:
             out[tall[:, :, None] & wide[:, None, :] & moved[:, None, None]] = 128
         return out
 
+    def all(self, x: np.ndarray, view: int) -> np.ndarray:
+        """One view of every sample of ``x`` uint8 [N, H, W, C]."""
+        return self.apply(x, np.arange(len(x)), np.full(len(x), view))
+
 
 def _draws(seed: int, chosen: np.ndarray, view: np.ndarray) -> np.ndarray:
     """Four random non-negative int64 for each sample and view, from a counter: splitmix64 (Steele et al. 2014). No state, no order."""

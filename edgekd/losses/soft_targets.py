@@ -14,7 +14,10 @@ def soft_targets(student: torch.Tensor, teacher: torch.Tensor, labels: torch.Ten
     if not temperature > 0:
         raise InputError(f"temperature = {temperature}", where="loss soft_targets", expected="above 0, usually 1 to 10")
     divergence = functional.kl_div(
-        functional.log_softmax(student / temperature, 1), functional.log_softmax(teacher / temperature, 1), reduction="batchmean", log_target=True
+        functional.log_softmax(student / temperature, 1),
+        functional.log_softmax(teacher / temperature, 1),
+        reduction="batchmean",
+        log_target=True,
     )
     # The gradient of softened logits shrinks with 1/T²; T² keeps this term's share when the temperature changes.
     return divergence * temperature**2

@@ -47,7 +47,9 @@ class Builder:
         if argument is None:
             return None
         if not isinstance(argument, fx.Node) or argument.name not in self.held:
-            raise InputError(f"{argument} is computed, but must be a parameter", where=self.title, expected="weights that do not depend on the input")
+            raise InputError(
+                f"{argument} is computed, but must be a parameter", where=self.title, expected="weights that do not depend on the input"
+            )
         return self.held[argument.name]
 
     def name_of(self, argument: Any) -> str:
@@ -192,7 +194,11 @@ def _pool(kind: Callable[..., ops.Op]) -> Callable[[Builder, fx.Node], None]:
         dilation = (1, 1) if average or fifth is None else _pair(fifth)
         p = _pair(padding)
         if ceil_mode or dilation != (1, 1) or (average and any(p) and sixth is not False):
-            raise InputError("pooling with ceil_mode, dilation or counted padding", where=node.name, expected="count_include_pad=False, the rest at its default")
+            raise InputError(
+                "pooling with ceil_mode, dilation or counted padding",
+                where=node.name,
+                expected="count_include_pad=False, the rest at its default",
+            )
         name, k = builder.name_of(x), _pair(kernel)
         builder.emit(node, kind(node.name, (name,), (node.name,), kernel=k, stride=_pair(stride or k), padding=(p[0], p[0], p[1], p[1])))
 
@@ -223,7 +229,7 @@ def _pad(builder: Builder, node: fx.Node) -> None:
     if mode != "constant" or (value or 0) != 0:
         raise InputError(f"padding with {mode} {value}", where=node.name, expected="zeros")
     source = builder.name_of(x)
-    pairs = [(int(a), int(b)) for a, b in zip(amounts[::2], amounts[1::2], strict=True)][::-1]  # pyright: ignore
+    pairs = [(int(a), int(b)) for a, b in zip(amounts[::2], amounts[1::2], strict=True)][::-1]  # pyright: ignore[reportArgumentType]
     if any(a < 0 or b < 0 for a, b in pairs):
         raise InputError(f"negative padding {pairs}", where=node.name, expected="zeros around the tensor")
     rank = len(builder.tensors[source].shape)

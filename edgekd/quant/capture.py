@@ -1,7 +1,7 @@
 """A torch module becomes a float QuantGraph: ``torch.export``, then each ATen operator into ours, batch norm folded as the runtime will.
 
-    Given   nn.Module (evaluation mode)       conv2d → batch_norm → relu → … → linear
-    Result  QuantGraph (channels first)       Conv2D(activation=relu) → … → FullyConnected
+Given   nn.Module (evaluation mode)       conv2d → batch_norm → relu → … → linear
+Result  QuantGraph (channels first)       Conv2D(activation=relu) → … → FullyConnected
 """
 
 from __future__ import annotations

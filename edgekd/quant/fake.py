@@ -19,7 +19,7 @@ class LearnedStep(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, log2_step: torch.Tensor, low: int, high: int) -> torch.Tensor:  # pyright: ignore
+    def forward(ctx: Any, x: torch.Tensor, log2_step: torch.Tensor, low: int, high: int) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         step = torch.exp2(log2_step).to(x.dtype)
         y = torch.mul(x, step.reciprocal()).round_().clamp_(low, high).mul_(step)
         ctx.save_for_backward(x, y, step)
@@ -27,7 +27,7 @@ class LearnedStep(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None]:  # pyright: ignore
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, y, step = ctx.saved_tensors
         if step.numel() == 1:
             edge = float(step)

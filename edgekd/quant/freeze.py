@@ -9,7 +9,7 @@ import torch
 
 from edgekd.errors import InputError
 from edgekd.quant import ops
-from edgekd.quant.graph import Quantization, QuantGraph, Tensor
+from edgekd.quant.graph import QuantGraph, Quantization, Tensor
 from edgekd.quant.passes.channels_last import channels_last
 from edgekd.quant.prepare import WEIGHT_LEVELS, QatModule
 

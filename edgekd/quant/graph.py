@@ -47,7 +47,9 @@ class Quantization:
         if not (np.isfinite(self.scale).all() and (self.scale > 0).all()):
             raise InputError("a scale is zero, negative or not finite", where="quantization", expected="positive scales")
         if self.zero_point.dtype != np.int32 or self.zero_point.shape != self.scale.shape:
-            raise InputError(f"zero point is {self.zero_point.dtype} {self.zero_point.shape}", where="quantization", expected="int32, one a scale")
+            raise InputError(
+                f"zero point is {self.zero_point.dtype} {self.zero_point.shape}", where="quantization", expected="int32, one a scale"
+            )
         if self.axis is None and len(self.scale) != 1:
             raise InputError(f"{len(self.scale)} scales but no axis", where="quantization", expected="an axis for per-channel scales")
 
@@ -92,7 +94,9 @@ class Tensor:
         q = self.quantization
         if q is not None and q.axis is not None and (q.axis >= len(self.shape) or self.shape[q.axis] != len(q.scale)):
             raise InputError(
-                f"{len(q.scale)} scales along axis {q.axis} of shape {self.shape}", where=f"tensor {self.name}", expected="one scale a channel"
+                f"{len(q.scale)} scales along axis {q.axis} of shape {self.shape}",
+                where=f"tensor {self.name}",
+                expected="one scale a channel",
             )
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgekd.errors import InputError
-from edgekd.quant.graph import Quantization, QuantGraph
+from edgekd.quant.graph import QuantGraph, Quantization
 from edgekd.quant.ops import SHARES_SCALE, Logistic, Relu, Softmax
 
 #: TFLite prescribes the output of softmax and logistic (TFLite 8-bit quantization specification, 2019).

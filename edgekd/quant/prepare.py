@@ -1,7 +1,7 @@
 """Quantization-aware training of a captured graph: the graph itself is the module.
 
-    Given   a float QuantGraph (channels first) and the target's scheme
-    Result  QatModule: the same operators, weights fake-quantized once a step, each scale of the graph a learned step
+Given   a float QuantGraph (channels first) and the target's scheme
+Result  QatModule: the same operators, weights fake-quantized once a step, each scale of the graph a learned step
 """
 
 from __future__ import annotations

@@ -31,12 +31,16 @@ def load_weights(body: nn.Module, file: Path) -> None:
     try:
         weights = load_file(file)
     except (OSError, safetensors.SafetensorError) as error:
-        raise InputError(f"no readable checkpoint ({error})", where=str(file), expected="a safetensors file", mend="edgekd teach RECIPE") from error
+        raise InputError(
+            f"no readable checkpoint ({error})", where=str(file), expected="a safetensors file", mend="edgekd teach RECIPE"
+        ) from error
     try:
         body.load_state_dict(weights)
     except RuntimeError as error:
         detail = " ".join(str(error).split())[:300]
-        raise InputError(f"the checkpoint belongs to another teacher: {detail}", where=str(file), mend="edgekd teach RECIPE --fresh") from error
+        raise InputError(
+            f"the checkpoint belongs to another teacher: {detail}", where=str(file), mend="edgekd teach RECIPE --fresh"
+        ) from error
 
 
 def amx() -> bool:
@@ -46,7 +50,9 @@ def amx() -> bool:
 
 
 @torch.inference_mode()
-def logits(teacher: nn.Module, x: np.ndarray, *, batch: int = 500, bf16: bool, progress: Callable[[int], None] = lambda _: None) -> np.ndarray:
+def logits(
+    teacher: nn.Module, x: np.ndarray, *, batch: int = 500, bf16: bool, progress: Callable[[int], None] = lambda _: None
+) -> np.ndarray:
     """Logits float32 [N, classes] of 8-bit images ``x`` uint8 [N, H, W, C]. ``progress`` gets the samples done so far."""
     teacher.eval()
     parts = []

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
+from safetensors.torch import save
 from torch import nn
 
-from edgekd import lazy
+from edgekd import host, lazy, runs
 from edgekd.data.dataset import Dataset
-from edgekd.data.load import check_recipe_data
 from edgekd.data.views import Views
 from edgekd.errors import InputError
 from edgekd.losses import LOSSES
+from edgekd.quant import compare
 from edgekd.recipe.load import LoadedRecipe, checkpoint
 from edgekd.recipe.schema import Recipe
+from edgekd.records import Figure
 from edgekd.teachers import TEACHERS
 from edgekd.teachers.soft_targets import key, soft_targets
-from edgekd.teachers.teacher import Teacher, amx, load_weights
+from edgekd.teachers.teacher import Teacher, amx, load_weights, logits
 from edgekd.train.distill import Term
+from edgekd.train.teach import TeachSchedule, teach
 
 Progress = Callable[[str, int, int], None]
 
@@ -38,17 +44,6 @@ class Lesson:
     teacher_outputs: np.ndarray
     teacher_sha256: str
 
-    @property
-    def teacher_accuracy(self) -> float:
-        """Share of the test set that the teacher labels right."""
-        return float((self.teacher_outputs.argmax(1) == self.data.test.y).mean())
-
-
-def open_data(loaded: LoadedRecipe) -> Dataset:
-    """The recipe's data, checked against what the recipe says of it."""
-    recipe = loaded.recipe
-    return check_recipe_data(recipe.data.source, recipe.data.options, loaded.folder, channels=len(recipe.teacher.mean))
-
 
 def open_lesson(loaded: LoadedRecipe, data: Dataset, cache: Path, progress: Progress) -> Lesson:
     """Load the teacher, and compute or find its outputs in ``cache``."""
@@ -56,14 +51,16 @@ def open_lesson(loaded: LoadedRecipe, data: Dataset, cache: Path, progress: Prog
     teacher = open_teacher(loaded, data)
     sha256 = fingerprint(teacher)
     views = Views(**recipe.views.model_dump())
-    file = cache / "soft_targets" / f"{key(sha256, data.sha256, views)}.npy"
-    targets = soft_targets(teacher, data.train.x, views, file, lambda n, total: progress("soft targets", n, total))
-    once = Views()
-    file = cache / "soft_targets" / f"{key(sha256, data.sha256, once)}-test.npy"
-    outputs = soft_targets(teacher, data.test.x, once, file, lambda n, total: progress("teacher on test", n, total))[0]
+    file = cache / "soft_targets" / f"{key(sha256, data.sha256, views.sha256)}.npy"
+    makers = [partial(views.all, data.train.x, n) for n in range(views.count)]
+    targets = soft_targets(teacher, makers, file, lambda n, total: progress("soft targets", n, total))
+    file = cache / "soft_targets" / f"{key(sha256, data.sha256, 'test')}.npy"
+    outputs = soft_targets(teacher, [lambda: data.test.x], file, lambda n, total: progress("teacher on test", n, total))[0]
     classes = len(data.labels)
     if targets.shape[2] != classes:
-        raise InputError(f"the teacher has {targets.shape[2]} outputs", where=recipe.teacher.source, expected=f"{classes}, one a class of the data")
+        raise InputError(
+            f"the teacher has {targets.shape[2]} outputs", where=recipe.teacher.source, expected=f"{classes}, one a class of the data"
+        )
     return Lesson(recipe, data, views, terms(recipe), targets, outputs, sha256)
 
 
@@ -75,7 +72,9 @@ def open_teacher(loaded: LoadedRecipe, data: Dataset, *, trained: bool = True) -
         body = function(channels=data.shape[2], classes=len(data.labels), **table.options)
     except TypeError as error:
         raise InputError(
-            f"{table.source} does not take these options ({error})", where="recipe, teacher.options", expected="channels, classes and its own"
+            f"{table.source} does not take these options ({error})",
+            where="recipe, teacher.options",
+            expected="channels, classes and its own",
         ) from error
     if not isinstance(body, nn.Module):
         raise InputError(f"{table.source} returned a {type(body).__name__}", where="recipe, teacher.source", expected="a torch module")
@@ -101,3 +100,28 @@ def fingerprint(teacher: Teacher) -> str:
     return digest.hexdigest()
 
 
+def teach_recipe(loaded: LoadedRecipe, data: Dataset, folder: Path, progress: Progress, *, fresh: bool) -> dict[str, Any]:
+    """Train the recipe's teacher and store its weights as the recipe's checkpoint; returns what a card needs to say.
+
+    ``folder`` keeps what an interrupted training goes on from. Raises InputError if the recipe names no checkpoint.
+    """
+    file = checkpoint(loaded)
+    if file is None:
+        raise InputError("the teacher has no checkpoint", where="recipe, teacher", mend='checkpoint = "teacher.safetensors"')
+    schedule = TeachSchedule(**loaded.recipe.teacher.schedule.model_dump(), bf16=amx())
+    torch.manual_seed(schedule.seed)
+    teacher = open_teacher(loaded, data, trained=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = folder / "teacher.state"
+    if fresh:
+        state.unlink(missing_ok=True)
+    with runs.lock(folder):
+        taught = teach(teacher, data, schedule, state, progress)
+        runs.atomic_write(file, save({name: value.contiguous() for name, value in taught.body.state_dict().items()}))
+        state.unlink(missing_ok=True)
+    figures = {}
+    for name, split in (("validation_accuracy", data.validation), ("accuracy", data.test)):
+        share = compare.accuracy(logits(taught, split.x, bf16=schedule.bf16), split.y)
+        low, high = share.interval
+        figures[name] = asdict(Figure(share.value, "", "measured", f"{host.host()}, torch", share.n, low, high))
+    return {"checkpoint": str(file), "sha256": runs.sha256_file(file), "schedule": asdict(schedule), **figures}

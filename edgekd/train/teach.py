@@ -3,43 +3,44 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
-import os
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from edgekd.data.dataset import Dataset, Split
+from edgekd.data.dataset import Dataset
 from edgekd.train.augment import cutout, mirror, shift
+from edgekd.train.state import load_state, save_state
+
+M = TypeVar("M", bound=nn.Module)
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class TeachSchedule:
     """SGD with Nesterov momentum, one warm-up and one cosine; the weights kept are their exponential moving average."""
 
-    epochs: int = 40
-    batch: int = 128
-    learning_rate: float = 0.03
-    weight_decay: float = 5e-4
-    mirror: bool = True
-    shift: int = 2
-    cutout: int = 8
+    epochs: int
+    batch: int
+    learning_rate: float
+    weight_decay: float
+    mirror: bool
+    shift: int
+    cutout: int
+    seed: int
+    bf16: bool = False
     average: float = 0.998
-    bf16: bool = True
-    seed: int = 0
 
 
-def teach(model: nn.Module, data: Dataset, schedule: TeachSchedule, state: Path, report: Callable[[dict], None]) -> nn.Module:
+def teach(model: M, data: Dataset, schedule: TeachSchedule, state: Path, progress: Progress) -> M:
     """Train ``model`` (pixels/255 [N, C, H, W] → logits) and return its moving average.
 
     ``state`` is the file that holds everything needed to go on after an interruption; it is written after every epoch.
-    ``report`` gets one dictionary an epoch (epoch, loss, validation accuracy, seconds).
     """
     torch.manual_seed(schedule.seed)
     model = model.to(memory_format=torch.channels_last)
@@ -50,7 +51,6 @@ def teach(model: nn.Module, data: Dataset, schedule: TeachSchedule, state: Path,
     x, y = torch.from_numpy(data.train.x.copy()).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(data.train.y)
     steps = len(y) // schedule.batch
     for epoch in range(first, schedule.epochs):
-        start, total = time.monotonic(), 0.0
         model.train()
         for step, chosen in enumerate(torch.randperm(len(y), generator=generator)[: steps * schedule.batch].view(steps, -1)):
             for group in optimizer.param_groups:
@@ -62,24 +62,14 @@ def teach(model: nn.Module, data: Dataset, schedule: TeachSchedule, state: Path,
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-            total += loss.item()
-            _update(average, model, min(schedule.average, (1 + epoch * steps + step) / (10 + epoch * steps + step)))
-        _save(state, model, average, optimizer, generator, epoch + 1)
-        accuracy = evaluate(average, data.validation, bf16=schedule.bf16)
-        report({"epoch": epoch + 1, "loss": total / steps, "validation": accuracy, "seconds": time.monotonic() - start})
+            done = epoch * steps + step
+            _update(average, model, min(schedule.average, (1 + done) / (10 + done)))
+            if step % 20 == 0:
+                progress("teacher", done + 1, schedule.epochs * steps)
+        saved = {"model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
+        save_state(state, {**saved, "generator": generator.get_state(), "epoch": epoch + 1})
+    progress("teacher", schedule.epochs * steps, schedule.epochs * steps)
     return average
-
-
-def evaluate(model: nn.Module, split: Split, *, bf16: bool, batch: int = 500) -> float:
-    """Share of ``split`` that ``model`` labels right, in evaluation mode."""
-    model.eval()
-    right = 0
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        for at in range(0, len(split), batch):
-            x = torch.from_numpy(split.x[at : at + batch].copy()).permute(0, 3, 1, 2).float() / 255
-            logits = model(x.contiguous(memory_format=torch.channels_last)).float()
-            right += int((logits.argmax(1) == torch.from_numpy(split.y[at : at + batch])).sum())
-    return right / len(split)
 
 
 def _view(x: torch.Tensor, schedule: TeachSchedule, generator: torch.Generator) -> torch.Tensor:
@@ -113,25 +103,9 @@ def _update(average: nn.Module, model: nn.Module, keep: float) -> None:
             mean.copy_(new)
 
 
-def _save(path: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator, epoch: int) -> None:
-    part = path.with_suffix(".part")
-    torch.save(
-        {
-            "epoch": epoch,
-            "model": model.state_dict(),
-            "average": average.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "generator": generator.get_state(),
-        },
-        part,
-    )
-    os.replace(part, path)
-
-
 def _resume(path: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> int:
-    if not path.exists():
+    if (state := load_state(path)) is None:
         return 0
-    state = torch.load(path, weights_only=True)
     model.load_state_dict(state["model"])
     average.load_state_dict(state["average"])
     optimizer.load_state_dict(state["optimizer"])

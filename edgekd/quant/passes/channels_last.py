@@ -61,7 +61,9 @@ def _operator(op: Op, graph: QuantGraph) -> Op:
         return op
     if isinstance(op, Mean):
         if not op.keepdims and not {2, 3} <= set(op.axes) and op.axes != (1,):
-            raise InputError(f"a mean over axes {op.axes} that leaves a spatial axis", where=op.name, expected="a mean over both spatial axes")
+            raise InputError(
+                f"a mean over axes {op.axes} that leaves a spatial axis", where=op.name, expected="a mean over both spatial axes"
+            )
         return replace(op, axes=tuple(sorted(_TO_LAST[a] for a in op.axes)))
     if isinstance(op, Concat):
         return replace(op, axis=_TO_LAST[op.axis])
@@ -95,7 +97,9 @@ def _flatten(op: Reshape, graph: QuantGraph, tensors: dict[str, Tensor]) -> None
                 names.append(reader.outputs[0])
             else:
                 raise InputError(
-                    f"{type(reader).__name__} reads what {op.name} flattened from {shape}", where=reader.name, expected="a FullyConnected after the flatten"
+                    f"{type(reader).__name__} reads what {op.name} flattened from {shape}",
+                    where=reader.name,
+                    expected="a FullyConnected after the flatten",
                 )
     if op.outputs[0] in graph.outputs:
         raise InputError("the flattened image is an output", where=op.name, expected="a FullyConnected after the flatten")

@@ -1,0 +1,164 @@
+"""The commands that make students: teach, plan, build, verify, report. cli.py lists them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from edgekd.pipeline import Request
+
+RecipePath = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="Folder with a recipe.toml, such a file, or the name of one that comes with edgekd.")
+]
+Targets = Annotated[list[str], typer.Option("--target", "-t", help="A target's name or file; may be repeated. See: edgekd targets list")]
+PresetName = Annotated[str, typer.Option("--preset", help="Which of the recipe's schedules.")]
+Seed = Annotated[int, typer.Option(help="Same seed, same student on the same machine.")]
+Budgets = Annotated[
+    list[str] | None, typer.Option("--budget", help="NAME=LIMIT: model_bytes, peak_ram_bytes, max_macs, latency_ms or accuracy_drop_pp.")
+]
+Threads = Annotated[int, typer.Option(min=0, help="Threads for training and workers for verification; 0 is one a core.")]
+RunPaths = Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run folders that `edgekd build` made.", show_default=False)]
+Root = Annotated[Path, typer.Option("--runs", help="Where run folders lie.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
+
+
+def teach(
+    recipe: RecipePath,
+    fresh: Annotated[bool, typer.Option(help="Start over, even where an interrupted training could go on.")] = False,
+    threads: Threads = 0,
+    as_json: Json = False,
+) -> None:
+    """Train the recipe's teacher and store its checkpoint beside the recipe. An interrupted training goes on where it was."""
+    from edgekd import console, pipeline
+
+    with console.bars() as bars:
+        try:
+            record = pipeline.teach(recipe, bars, fresh=fresh, threads=threads)
+        except KeyboardInterrupt as error:
+            raise console.interrupted(f"edgekd teach {shlex.quote(recipe)}") from error
+    if as_json:
+        typer.echo(json.dumps(record, indent=2))
+        return
+    typer.echo(f"{record['checkpoint']}: {record['accuracy']['value']:.2%} of {record['accuracy']['n']} test images")
+
+
+def plan(recipe: RecipePath, target: Targets, preset: PresetName = "demo", budget: Budgets = None, as_json: Json = False) -> None:
+    """Which student fits, and what it uses of each budget. Exit code 1 if none fits."""
+    from edgekd import pipeline
+    from edgekd.plan.choose import explain
+
+    plans = pipeline.plan(_request(recipe, target, preset, 0, budget, 0))
+    if as_json:
+        typer.echo(json.dumps([asdict(p) for p in plans], indent=2))
+        return
+    for chosen in plans:
+        typer.echo(explain(chosen))
+
+
+def build(
+    recipe: RecipePath,
+    target: Targets,
+    preset: PresetName = "demo",
+    seed: Seed = 0,
+    budget: Budgets = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a build that was begun before, at its first stage that is not done.")
+    ] = False,
+    runs: Root = Path("runs"),
+    threads: Threads = 0,
+    as_json: Json = False,
+) -> None:
+    """Plan, train, export, verify and measure one student a target. Exit code 1 if a runtime disagrees or a budget is exceeded."""
+    from edgekd import console, pipeline
+
+    request = _request(recipe, target, preset, seed, budget, threads)
+    with console.bars() as bars:
+
+        def announce(run: Path) -> None:
+            bars.prefix = f"{run.name.rsplit('-', 1)[0].removeprefix(f'{Path(recipe).name}-')}: "
+
+        try:
+            folders = pipeline.build(request, runs, bars, resume=resume, announce=announce)
+        except KeyboardInterrupt as error:
+            raise console.interrupted(_command(request, runs)) from error
+    _show(folders, as_json)
+
+
+def verify(run: RunPaths, threads: Threads = 0, as_json: Json = False) -> None:
+    """Run the exported files of runs again in their runtimes, over the whole test set, against the reference."""
+    from edgekd import console, pipeline
+
+    with console.bars() as bars:
+        verdicts = {str(folder): pipeline.verify_again(folder, bars, threads=threads) for folder in run}
+    if as_json:
+        typer.echo(json.dumps({name: [asdict(v) for v in found] for name, found in verdicts.items()}, indent=2))
+    else:
+        for name, found in verdicts.items():
+            for v in found:
+                equal = v.figures["bit_equal"]
+                typer.echo(
+                    f"{name}  {v.runtime:<15} {'ok' if v.ok else 'NO'}  bit-equal {equal.value:.4%} of {equal.n} outputs  {v.reason}"
+                )
+    if not all(v.ok for found in verdicts.values() for v in found):
+        raise typer.Exit(1)
+
+
+def report(run: RunPaths, as_json: Json = False) -> None:
+    """The table of finished runs again, from their records alone."""
+    _show(run, as_json)
+
+
+def _show(folders: list[Path], as_json: bool) -> None:
+    from rich.console import Console
+
+    from edgekd.report import rows, table
+
+    found = rows(folders)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        Console(width=None if Console().is_terminal else 160).print(table(folders))
+        for folder in folders:
+            typer.echo(folder)
+    if any(row["ok"] is False for row in found):
+        raise typer.Exit(1)
+
+
+def _request(recipe: str, target: list[str], preset: str, seed: int, budget: list[str] | None, threads: int) -> Request:
+    from edgekd.pipeline import Request
+
+    return Request(recipe, tuple(dict.fromkeys(target)), preset, seed, _limits(budget or []), threads)
+
+
+def _limits(texts: list[str]) -> dict[str, float]:
+    from edgekd.errors import InputError
+
+    limits: dict[str, float] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        try:
+            limits[name] = float(value.replace("_", ""))
+        except ValueError:
+            equals = ""
+        if not equals or not name:
+            raise InputError(f"--budget {text!r}", where="command line", expected="NAME=LIMIT", mend="--budget model_bytes=65536")
+    return limits
+
+
+def _command(request: Request, runs: Path) -> str:
+    """The command that goes on with a build."""
+    words = ["edgekd", "build", request.recipe]
+    for target in request.targets:
+        words += ["--target", target]
+    words += ["--preset", request.preset, "--seed", str(request.seed), "--runs", str(runs), "--resume"]
+    words += [word for name, limit in request.overrides.items() for word in ("--budget", f"{name}={limit:g}")]
+    return shlex.join(words)
+
+
+COMMANDS: dict[str, Any] = {"teach": teach, "plan": plan, "build": build, "verify": verify, "report": report}

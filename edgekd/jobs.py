@@ -1,0 +1,124 @@
+"""What is asked for, with everything that it names loaded: a request becomes one job a target."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgekd import lazy
+from edgekd.data.dataset import Dataset
+from edgekd.data.load import check_recipe_data
+from edgekd.errors import MissingDependency
+from edgekd.export import EXPORTERS
+from edgekd.plan.budget import Budget, budgets
+from edgekd.plan.choose import choose
+from edgekd.profile.load import load as load_profile
+from edgekd.profile.schema import Profile
+from edgekd.quant.graph import QuantGraph
+from edgekd.quant.scheme import Scheme
+from edgekd.recipe.load import LoadedRecipe, preset
+from edgekd.recipe.load import load as load_recipe
+from edgekd.recipe.schema import Preset
+from edgekd.records import Artifact, Plan
+from edgekd.students.family import Family, open_family
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for: one recipe for some targets. ``overrides`` are budgets from the command line; ``threads`` 0 is all cores."""
+
+    recipe: str
+    targets: tuple[str, ...]
+    preset: str = "demo"
+    seed: int = 0
+    overrides: Mapping[str, float] = field(default_factory=dict)
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request for one target with everything that it names loaded."""
+
+    request: Request
+    loaded: LoadedRecipe
+    profile: Profile
+    data: Dataset
+    family: Family
+    budgets: tuple[Budget, ...]
+
+    @property
+    def scheme(self) -> Scheme:
+        s = self.profile.scheme
+        return Scheme(s.numeric, s.symmetric_activations, s.per_channel_weights)
+
+    @property
+    def preset(self) -> Preset:
+        return preset(self.loaded.recipe, self.request.preset)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The effective configuration, as recorded."""
+        limits = {b.name: {"limit": b.limit, "unit": b.unit, "source": b.source} for b in self.budgets}
+        return {"preset": self.request.preset, "schedule": self.preset.model_dump(), "seed": self.request.seed, "budgets": limits}
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the student: the same identity is the same run folder."""
+        recipe, profile = self.loaded.recipe.model_dump(), self.profile.model_dump()
+        unused = {"presets": {self.request.preset: recipe["presets"][self.request.preset]}, "targets": {}}
+        return {"recipe": {**recipe, **unused}, "profile": profile, "data": self.data.sha256, **self.config}
+
+
+def load_jobs(request: Request) -> list[Job]:
+    loaded = load_recipe(request.recipe)
+    preset(loaded.recipe, request.preset)
+    profiles = [load_profile(target) for target in request.targets]
+    family = open_family(loaded.recipe.student.family)
+    limits = [budgets(profile, loaded.recipe, request.preset, request.overrides) for profile in profiles]
+    data = load_data(loaded)
+    return [Job(request, loaded, p, data, family, b) for p, b in zip(profiles, limits, strict=True)]
+
+
+def load_data(loaded: LoadedRecipe) -> Dataset:
+    r = loaded.recipe
+    return check_recipe_data(r.data.source, r.data.options, loaded.folder, channels=len(r.teacher.mean))
+
+
+def plan_job(job: Job) -> Plan:
+    student = job.loaded.recipe.student
+    specs = job.family.candidates(student.options, student.space, job.data.shape, len(job.data.labels))
+
+    def sketch(spec: Any) -> QuantGraph:
+        if job.family.sketch is not None:
+            drawn = job.family.sketch(spec, job.scheme)
+        else:
+            drawn = lazy.load("edgekd.quant.outline:outline")(
+                job.family.build(spec), (job.data.shape[2], *job.family.resolution(spec)), job.scheme
+            )
+        return drawn.with_metadata(**metadata(job, "0" * 64))
+
+    try:
+        export = lazy.load(EXPORTERS[job.profile.deploy.exporter])
+    except MissingDependency:
+        return choose(job.profile, job.family, specs, job.budgets, sketch, None)
+
+    def measure_file(graph: QuantGraph) -> int:
+        with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
+            artifact: Artifact = export(graph, Path(folder))
+            return sum((Path(folder) / name).stat().st_size for name in artifact.files or (artifact.path,))
+
+    return choose(job.profile, job.family, specs, job.budgets, sketch, measure_file)
+
+
+def metadata(job: Job, student: str) -> dict[str, Any]:
+    """What every exported file says of itself, so that a device's code needs no other source."""
+    return {
+        "labels": list(job.data.labels),
+        "recipe": job.loaded.recipe.name,
+        "target": job.profile.name,
+        "scheme": job.profile.scheme.model_dump(),
+        "hashes": {"data": job.data.sha256, "student": student},
+    }
