@@ -4,14 +4,14 @@
 #
 # Variables
 #   PYTHON         the Python 3.11 that makes .venv                          (python3.11)
-#   TORCH          cpu: refuse a torch that brings CUDA, 3 GB; any: take it  (cpu)
+#   TORCH          any: whatever torch the index has; cpu: refuse one that brings CUDA, 3 GB  (any)
 #   TORCH_INDEX    address of a package index that has torch's CPU builds, where pip's own configuration names none:
 #                  PyTorch's installation page shows it for "Linux, pip, CPU" after --index-url
 #   PIP_…          pip's own variables (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS) hold as they are
 #   JOBS           tests that run at a time                                  (2)
 
 PYTHON ?= python3.11
-TORCH ?= cpu
+TORCH ?= any
 TORCH_INDEX ?=
 JOBS ?= 2
 
@@ -28,7 +28,7 @@ help:
 	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
 
 demo: $(STAMP) bootstrap
-	$(BIN)/edgekd build models/fashion_mnist $(addprefix --target ,$(TARGETS))
+	$(BIN)/edgekd build models/fashion_mnist --resume $(addprefix --target ,$(TARGETS))
 
 test: check slow
 

@@ -73,7 +73,7 @@ def build(request: Request, root: Path, progress: Progress, *, resume: bool, ann
                 "this build was begun before", where=str(run), mend="add --resume to go on, or remove the folder to start over"
             )
     lazy.load("torch:set_num_threads")(request.threads or os.cpu_count() or 1)
-    lesson = lazy.load("edgekd.train.lesson:open_lesson")(jobs[0].loaded, jobs[0].data, runs.cache_folder(), progress)
+    lesson = lazy.load("edgekd.train.lesson:open_lesson")(jobs[0].loaded, jobs[0].data, runs.cache_folder(), progress, jobs[0].preset)
     for job, run in zip(jobs, folders, strict=True):
         announce(run)
         with runs.lock(run):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import PurePosixPath
 from typing import Any
 
 from edgekd.profile.packaged import target_files
 from edgekd.profile.strict import Problem, shown
-from edgekd.recipe.schema import BudgetOverride, Loss, Student, Teacher, Views
+from edgekd.recipe.schema import BudgetOverride, Loss, Preset, Student, Teacher, Views
 
 DATES = (datetime.date, datetime.time)
 
@@ -25,6 +26,9 @@ def contradictions(sections: Mapping[str, Any]) -> Iterator[Problem]:
         yield from _teacher(teacher)
     if views := sections.get("views"):
         yield from _views(views)
+    for name, preset in (sections.get("presets") or {}).items():
+        if isinstance(preset, Preset) and preset.views is not None:
+            yield from (replace(problem, key=f"presets.{name}.{problem.key}") for problem in _views(preset.views))
     if targets := sections.get("targets"):
         yield from _targets(targets)
     for name in ("data", "teacher", "student"):

@@ -46,11 +46,15 @@ class Teacher(Strict):
 
 
 class Student(Strict):
-    """``family`` is a key of STUDENTS or ``package.module:function``; ``options`` are fixed, ``space`` lists the plan's choices."""
+    """``family`` is a key of STUDENTS or ``package.module:function``; ``options`` are fixed, ``space`` lists the plan's choices.
+
+    With ``softmax`` the exported file answers probabilities instead of logits; in int8 they saturate at both ends.
+    """
 
     family: Source
     options: dict[str, Any] = {}
     space: dict[str, list[Any]] = {}
+    softmax: bool = False
 
 
 class Loss(Strict):
@@ -59,6 +63,16 @@ class Loss(Strict):
     name: Source
     weight: Annotated[float, Field(ge=0)]
     options: dict[str, Any] = {}
+
+
+class Views(Strict):
+    """The fixed views of each training image, stored with the teacher's outputs; the first is the image itself."""
+
+    count: Annotated[int, Field(ge=1, le=4)] = 1
+    mirror: bool = False
+    shift: Count = 0
+    cutout: Count = 0
+    seed: int = 0
 
 
 class Preset(Strict):
@@ -72,16 +86,7 @@ class Preset(Strict):
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     max_macs: Annotated[int, Field(gt=0)] | None = Field(default=None, description="Cap on the student, so that the preset keeps its time")
     bf16: Literal["auto", "on", "off"] = "auto"
-
-
-class Views(Strict):
-    """The fixed views of each training image, stored with the teacher's outputs; the first is the image itself."""
-
-    count: Annotated[int, Field(ge=1, le=4)] = 1
-    mirror: bool = False
-    shift: Count = 0
-    cutout: Count = 0
-    seed: int = 0
+    views: Views | None = Field(default=None, description="Views for this schedule; none stands for the recipe's own")
 
 
 class BudgetOverride(Strict):

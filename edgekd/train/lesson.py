@@ -21,7 +21,7 @@ from edgekd.errors import InputError
 from edgekd.losses import LOSSES
 from edgekd.quant import compare
 from edgekd.recipe.load import LoadedRecipe, checkpoint
-from edgekd.recipe.schema import Recipe
+from edgekd.recipe.schema import Preset, Recipe
 from edgekd.records import Figure
 from edgekd.teachers import TEACHERS
 from edgekd.teachers.soft_targets import key, soft_targets
@@ -45,12 +45,12 @@ class Lesson:
     teacher_sha256: str
 
 
-def open_lesson(loaded: LoadedRecipe, data: Dataset, cache: Path, progress: Progress) -> Lesson:
-    """Load the teacher, and compute or find its outputs in ``cache``."""
+def open_lesson(loaded: LoadedRecipe, data: Dataset, cache: Path, progress: Progress, preset: Preset | None = None) -> Lesson:
+    """Load the teacher, and compute or find its outputs in ``cache``, over the views of ``preset`` or else the recipe's own."""
     recipe = loaded.recipe
     teacher = open_teacher(loaded, data)
     sha256 = fingerprint(teacher)
-    views = Views(**recipe.views.model_dump())
+    views = Views(**((preset and preset.views) or recipe.views).model_dump())
     file = cache / "soft_targets" / f"{key(sha256, data.sha256, views.sha256)}.npy"
     makers = [partial(views.all, data.train.x, n) for n in range(views.count)]
     targets = soft_targets(teacher, makers, file, lambda n, total: progress("soft targets", n, total))
