@@ -44,6 +44,10 @@ class _Commands(TyperGroup):
             # The reader (head, less) has gone: not an error of ours. Python would complain once more when it flushes at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from error
+        except OSError as error:
+            # A full disk, a folder that may not be written: nothing that a traceback would explain better.
+            typer.echo(f"edgekd: {error.filename or 'input or output'}: {error.strerror or error}", err=True)
+            raise typer.Exit(2) from error
 
 
 app = typer.Typer(

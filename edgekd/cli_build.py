@@ -101,10 +101,8 @@ def verify(run: RunPaths, threads: Threads = 0, as_json: Json = False) -> None:
     else:
         for name, found in verdicts.items():
             for v in found:
-                equal = v.figures["bit_equal"]
-                typer.echo(
-                    f"{name}  {v.runtime:<15} {'ok' if v.ok else 'NO'}  bit-equal {equal.value:.4%} of {equal.n} outputs  {v.reason}"
-                )
+                first = f"; first at {v.first_layer}" if v.first_layer else ""
+                typer.echo(f"{name}  {v.runtime:<15} {'ok' if v.ok else 'NO'}  {v.reason}{first}")
     if not all(v.ok for found in verdicts.values() for v in found):
         raise typer.Exit(1)
 
@@ -157,7 +155,9 @@ def _command(request: Request, runs: Path) -> str:
     for target in request.targets:
         words += ["--target", target]
     words += ["--preset", request.preset, "--seed", str(request.seed), "--runs", str(runs), "--resume"]
-    words += [word for name, limit in request.overrides.items() for word in ("--budget", f"{name}={limit:g}")]
+    # Every digit: another limit would be another build.
+    words += [word for name, limit in request.overrides.items() for word in ("--budget", f"{name}={limit!r}")]
+    words += ["--threads", str(request.threads)] if request.threads else []
     return shlex.join(words)
 
 

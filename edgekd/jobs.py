@@ -11,13 +11,14 @@ from typing import Any
 from edgekd import lazy
 from edgekd.data.dataset import Dataset
 from edgekd.data.load import check_recipe_data
-from edgekd.errors import MissingDependency
+from edgekd.errors import InputError, MissingDependency
 from edgekd.export import EXPORTERS
 from edgekd.plan.budget import Budget, budgets
 from edgekd.plan.choose import choose
 from edgekd.profile.load import load as load_profile
 from edgekd.profile.schema import Profile
 from edgekd.quant.graph import QuantGraph
+from edgekd.quant.passes.probabilities import append_softmax
 from edgekd.quant.scheme import Scheme
 from edgekd.recipe.load import LoadedRecipe, preset
 from edgekd.recipe.load import load as load_recipe
@@ -98,7 +99,12 @@ def plan_job(job: Job) -> Plan:
             drawn = lazy.load("edgekd.quant.outline:outline")(
                 job.family.build(spec), (job.data.shape[2], *job.family.resolution(spec)), job.scheme
             )
-        return drawn.with_metadata(**metadata(job, "0" * 64))
+        answer, classes = drawn.tensor(drawn.outputs[0]).shape, len(job.data.labels)
+        if answer != (1, classes):
+            raise InputError(
+                f"the student answers {list(answer)} for one image", where="recipe, student", expected=f"[1, {classes}], one output a class"
+            )
+        return finished(job, drawn).with_metadata(**metadata(job, "0" * 64))
 
     try:
         export = lazy.load(EXPORTERS[job.profile.deploy.exporter])
@@ -113,6 +119,13 @@ def plan_job(job: Job) -> Plan:
     return choose(job.profile, job.family, specs, job.budgets, sketch, measure_file)
 
 
+def finished(job: Job, graph: QuantGraph) -> QuantGraph:
+    """A frozen student with what the recipe wants behind its logits."""
+    if not job.loaded.recipe.student.softmax:
+        return graph
+    return append_softmax(graph, symmetric=job.scheme.symmetric_activations)
+
+
 def metadata(job: Job, student: str) -> dict[str, Any]:
     """What every exported file says of itself, so that a device's code needs no other source."""
     return {
@@ -120,5 +133,7 @@ def metadata(job: Job, student: str) -> dict[str, Any]:
         "recipe": job.loaded.recipe.name,
         "target": job.profile.name,
         "scheme": job.profile.scheme.model_dump(),
+        "input": "(p - 128)/128 of 8-bit pixels p",
+        "output": "probabilities" if job.loaded.recipe.student.softmax else "logits",
         "hashes": {"data": job.data.sha256, "student": student},
     }

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import traceback
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from edgekd.errors import InputError, MissingDependency
+from edgekd.errors import EdgekdError, InputError, MissingDependency
 
 #: Import name of a library → the extra of edgekd that brings it.
 EXTRAS = {
@@ -62,3 +65,35 @@ def resolve(name: str, table: dict[str, str], *, where: str) -> Any:
             mend=f"perhaps {near[0]!r}" if near else "",
         )
     return load(table[name])
+
+
+def call(name: str, function: Any, given: Mapping[str, Any], options: Mapping[str, Any], *, where: str) -> Any:
+    """What a recipe's function returns for its ``options``, and for what is ``given`` to those functions that name it as a parameter.
+
+    Raises InputError if ``name`` is no function, does not take its options, or raises; then the message names the line.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} is a {type(function).__name__}", where=where, expected="a function") from error
+    arguments = {key: value for key, value in given.items() if key in signature.parameters} | dict(options)
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        raise InputError(
+            f"{name} does not take these options: {error}", where=f"{where}, options", expected=f"{name}{signature}"
+        ) from error
+    return attempt(name, lambda: function(**arguments), where=where)
+
+
+def attempt(name: str, work: Callable[[], Any], *, where: str) -> Any:
+    """What ``work``, which runs a user's own ``name``, returns. Raises InputError, naming the line, for whatever it raises."""
+    try:
+        return work()
+    except EdgekdError:
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise InputError(
+            f"{name} raised {type(error).__name__}: {error}", where=where, mend=f"see {frame.filename}, line {frame.lineno}"
+        ) from error

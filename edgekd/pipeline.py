@@ -19,7 +19,7 @@ from edgekd.data.dataset import Split
 from edgekd.data.load import check_recipe_data
 from edgekd.errors import InputError
 from edgekd.export import EXPORTERS
-from edgekd.jobs import Job, Request, load_data, load_jobs, metadata, plan_job
+from edgekd.jobs import Job, Request, finished, load_data, load_jobs, metadata, plan_job
 from edgekd.measure.harness import Task, measure
 from edgekd.profile.schema import Profile
 from edgekd.quant import compare, io
@@ -95,9 +95,9 @@ def verify_again(run: Path, progress: Progress, *, threads: int) -> list[Verdict
         raise InputError("the data is not what this run was trained on", where=str(run), mend="edgekd build again")
     family = open_family(recipe.student.family)
     spec, artifact = family.restore(record.body.spec), runs.read(run, "export").body[0]
-    if profile.scheme.numeric != "int8":
-        raise InputError("a float student is judged against its torch module, while it is built", where=str(run), mend="edgekd build again")
-    samples = Samples(device_samples(data.test, family.resolution(spec), integer=True), data.test.y)
+    integer, size = profile.scheme.numeric == "int8", family.resolution(spec)
+    oracle = None if integer else _oracle(family.build(spec), run, data.test, size)
+    samples = Samples(device_samples(data.test, size, integer=integer), data.test.y, oracle)
     return _verify(run, profile, artifact, samples, threads, progress)
 
 
@@ -106,6 +106,12 @@ def device_samples(split: Split, size: tuple[int, int], *, integer: bool) -> np.
     pixels = split.x if split.x.shape[1:3] == size else lazy.load("edgekd.data.resize:resize")(split.x, *size)
     q = (pixels.astype(np.int16) - 128).astype(np.int8)
     return q if integer else q.astype(np.float32) / 128
+
+
+def _oracle(model: Any, run: Path, test: Split, size: tuple[int, int]) -> np.ndarray:
+    """What the float student of ``run`` answers on the test set."""
+    pixels = test.x if test.x.shape[1:3] == size else lazy.load("edgekd.data.resize:resize")(test.x, *size)
+    return lazy.load("edgekd.train.student:oracle")(model, run, pixels)
 
 
 def _verify(run: Path, profile: Profile, artifact: Artifact, samples: Samples, threads: int, progress: Progress) -> list[Verdict]:
@@ -183,6 +189,7 @@ class Build:
 
     def _freeze(self) -> Artifact:
         graph = lazy.load("edgekd.train.student:frozen")(self._model(), self._training(), self.job.scheme, self.run)
+        graph = finished(self.job, graph)
         io.save(graph.with_metadata(**metadata(self.job, io.fingerprint(graph))), self.run / "graph")
         files = tuple(f"graph/{name}" for name in ("graph.json", "weights.safetensors"))
         return Artifact("quantgraph", files[0], runs.sha256_file(self.run / files[0]), {}, files)
@@ -196,7 +203,7 @@ class Build:
     def _verify(self) -> list[Verdict]:
         oracle = None
         if not self.job.scheme.is_integer:
-            oracle = lazy.load("edgekd.train.student:oracle")(self._model(), self._training(), self.run)
+            oracle = _oracle(self._model(), self.run, self.job.data.test, self.job.family.resolution(self._spec()))
         samples = Samples(self._samples(), self.job.data.test.y, oracle)
         return _verify(self.run, self.job.profile, self._body("export")[0], samples, self.job.request.threads, self.progress)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import traceback
 import typing
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -14,8 +13,8 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from edgekd.data import SOURCES
 from edgekd.data.dataset import Dataset
-from edgekd.errors import EdgekdError, InputError
-from edgekd.lazy import resolve
+from edgekd.errors import InputError
+from edgekd.lazy import attempt, resolve
 
 
 def load_data(source: str, options: dict[str, Any], folder: Path) -> Dataset:
@@ -30,7 +29,7 @@ def load_data(source: str, options: dict[str, Any], folder: Path) -> Dataset:
             f"{source} is {type(function).__name__}, not a function", where="data.source", expected="a function that returns a Dataset"
         )
     arguments = _arguments(function, options, folder)
-    data = function(**arguments) if source in SOURCES else _foreign(source, function, arguments)
+    data = function(**arguments) if source in SOURCES else attempt(source, lambda: function(**arguments), where="data.source")
     if not isinstance(data, Dataset):
         raise InputError(
             f"{source} returned {type(data).__name__}",
@@ -55,22 +54,6 @@ def check_recipe_data(source: str, options: dict[str, Any], folder: Path, *, cha
             mend=f"mean and std with {data.shape[2]} values each",
         )
     return data
-
-
-def _foreign(source: str, function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-    """Call a user's own function; what it raises becomes one message that names the line."""
-    try:
-        return function(**arguments)
-    except EdgekdError:
-        raise
-    except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        raise InputError(
-            f"{source} raised {type(error).__name__}: {error}",
-            where="data.source",
-            expected="a Dataset",
-            mend=f"see {frame.filename}, line {frame.lineno}",
-        ) from error
 
 
 def _arguments(function: Callable[..., Any], options: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -14,6 +14,11 @@ FIXED_OUTPUT = Quantization.per_tensor(1 / 256, -128)
 IMAGE_INPUT = Quantization.per_tensor(1 / 128, 0)
 
 
+def probabilities(*, symmetric: bool) -> Quantization:
+    """What softmax and logistic write. A symmetric runtime has no zero point of −128: half the range is then enough."""
+    return Quantization.per_tensor(1 / 127, 0) if symmetric else FIXED_OUTPUT
+
+
 @dataclass(frozen=True)
 class Group:
     """Tensors that share one scale. ``fixed`` where a rule prescribes it; ``rectified`` where no value is below zero."""
@@ -55,8 +60,7 @@ def _group(graph: QuantGraph, tensors: tuple[str, ...], symmetric: bool) -> Grou
             fixed.append(IMAGE_INPUT)
             rectified = False
         elif isinstance(op, Softmax | Logistic):
-            # A symmetric runtime has no zero point of −128: half the range is then enough for probabilities.
-            fixed.append(Quantization.per_tensor(1 / 127, 0) if symmetric else FIXED_OUTPUT)
+            fixed.append(probabilities(symmetric=symmetric))
         elif not isinstance(op, SHARES_SCALE):
             rectified &= isinstance(op, Relu) or getattr(op, "activation", "none") != "none"
     if len({q.single for q in fixed}) > 1:

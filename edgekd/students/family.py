@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -99,25 +98,12 @@ class Own:
 def build_own(spec: Own) -> nn.Module:
     """Call the user's function with its options, and with ``channels``, ``classes``, ``height`` and ``width`` where it takes them.
 
-    Raises InputError if it does not take its options or returns no module.
+    Raises InputError if it does not take its options, raises, or returns no module.
     """
     function = lazy.load(spec.function)
     height, width, channels = spec.shape
     given = {"channels": channels, "classes": spec.classes, "height": height, "width": width}
-    try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        parameters = {}
-    arguments = {key: value for key, value in given.items() if key in parameters} | dict(spec.options)
-    try:
-        inspect.signature(function).bind(**arguments)
-    except TypeError as error:
-        raise InputError(
-            f"{spec.function} does not take these options: {error}",
-            where="recipe, student.options",
-            expected=f"{spec.function}{inspect.signature(function)}",
-        ) from error
-    module = function(**arguments)
+    module = lazy.call(spec.function, function, given, dict(spec.options), where="recipe, student")
     if not isinstance(module, lazy.load("torch.nn:Module")):
         raise InputError(f"{spec.function} returned a {type(module).__name__}", where="recipe, student.family", expected="an nn.Module")
     return module

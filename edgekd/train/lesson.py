@@ -48,6 +48,8 @@ class Lesson:
 def open_lesson(loaded: LoadedRecipe, data: Dataset, cache: Path, progress: Progress, preset: Preset | None = None) -> Lesson:
     """Load the teacher, and compute or find its outputs in ``cache``, over the views of ``preset`` or else the recipe's own."""
     recipe = loaded.recipe
+    losses = terms(recipe, len(data.labels))
+    torch.manual_seed(0)  # a teacher without a checkpoint is random, but always the same
     teacher = open_teacher(loaded, data)
     sha256 = fingerprint(teacher)
     views = Views(**((preset and preset.views) or recipe.views).model_dump())
@@ -56,39 +58,44 @@ def open_lesson(loaded: LoadedRecipe, data: Dataset, cache: Path, progress: Prog
     targets = soft_targets(teacher, makers, file, lambda n, total: progress("soft targets", n, total))
     file = cache / "soft_targets" / f"{key(sha256, data.sha256, 'test')}.npy"
     outputs = soft_targets(teacher, [lambda: data.test.x], file, lambda n, total: progress("teacher on test", n, total))[0]
-    classes = len(data.labels)
-    if targets.shape[2] != classes:
-        raise InputError(
-            f"the teacher has {targets.shape[2]} outputs", where=recipe.teacher.source, expected=f"{classes}, one a class of the data"
-        )
-    return Lesson(recipe, data, views, terms(recipe), targets, outputs, sha256)
+    return Lesson(recipe, data, views, losses, targets, outputs, sha256)
 
 
 def open_teacher(loaded: LoadedRecipe, data: Dataset, *, trained: bool = True) -> Teacher:
     """The recipe's teacher, with the weights of its checkpoint where it has one."""
     table = loaded.recipe.teacher
     function = lazy.resolve(table.source, TEACHERS, where="recipe, teacher.source")
-    try:
-        body = function(channels=data.shape[2], classes=len(data.labels), **table.options)
-    except TypeError as error:
-        raise InputError(
-            f"{table.source} does not take these options ({error})",
-            where="recipe, teacher.options",
-            expected="channels, classes and its own",
-        ) from error
+    given = {"channels": data.shape[2], "classes": len(data.labels)}
+    body = lazy.call(table.source, function, given, table.options, where="recipe, teacher")
     if not isinstance(body, nn.Module):
         raise InputError(f"{table.source} returned a {type(body).__name__}", where="recipe, teacher.source", expected="a torch module")
     if trained and (file := checkpoint(loaded)) is not None:
         load_weights(body, file)
-    return Teacher(body, tuple(table.mean), tuple(table.std))
+    teacher = Teacher(body, tuple(table.mean), tuple(table.std))
+    answer = lazy.attempt(table.source, lambda: logits(teacher, data.train.x[:2], bf16=False), where="recipe, teacher.source")
+    if answer.shape[1:] != (len(data.labels),):
+        raise InputError(
+            f"{table.source} answers {list(answer.shape)} for {len(answer)} images",
+            where="recipe, teacher.source",
+            expected=f"[{len(answer)}, {len(data.labels)}], one output a class of the data",
+        )
+    return teacher
 
 
-def terms(recipe: Recipe) -> tuple[Term, ...]:
-    """The recipe's losses as functions. Raises InputError for a loss that is not known."""
-    return tuple(
-        Term(lazy.resolve(loss.name, LOSSES, where=f"recipe, losses[{n}].name"), loss.weight, dict(loss.options))
-        for n, loss in enumerate(recipe.losses)
-    )
+def terms(recipe: Recipe, classes: int) -> tuple[Term, ...]:
+    """The recipe's losses as functions, each tried once. Raises InputError for a loss that is not known, or is no loss."""
+    made = []
+    for n, loss in enumerate(recipe.losses):
+        where = f"recipe, losses[{n}]"
+        function = lazy.resolve(loss.name, LOSSES, where=f"{where}.name")
+        student, labels = torch.zeros(2, classes, requires_grad=True), torch.tensor([0, classes - 1])
+        found = lazy.attempt(loss.name, partial(function, student, torch.ones(2, classes), labels, **loss.options), where=where)
+        if not isinstance(found, torch.Tensor) or found.ndim or not found.requires_grad:
+            raise InputError(
+                f"{loss.name} returned {found!r:.80}", where=where, expected="one number, computed by torch from the student's logits"
+            )
+        made.append(Term(function, loss.weight, dict(loss.options)))
+    return tuple(made)
 
 
 def fingerprint(teacher: Teacher) -> str:

@@ -61,7 +61,8 @@ def fit(
         if phase.select and accuracy >= max(h["validation"] for h in history):
             best = copy.deepcopy(model.state_dict())
         saved = {"model": model.state_dict(), "best": best, "optimizer": optimizer.state_dict()}
-        save_state(state, {**saved, "generator": generator.get_state(), "history": history})
+        # Dropout and the like draw from torch's own generator.
+        save_state(state, {**saved, "generator": generator.get_state(), "torch": torch.get_rng_state(), "history": history})
     if phase.select and best is not None:
         model.load_state_dict(best)
     return tuple(history)
@@ -137,4 +138,5 @@ def _resume(
     model.load_state_dict(saved["model"])
     optimizer.load_state_dict(saved["optimizer"])
     generator.set_state(saved["generator"])
+    torch.set_rng_state(saved["torch"])
     return saved["history"], saved["best"]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import os
+import io
 import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from edgekd import runs
+
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    part = path.with_name(f"{path.name}.part")
-    torch.save(state, part)
-    os.replace(part, path)
+    content = io.BytesIO()
+    torch.save(state, content)
+    runs.atomic_write(path, content.getvalue())
 
 
 def load_state(path: Path) -> dict[str, Any] | None:

@@ -59,13 +59,22 @@ def warm_up(model: nn.Module, training: Training, shared: Path, run: Path, progr
     """Train the float student in the folder ``shared``, or find it there trained already, and copy it into ``run``."""
     shared.mkdir(parents=True, exist_ok=True)
     with runs.lock(shared):
-        if not (shared / "history.json").exists():
+        if not _whole(shared):
             p = training.preset
             phase = Phase("float", p.float_epochs, p.learning_rate, p.weight_decay, bf16=training.bf16, seed=training.seed)
             history = _fit(model, training, phase, shared / FLOAT, progress)
-            runs.atomic_write(shared / "history.json", json.dumps(history).encode())
+            trained = {"sha256": runs.sha256_file(shared / FLOAT), "history": history}
+            runs.atomic_write(shared / "history.json", json.dumps(trained).encode())
         runs.atomic_write(run / FLOAT, (shared / FLOAT).read_bytes())
-        return _checkpoint(run, FLOAT, tuple(json.loads((shared / "history.json").read_text())))
+        return _checkpoint(run, FLOAT, tuple(json.loads((shared / "history.json").read_text())["history"]))
+
+
+def _whole(shared: Path) -> bool:
+    """Whether a trained float student lies in ``shared``, as it was written."""
+    try:
+        return json.loads((shared / "history.json").read_text())["sha256"] == runs.sha256_file(shared / FLOAT)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def quantize_aware(model: nn.Module, training: Training, scheme: Scheme, run: Path, progress: Progress) -> Checkpoint:
@@ -88,10 +97,10 @@ def frozen(model: nn.Module, training: Training, scheme: Scheme, run: Path) -> Q
     return freeze(module)
 
 
-def oracle(model: nn.Module, training: Training, run: Path) -> np.ndarray:
-    """What the float student of ``run`` answers on the test set: logits float32 [N, classes]."""
+def oracle(model: nn.Module, run: Path, pixels: np.ndarray) -> np.ndarray:
+    """What the float student of ``run`` answers for 8-bit ``pixels`` [N, H, W, C]: logits float32 [N, classes]."""
     model.load_state_dict(load_file(run / FLOAT))
-    return outputs(model.eval(), resize(training.lesson.data.test.x, *training.size))
+    return outputs(model.eval(), pixels)
 
 
 @torch.inference_mode()
