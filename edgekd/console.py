@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -12,7 +12,7 @@ from edgekd.errors import EdgekdError
 
 
 @contextmanager
-def bars() -> Iterator[Bars]:
+def bars() -> Generator[Bars]:
     """Bars that live as long as the context; where stderr is no terminal, one line for each finished piece of work."""
     console = Console(stderr=True)
     columns = (

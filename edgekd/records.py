@@ -11,8 +11,8 @@ SCHEMA_VERSION = 1
 Kind = Literal["measured", "emulated", "predicted", "counted"]
 #: The one name under which each figure goes everywhere.
 FIGURES = (
-    "accuracy", "reference_accuracy", "teacher_accuracy", "latency_ms", "latency_p90_ms", "model_bytes", "peak_ram_bytes", "macs", "parameters",
-    "bit_equal", "bit_equal_outputs", "top1_agreement", "runtime_cpu_s", "reference_cpu_s",
+    "accuracy", "reference_accuracy", "teacher_accuracy", "latency_ms", "latency_p90_ms", "model_bytes", "peak_ram_bytes", "macs",
+    "parameters", "bit_equal", "bit_equal_outputs", "top1_agreement", "runtime_cpu_s", "reference_cpu_s",
 )  # fmt: skip
 
 
@@ -87,8 +87,8 @@ class Artifact:
 class Verdict:
     """One runtime against the reference over the whole test set.
 
-    ``histogram`` counts outputs by their difference in LSB (as text, so that JSON keeps it); ``first_layer`` names the first tensor at which
-    the runtime starts to disagree, None where it never does.
+    ``histogram`` counts outputs by their difference in LSB (as text, so that JSON keeps it); ``first_layer`` names the first tensor at
+    which the runtime starts to disagree, None where it never does.
     """
 
     artifact: str

@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,7 @@ def cpu_seconds(work: Callable[[], object], repeats: int) -> dict[str, float]:
     return {"value": statistics.median(spent), "low": min(spent), "high": max(spent)}
 
 
-def measure(graph: QuantGraph, images: np.ndarray, repeats: int) -> list[dict[str, object]]:
+def measure(graph: QuantGraph, images: np.ndarray, repeats: int) -> list[dict[str, Any]]:
     """One row a profile: the reference's and the runtime's seconds, and how many outputs differ."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ class Builder:
         self.outputs: list[str] = []
         self.names: dict[str, str] = {}
         self.held: dict[str, np.ndarray] = {}
+        self.memory: dict[str, str] = {}
+        self.stale: set[str] = set()
 
     def hold(self, node: str, value: np.ndarray) -> None:
         """Keep a parameter or buffer until an operator turns it into a constant."""
@@ -39,7 +41,8 @@ class Builder:
         self.outputs.append(name)
 
     def constant(self, name: str, value: np.ndarray) -> str:
-        self.tensors[name] = Tensor(name, "float32", value.shape, data=np.ascontiguousarray(value, np.float32))
+        # A copy: the module goes on changing its own.
+        self.tensors[name] = Tensor(name, "float32", value.shape, data=np.array(value, np.float32, order="C"))
         return name
 
     def value(self, argument: Any) -> np.ndarray | None:
@@ -56,16 +59,26 @@ class Builder:
         """The tensor behind an argument."""
         if not isinstance(argument, fx.Node) or argument.name not in self.names:
             raise InputError(f"{argument} is a constant where an activation is expected", where=self.title, expected="a computed tensor")
-        return self.names[argument.name]
+        name = self.names[argument.name]
+        if name in self.stale:
+            raise InputError(f"{argument} is read after a view of it was overwritten", where=self.title, expected="inplace=False there")
+        return name
 
-    def alias(self, node: fx.Node, argument: Any) -> None:
-        """``node`` is the same tensor as ``argument``."""
+    def alias(self, node: fx.Node, argument: Any, *, copy: bool = False) -> None:
+        """``node`` holds the same values as ``argument``; in the same memory, unless it is a copy."""
         self.names[node.name] = self.name_of(argument)
+        if not copy:
+            self.memory[node.name] = self.memory.get(argument.name, argument.name)
 
     def alias_argument(self, node: fx.Node) -> None:
-        """The first argument of ``node`` was overwritten by it."""
-        if isinstance(node.args[0], fx.Node):
-            self.names[node.args[0].name] = self.names[node.name]
+        """``node`` has overwritten its first argument: whoever reads the same memory from here on reads the result."""
+        argument, result = node.args[0], self.names[node.name]
+        assert isinstance(argument, fx.Node)
+        old, where = self.names[argument.name], self.memory.get(argument.name, argument.name)
+        self.memory[node.name] = where
+        self.names = {key: result if self.memory.get(key, key) == where else name for key, name in self.names.items()}
+        views = [{*op.inputs, *op.outputs} for op in self.ops if isinstance(op, ops.Reshape)]
+        self.stale |= {name for view in views if old in view for name in view} - {old}
 
     def emit(self, node: fx.Node, op: ops.Op) -> None:
         self.tensors[node.name] = Tensor(node.name, "float32", tuple(node.meta["val"].shape))
@@ -88,7 +101,7 @@ def _arguments(node: fx.Node, *defaults: Any) -> list[Any]:
     return given + list(defaults[len(given) :])
 
 
-def _pair(value: int | list[int]) -> tuple[int, int]:
+def _pair(value: int | Sequence[int]) -> tuple[int, int]:
     values = [value] if isinstance(value, int) else list(value)
     return (values[0], values[-1])
 
@@ -100,10 +113,13 @@ def _convolution(builder: Builder, node: fx.Node) -> None:
     channels = node.args[0].meta["val"].shape[1]  # pyright: ignore[reportAttributeAccessIssue,reportOptionalMemberAccess]
     inputs = [builder.name_of(x), builder.constant(f"{node.name}_weight", weight)]
     inputs.append(builder.constant(f"{node.name}_bias", bias if bias is not None else np.zeros(len(weight), np.float32)))
-    if isinstance(padding, str):
-        padding = [d * (k - 1) // 2 for k, d in zip(weight.shape[2:], _pair(dilation), strict=True)] if padding == "same" else 0
-    p = _pair(padding)
-    common: dict[str, Any] = {"stride": _pair(stride), "padding": (p[0], p[0], p[1], p[1]), "dilation": _pair(dilation)}
+    if padding == "same":  # torch puts the odd one after
+        reach = [d * (k - 1) for k, d in zip(weight.shape[2:], _pair(dilation), strict=True)]
+        padding = (reach[0] // 2, reach[0] - reach[0] // 2, reach[1] // 2, reach[1] - reach[1] // 2)
+    else:
+        rows, columns = _pair(0 if padding == "valid" else padding)
+        padding = (rows, rows, columns, columns)
+    common: dict[str, Any] = {"stride": _pair(stride), "padding": padding, "dilation": _pair(dilation)}
     if groups == channels and groups > 1:
         op: ops.Op = ops.DepthwiseConv2D(node.name, tuple(inputs), (node.name,), multiplier=len(weight) // channels, **common)
     else:
@@ -125,10 +141,9 @@ def _linear(builder: Builder, node: fx.Node) -> None:
 
 def _batch_norm(builder: Builder, node: fx.Node) -> None:
     """As a depthwise 1x1 convolution; the pass ``fuse`` then folds it into the convolution before it, where there is one."""
-    x, gamma, beta, mean, variance = node.args[:5]
-    eps = node.args[7]
+    x, gamma, beta, mean, variance, training, _, eps = _arguments(node, *[None] * 8)[:8]
     mu, var = builder.value(mean), builder.value(variance)
-    if mu is None or var is None or not isinstance(eps, float):
+    if mu is None or var is None or training:
         raise InputError("a batch norm without running statistics", where=node.name, expected="track_running_stats=True")
     one, zero = np.ones_like(mu), np.zeros_like(mu)
     g, b = builder.value(gamma), builder.value(beta)
@@ -147,9 +162,11 @@ def _relu(builder: Builder, node: fx.Node) -> None:
 
 
 def _clamp(builder: Builder, node: fx.Node) -> None:
-    x, low, high = _arguments(node, None, None, None)
+    x, low, high = _arguments(node, None, None, None)[:3]
     if str(node.target).startswith("aten.relu6"):
         low, high = 0, 6
+    elif str(node.target).startswith("aten.hardtanh"):
+        low, high = -1 if low is None else low, 1 if high is None else high
     if low != 0 or high not in (6, None):
         raise InputError(f"a clamp to [{low}, {high}]", where=node.name, expected="relu (0, ∞) or relu6 (0, 6)")
     builder.emit(node, ops.Relu(node.name, (builder.name_of(x),), (node.name,), activation="relu" if high is None else "relu6"))
@@ -168,15 +185,17 @@ def _add(builder: Builder, node: fx.Node) -> None:
 def _mean(builder: Builder, node: fx.Node) -> None:
     x, axes, keepdims = _arguments(node, None, None, False)[:3]
     rank = len(builder.tensors[builder.name_of(x)].shape)
-    normal = tuple(sorted(a % rank for a in axes))
+    normal = tuple(sorted(a % rank for a in axes or range(rank)))
+    if 0 in normal:
+        raise InputError("a mean over the batch", where=node.name, expected="a mean over the axes of one sample")
     builder.emit(node, ops.Mean(node.name, (builder.name_of(x),), (node.name,), axes=normal, keepdims=bool(keepdims)))
 
 
 def _adaptive_average(builder: Builder, node: fx.Node) -> None:
-    x, size = node.args[:2]
+    x, size = _arguments(node, None, None)
     source = builder.name_of(x)
     height, width = builder.tensors[source].shape[2:]
-    rows, columns = _pair(size)  # pyright: ignore[reportArgumentType]
+    rows, columns = _pair(size)
     if (rows, columns) == (1, 1):
         builder.emit(node, ops.Mean(node.name, (source,), (node.name,), axes=(2, 3), keepdims=True))
         return
@@ -188,14 +207,14 @@ def _adaptive_average(builder: Builder, node: fx.Node) -> None:
 
 def _pool(kind: Callable[..., ops.Op]) -> Callable[[Builder, fx.Node], None]:
     def handle(builder: Builder, node: fx.Node) -> None:
-        x, kernel, stride, padding, fifth, sixth = _arguments(node, None, None, [], 0, None, None)[:6]
+        x, kernel, stride, padding, fifth, sixth, divisor = _arguments(node, None, None, [], 0, None, None, None)
         average = kind is ops.AveragePool2D
         ceil_mode = fifth if average else sixth
         dilation = (1, 1) if average or fifth is None else _pair(fifth)
         p = _pair(padding)
-        if ceil_mode or dilation != (1, 1) or (average and any(p) and sixth is not False):
+        if ceil_mode or divisor or dilation != (1, 1) or (average and any(p) and sixth is not False):
             raise InputError(
-                "pooling with ceil_mode, dilation or counted padding",
+                "pooling with ceil_mode, dilation, a divisor or counted padding",
                 where=node.name,
                 expected="count_include_pad=False, the rest at its default",
             )
@@ -223,16 +242,17 @@ def _concat(builder: Builder, node: fx.Node) -> None:
 
 
 def _pad(builder: Builder, node: fx.Node) -> None:
-    x, amounts = node.args[:2]
-    mode = node.args[2] if len(node.args) > 2 and isinstance(node.args[2], str) else "constant"
-    value = node.args[-1] if len(node.args) > 2 and not isinstance(node.args[-1], str) else 0
+    if str(node.target).startswith("aten.constant_pad_nd"):
+        (x, amounts, value), mode = _arguments(node, None, None, 0), "constant"
+    else:
+        x, amounts, mode, value = _arguments(node, None, None, "constant", None)
     if mode != "constant" or (value or 0) != 0:
-        raise InputError(f"padding with {mode} {value}", where=node.name, expected="zeros")
+        raise InputError(f"padding with {mode} {value or ''}".strip(), where=node.name, expected="zeros")
     source = builder.name_of(x)
-    pairs = [(int(a), int(b)) for a, b in zip(amounts[::2], amounts[1::2], strict=True)][::-1]  # pyright: ignore[reportArgumentType]
-    if any(a < 0 or b < 0 for a, b in pairs):
-        raise InputError(f"negative padding {pairs}", where=node.name, expected="zeros around the tensor")
+    pairs = [(int(a), int(b)) for a, b in zip(amounts[::2], amounts[1::2], strict=True)][::-1]
     rank = len(builder.tensors[source].shape)
+    if len(pairs) >= rank or any(a < 0 or b < 0 for a, b in pairs):
+        raise InputError(f"padding {pairs}", where=node.name, expected="zeros around each sample")
     builder.emit(node, ops.Pad(node.name, (source,), (node.name,), amounts=tuple([(0, 0)] * (rank - len(pairs)) + pairs)))
 
 
@@ -248,18 +268,20 @@ def _last_axis(kind: Callable[..., ops.Op]) -> Callable[[Builder, fx.Node], None
 
 
 def _same(builder: Builder, node: fx.Node) -> None:
-    builder.alias(node, node.args[0])
+    if node.meta["val"].dtype != node.args[0].meta["val"].dtype:  # pyright: ignore[reportAttributeAccessIssue,reportOptionalMemberAccess]
+        raise InputError(f"a conversion to {node.meta['val'].dtype}", where=node.name, expected="float32 from end to end")
+    builder.alias(node, node.args[0], copy="clone" in str(node.target) or "copy" in str(node.target))
 
 
 HANDLERS: dict[str, Callable[[Builder, fx.Node], None]] = {
-    **dict.fromkeys(("conv2d", "convolution"), _convolution),
-    **dict.fromkeys(("batch_norm", "_native_batch_norm_legit_no_training"), _batch_norm),
     **dict.fromkeys(("relu", "relu_"), _relu),
-    **dict.fromkeys(("relu6", "hardtanh", "hardtanh_", "clamp", "clamp_"), _clamp),
+    **dict.fromkeys(("relu6", "relu6_", "hardtanh", "hardtanh_", "clamp", "clamp_"), _clamp),
     **dict.fromkeys(("add", "add_"), _add),
     **dict.fromkeys(("view", "reshape", "flatten", "_unsafe_view", "squeeze", "unsqueeze"), _reshape),
     **dict.fromkeys(("pad", "constant_pad_nd"), _pad),
     **dict.fromkeys(("dropout", "dropout_", "clone", "contiguous", "alias", "detach", "to", "_to_copy", "lift_fresh_copy"), _same),
+    "conv2d": _convolution,
+    "batch_norm": _batch_norm,
     "linear": _linear,
     "mean": _mean,
     "adaptive_avg_pool2d": _adaptive_average,
@@ -268,4 +290,5 @@ HANDLERS: dict[str, Callable[[Builder, fx.Node], None]] = {
     "cat": _concat,
     "softmax": _last_axis(ops.Softmax),
     "sigmoid": _last_axis(ops.Logistic),
+    "_assert_tensor_metadata": lambda _, node: None,  # stands before a conversion, which _same then judges
 }

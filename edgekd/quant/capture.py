@@ -12,6 +12,7 @@ from torch import nn
 from edgekd.errors import InputError
 from edgekd.quant.aten import HANDLERS, Builder
 from edgekd.quant.graph import QuantGraph
+from edgekd.quant.ops import Conv2D, DepthwiseConv2D
 from edgekd.quant.passes.fuse import fuse
 
 
@@ -29,11 +30,27 @@ def capture(model: nn.Module, shape: tuple[int, ...], *, name: str = "student") 
         raise InputError(
             f"torch.export cannot capture the student ({str(error).splitlines()[0] if str(error) else type(error).__name__})",
             where=type(model).__name__,
-            expected=f"a module that takes one tensor [N, {', '.join(map(str, shape))}] and whose control flow does not depend on its values",
+            expected=f"a module of one tensor [N, {', '.join(map(str, shape))}] whose control flow does not depend on its values",
         ) from error
     finally:
         model.train(was_training)
-    return fuse(_translate(program, name, shape))
+    spec = program.call_spec.out_spec
+    if spec is None or not spec.is_leaf():
+        raise InputError(
+            f"the student returns a {getattr(spec and spec.type, '__name__', 'None')}",
+            where=type(model).__name__,
+            expected="one tensor",
+            mend="return the logits from a module around it",
+        )
+    graph = fuse(_translate(program, name, shape))
+    for op in graph.ops:
+        if isinstance(op, Conv2D | DepthwiseConv2D) and len(graph.tensors[op.inputs[0]].shape) != 4:
+            raise InputError(
+                f"{op.name} convolves or normalizes what is no image: {graph.tensors[op.inputs[0]].shape}",
+                where=type(model).__name__,
+                expected="Conv2d and BatchNorm2d on [N, C, H, W], BatchNorm1d right after a Linear",
+            )
+    return graph
 
 
 def _translate(program: torch.export.ExportedProgram, name: str, shape: tuple[int, ...]) -> QuantGraph:
@@ -44,7 +61,9 @@ def _translate(program: torch.export.ExportedProgram, name: str, shape: tuple[in
     for node in program.graph.nodes:
         if node.op == "placeholder":
             if node.name in owners:
-                builder.hold(node.name, stored[owners[node.name]].detach().cpu().numpy())
+                value = stored[owners[node.name]]
+                assert isinstance(value, torch.Tensor)
+                builder.hold(node.name, value.detach().cpu().numpy())
             else:
                 builder.input(node.name, (1, *shape))
         elif node.op == "call_function":
@@ -52,12 +71,15 @@ def _translate(program: torch.export.ExportedProgram, name: str, shape: tuple[in
             handler = HANDLERS.get(key)
             if handler is None:
                 raise InputError(f"operator {node.target} is not supported", where=source_line(node), expected=", ".join(sorted(HANDLERS)))
-            handler(builder, node)
-            if key.endswith("_"):  # in place: whoever reads the argument from here on reads the result
-                builder.alias_argument(node)
-        elif node.op == "output":
-            for result in node.args[0]:
-                builder.output(builder.name_of(result))
+            try:
+                handler(builder, node)
+                if key.endswith("_"):
+                    builder.alias_argument(node)
+            except InputError as error:
+                raise InputError(error.what, where=source_line(node), expected=error.expected, mend=error.mend) from None
+    nodes = {node.name: node for node in program.graph.nodes}
+    for result in signature.user_outputs:
+        builder.output(builder.name_of(nodes.get(str(result))))
     return builder.graph()
 
 

@@ -11,6 +11,9 @@ from typing import Any
 
 import torch
 
+#: Activations whose step would be smaller are dead.
+_NOTHING = 1e-8
+
 
 class LearnedStep(torch.autograd.Function):
     """y = step · clamp(round(x / step), low, high), with ``step`` = 2^log2_step.
@@ -19,7 +22,7 @@ class LearnedStep(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, log2_step: torch.Tensor, low: int, high: int) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(ctx: Any, x: torch.Tensor, log2_step: torch.Tensor, low: int, high: int) -> torch.Tensor:
         step = torch.exp2(log2_step).to(x.dtype)
         y = torch.mul(x, step.reciprocal()).round_().clamp_(low, high).mul_(step)
         ctx.save_for_backward(x, y, step)
@@ -49,13 +52,18 @@ def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 def fake_quantize(x: torch.Tensor, log2_step: torch.Tensor, low: int, high: int) -> torch.Tensor:
     """``LearnedStep`` with types: see there."""
-    return LearnedStep.apply(x, log2_step, low, high)  # pyright: ignore[reportReturnType]
+    return LearnedStep.apply(x, log2_step, low, high)
 
 
 def best_step(x: torch.Tensor, low: int, high: int) -> float:
-    """The step that makes the squared error over ``x`` smallest, searched between 40 and 100 % of the one that clips nothing."""
+    """The step that makes the squared error over ``x`` smallest, searched between 40 and 100 % of the one that clips nothing.
+
+    1/128 where ``x`` is as good as zero: a tiny step would ask for biases beyond 32 bits in whatever reads it.
+    """
     flat = x.detach().float().reshape(-1)
-    largest = max(float(flat.max()) / max(high, 1), float(flat.min()) / min(low, -1), 1e-8)
+    largest = max(float(flat.max()) / max(high, 1), float(flat.min()) / min(low, -1))
+    if largest < _NOTHING:
+        return 1 / 128
     best, error = largest, math.inf
     for share in torch.linspace(0.4, 1.0, 25).tolist():
         step = largest * share

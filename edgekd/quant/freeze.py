@@ -13,6 +13,10 @@ from edgekd.quant.graph import QuantGraph, Quantization, Tensor
 from edgekd.quant.passes.channels_last import channels_last
 from edgekd.quant.prepare import WEIGHT_LEVELS, QatModule
 
+#: Largest bias, in steps: the sums that are added to it need room in 32 bits as well.
+BIAS_REACH = 2**30
+#: XNNPACK loads no convolution whose s_x·s_w/s_y is outside (xnn_create_convolution2d_nhwc_qs8_qc8w, as in ai-edge-litert 2.3).
+MULTIPLIER = (2.0**-32, 256.0)
 _WEIGHTED = (ops.Conv2D, ops.DepthwiseConv2D, ops.FullyConnected)
 
 
@@ -20,9 +24,14 @@ _WEIGHTED = (ops.Conv2D, ops.DepthwiseConv2D, ops.FullyConnected)
 def freeze(module: QatModule) -> QuantGraph:
     """The channels-last QuantGraph of a trained module: int8 with its learned scales, or float where the scheme is.
 
-    Raises InputError if a bias does not fit 32 bits at its scale.
+    Raises InputError if a parameter is not finite, a bias does not fit 32 bits at its scale or a scale is beyond what XNNPACK loads.
     """
     graph = module.graph
+    for name, value in module.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise InputError(
+                f"{name} is not finite", where=graph.name, mend="lower learning_rate or qat_learning_rate in the recipe's preset"
+            )
     tensors = dict(graph.tensors)
     if module.scheme.is_integer:
         for name, index in module.group_of.items():
@@ -33,6 +42,10 @@ def freeze(module: QatModule) -> QuantGraph:
     else:
         dtype = np.float16 if module.scheme.numeric == "float16" else np.float32
         for name, value in module.values.items():
+            if float(value.abs().max()) > np.finfo(dtype).max:
+                raise InputError(
+                    f"{name} reaches {float(value.abs().max()):g}", where=graph.name, expected=f"parameters within {module.scheme.numeric}"
+                )
             data = value.detach().numpy().astype(dtype)
             tensors[name] = replace(tensors[name], dtype=module.scheme.numeric, data=data)
     return channels_last(replace(graph, tensors=tensors))
@@ -46,18 +59,45 @@ def _activation(module: QatModule, index: int) -> Quantization:
 
 
 def _freeze_constants(op: ops.Op, module: QatModule, tensors: dict[str, Tensor]) -> None:
-    name, bias = op.inputs[1:]
-    source = tensors[op.inputs[0]].quantization
-    assert source is not None
-    step = torch.exp2(module.weight_steps[name])
-    levels = torch.clamp(torch.round(module.values[name] * step.reciprocal()), *WEIGHT_LEVELS)
+    name, values, per_channel = op.inputs[1], module.values[op.inputs[1]], module.scheme.per_channel_weights
+    step = _legal_step(op, module, tensors)
+    levels = torch.clamp(torch.round(values * step.reciprocal()), *WEIGHT_LEVELS)
     scale = step.reshape(-1).numpy().astype(np.float32)
-    per_channel = module.scheme.per_channel_weights
     weight_scale = Quantization.per_channel(scale, 0) if per_channel else Quantization(scale, np.zeros(1, np.int32))
     tensors[name] = replace(tensors[name], dtype="int8", quantization=weight_scale, data=levels.numpy().astype(np.int8))
-    bias_scale = np.float32(source.single[0]) * scale
-    exact = np.rint(module.values[bias].detach().double().numpy() / bias_scale.astype(np.float64))
+    if (bias := module.bias(op)) is None:
+        return
+    bias_scale = np.float32(_scale(tensors[op.inputs[0]])) * scale
+    exact = np.rint(bias.detach().double().numpy() / bias_scale.astype(np.float64))
     if np.abs(exact).max(initial=0) >= 2**31:
         raise InputError(f"the bias of {op.name} does not fit 32 bits at scale {bias_scale.min():g}", where=module.graph.name)
     bias_quantization = Quantization(bias_scale, np.zeros(len(bias_scale), np.int32), 0 if per_channel else None)
-    tensors[bias] = replace(tensors[bias], dtype="int32", quantization=bias_quantization, data=exact.astype(np.int32))
+    tensors[op.inputs[2]] = replace(tensors[op.inputs[2]], dtype="int32", quantization=bias_quantization, data=exact.astype(np.int32))
+
+
+def _legal_step(op: ops.Op, module: QatModule, tensors: dict[str, Tensor]) -> torch.Tensor:
+    """The weights' learned steps, larger where a channel has next to no weights: its bias would not fit, or XNNPACK not load it.
+
+    Rounding them to larger steps then changes the sum by less than n · 2⁻²³ of the bias, or of an output step, n being a channel's weights.
+    """
+    step = torch.exp2(module.weight_steps[op.inputs[1]])
+    source, result = _scale(tensors[op.inputs[0]]), _scale(tensors[op.outputs[0]])
+    least = torch.full((step.numel(),), MULTIPLIER[0] * result / source)
+    bias = module.bias(op)
+    if bias is not None and module.scheme.per_channel_weights:
+        least = torch.maximum(least, bias.abs() / (BIAS_REACH * source))
+    step = torch.maximum(step, least.reshape(step.shape))
+    largest = float(step.max()) * source / result
+    if largest >= MULTIPLIER[1]:
+        raise InputError(
+            f"{op.name} multiplies its sums by {largest:g}: the step of its output, {result:g}, has become too small",
+            where=module.graph.name,
+            expected=f"below {MULTIPLIER[1]:g}, or XNNPACK does not load it",
+            mend="lower qat_learning_rate in the recipe's preset",
+        )
+    return step
+
+
+def _scale(tensor: Tensor) -> float:
+    assert tensor.quantization is not None
+    return tensor.quantization.single[0]

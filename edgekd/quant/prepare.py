@@ -24,8 +24,9 @@ WEIGHT_LEVELS = (-127, 127)
 
 
 class QatModule(nn.Module):
-    """Runs a float graph with fake-quantizers. Parameters: the graph's constants, one log2 step a weight channel and one a group of activations.
+    """Runs a float graph with fake-quantizers.
 
+    Parameters: the graph's constants, one log2 step a weight channel and one a group of activations.
     ``mode`` is "float" (no quantizers), "observe" (float, keeping ranges for ``calibrate``) or "quantized".
     """
 
@@ -43,6 +44,7 @@ class QatModule(nn.Module):
             step.requires_grad_(group.fixed is None)
         self._seen: dict[int, list[torch.Tensor]] = {}
         self._levels: dict[int, tuple[int, int]] = {}
+        self.register_load_state_dict_post_hook(lambda module, _: module._levels.clear())
 
     @property
     def weights(self) -> list[str]:
@@ -60,6 +62,9 @@ class QatModule(nn.Module):
         if self.mode != "quantized":
             return self.values[name]
         return fake_quantize(self.values[name], self.weight_steps[name], *WEIGHT_LEVELS)
+
+    def bias(self, op: ops.Op) -> torch.Tensor | None:
+        return self.values[op.inputs[2]] if len(op.inputs) > 2 else None
 
     def levels(self, index: int) -> tuple[int, int]:
         """Lowest and highest step of a group, counted from real zero."""
@@ -95,15 +100,19 @@ class QatModule(nn.Module):
     def _activation(self, op: ops.Op, y: torch.Tensor) -> torch.Tensor:
         index = self.group_of[op.outputs[0]]
         if self.mode == "quantized":
+            activation = getattr(op, "activation", "none")
             # What only moves values keeps them on the grid of its input.
-            if isinstance(op, ops.MaxPool2D | ops.Reshape | ops.Concat | ops.Pad):
+            if isinstance(op, ops.MaxPool2D | ops.Reshape | ops.Concat | ops.Pad) and activation == "none":
                 return y
-            y = _rectify(op, y) if getattr(op, "activation", "none") == "relu6" else y
+            y = _rectify(op, y) if activation == "relu6" else y
             return fake_quantize(y, self.steps[index], *self._reach(op, index))
         y = _rectify(op, y)
         if self.mode == "observe" and index not in self._fixed():
             flat = y.detach().float().reshape(-1)
-            self._seen.setdefault(index, []).append(flat[:: max(1, len(flat) // 65536)])
+            stride = max(1, len(flat) // 65536)
+            while math.gcd(stride, len(flat)) > 1:  # else it meets the same columns of every image
+                stride += 1
+            self._seen.setdefault(index, []).append(flat[::stride])
         return y
 
     def _reach(self, op: ops.Op, index: int) -> tuple[int, int]:
@@ -148,7 +157,7 @@ def _convolution(module: QatModule, op: ops.Op, values: dict[str, torch.Tensor])
     if (top, left) != (bottom, right):
         x, padding = functional.pad(x, (left, right, top, bottom)), (0, 0)
     count = op.groups if isinstance(op, ops.Conv2D) else x.shape[1]
-    return functional.conv2d(x, module.weight(op.inputs[1]), module.values[op.inputs[2]], op.stride, padding, op.dilation, count)
+    return functional.conv2d(x, module.weight(op.inputs[1]), module.bias(op), op.stride, padding, op.dilation, count)
 
 
 def _pool(module: QatModule, op: ops.Op, values: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -169,7 +178,7 @@ def _pad(_: QatModule, op: ops.Op, values: dict[str, torch.Tensor]) -> torch.Ten
 _FORWARD: dict[type[ops.Op], Callable[[QatModule, ops.Op, dict[str, torch.Tensor]], torch.Tensor]] = {
     ops.Conv2D: _convolution,
     ops.DepthwiseConv2D: _convolution,
-    ops.FullyConnected: lambda m, op, v: functional.linear(v[op.inputs[0]], m.weight(op.inputs[1]), m.values[op.inputs[2]]),
+    ops.FullyConnected: lambda m, op, v: functional.linear(v[op.inputs[0]], m.weight(op.inputs[1]), m.bias(op)),
     ops.Add: lambda _, op, v: v[op.inputs[0]] + v[op.inputs[1]],
     ops.AveragePool2D: _pool,
     ops.MaxPool2D: _pool,

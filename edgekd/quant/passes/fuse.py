@@ -11,6 +11,7 @@ from edgekd.quant.graph import QuantGraph, Tensor
 from edgekd.quant.ops import Add, AveragePool2D, Conv2D, DepthwiseConv2D, FullyConnected, MaxPool2D, Mean, Op, Pad, Relu, Reshape
 
 _CONVOLUTIONS = (Conv2D, DepthwiseConv2D)
+_WEIGHTED = (Conv2D, DepthwiseConv2D, FullyConnected)
 _RECTIFIABLE = (Conv2D, DepthwiseConv2D, FullyConnected, Add, AveragePool2D, MaxPool2D)
 
 
@@ -43,8 +44,9 @@ def _merge(before: Op, op: Op, tensors: dict[str, Tensor]) -> Op | None:
     """One operator that does what ``before`` and then ``op`` do, writing the output of ``op``; None if there is none."""
     if isinstance(op, Relu) and isinstance(before, _RECTIFIABLE) and before.activation == "none":
         return replace(before, name=op.name, outputs=op.outputs, activation=op.activation)
-    if isinstance(op, DepthwiseConv2D) and isinstance(before, _CONVOLUTIONS) and before.activation == "none" and _is_norm(op, tensors):
-        return _fold(before, op, tensors)
+    if isinstance(op, DepthwiseConv2D) and isinstance(before, _WEIGHTED) and before.activation == "none" and _is_norm(op, tensors):
+        # The channels that a norm scales are a vector's features, but the rows of a sequence [1, rows, features].
+        return _fold(before, op, tensors) if len(tensors[op.outputs[0]].shape) != 3 else None
     if isinstance(before, Pad) and isinstance(op, _CONVOLUTIONS) and not any(map(any, before.amounts[:2])):
         (top, bottom), (left, right) = before.amounts[2:]
         t, b, le, r = op.padding
@@ -68,7 +70,7 @@ def _fold(before: Any, norm: DepthwiseConv2D, tensors: dict[str, Tensor]) -> Op:
     factor, offset = (tensors[n].data.astype(np.float64) for n in norm.inputs[1:])  # pyright: ignore[reportOptionalMemberAccess]
     weight, bias = (tensors[n] for n in before.inputs[1:])
     assert weight.data is not None and bias.data is not None
-    scaled = weight.data.astype(np.float64) * factor.reshape(-1, 1, 1, 1)
+    scaled = weight.data.astype(np.float64) * factor.reshape(-1, *[1] * (weight.data.ndim - 1))
     shifted = bias.data.astype(np.float64) * factor.reshape(-1) + offset
     tensors[weight.name] = replace(weight, data=scaled.astype(np.float32))
     tensors[bias.name] = replace(bias, data=shifted.astype(np.float32))
