@@ -112,9 +112,9 @@ def teach_recipe(loaded: LoadedRecipe, data: Dataset, folder: Path, progress: Pr
 
     ``folder`` keeps what an interrupted training goes on from. Raises InputError if the recipe names no checkpoint.
     """
-    file = checkpoint(loaded)
-    if file is None:
+    if loaded.recipe.teacher.checkpoint is None:
         raise InputError("the teacher has no checkpoint", where="recipe, teacher", mend='checkpoint = "teacher.safetensors"')
+    file = loaded.folder / loaded.recipe.teacher.checkpoint
     schedule = TeachSchedule(**loaded.recipe.teacher.schedule.model_dump(), bf16=amx())
     torch.manual_seed(schedule.seed)
     teacher = open_teacher(loaded, data, trained=False)
