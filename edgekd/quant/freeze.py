@@ -42,7 +42,7 @@ def freeze(module: QatModule) -> QuantGraph:
     else:
         dtype = np.float16 if module.scheme.numeric == "float16" else np.float32
         for name, value in module.values.items():
-            if float(value.abs().max()) > np.finfo(dtype).max:
+            if float(value.abs().max()) > float(np.finfo(dtype).max):
                 raise InputError(
                     f"{name} reaches {float(value.abs().max()):g}", where=graph.name, expected=f"parameters within {module.scheme.numeric}"
                 )

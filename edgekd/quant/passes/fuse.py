@@ -20,9 +20,9 @@ def fuse(graph: QuantGraph) -> QuantGraph:
     Given   Pad → Conv2D → DepthwiseConv2D 1x1 (a batch norm) → Relu;      Mean(keepdims) → Reshape
     Result  Conv2D(padding, activation), the norm folded in double;        Mean
 
-    A tensor that something else reads as well stays as it is. Dropout and the like were left out by the capture.
+    A tensor that something else reads as well stays as it is; an operator that no output needs goes.
     """
-    tensors, ops = dict(graph.tensors), list(graph.ops)
+    tensors, ops = dict(graph.tensors), _needed(graph)
     changed = True
     while changed:
         changed = False
@@ -38,6 +38,16 @@ def fuse(graph: QuantGraph) -> QuantGraph:
                 break
     used = {name for op in ops for name in (*op.inputs, *op.outputs)} | set(graph.inputs)
     return replace(graph, ops=tuple(ops), tensors={n: t for n, t in tensors.items() if n in used})
+
+
+def _needed(graph: QuantGraph) -> list[Op]:
+    """The operators that the outputs depend on."""
+    wanted, kept = set(graph.outputs), []
+    for op in reversed(graph.ops):
+        if wanted.intersection(op.outputs):
+            wanted.update(op.inputs)
+            kept.append(op)
+    return kept[::-1]
 
 
 def _merge(before: Op, op: Op, tensors: dict[str, Tensor]) -> Op | None:

@@ -100,6 +100,11 @@ def test_two_reshapes_become_one() -> None:
     assert op == ops.Reshape("t", ("x",), ("t",), shape=(1, 32))
 
 
+def test_what_no_output_needs_goes() -> None:
+    (op,) = fuse(graph(conv("x", "y"), ops.Add("a", ("y", "x"), ("a",)), relu("x", "r"), relu("y", "s"), outputs=("s",))).ops
+    assert op == conv("x", "s", activation="relu")
+
+
 def test_padding_of_channels_stays() -> None:
     pad = ops.Pad("p", ("x",), ("p",), amounts=((0, 0), (0, 1), (0, 0), (0, 0)))
     chain = (pad, ops.Conv2D("y", ("p", "w", "b"), ("y",)))
