@@ -63,7 +63,10 @@ class Views:
 
 
 def _draws(seed: int, chosen: np.ndarray, view: np.ndarray) -> np.ndarray:
-    """Four random non-negative int64 for each sample and view, from a counter: splitmix64 (Steele et al. 2014). No state, no order."""
+    """Four random non-negative int64 for each sample and view, from a counter. No state, no order.
+
+    The mixing steps of splitmix64 (Steele et al. 2014) but its first shift. Stored soft targets belong to these very draws.
+    """
     counter = (chosen.astype(np.uint64) * np.uint64(4) + view.astype(np.uint64)) * np.uint64(4) + np.arange(4, dtype=np.uint64)[:, None]
     z = counter + np.uint64((seed * 0x9E3779B97F4A7C15) % 2**64)
     with np.errstate(over="ignore"):

@@ -68,7 +68,7 @@ class Builder:
         """``node`` holds the same values as ``argument``; in the same memory, unless it is a copy."""
         self.names[node.name] = self.name_of(argument)
         if not copy:
-            self.memory[node.name] = self.memory.get(argument.name, argument.name)
+            self.memory[node.name] = self.memory.get(argument.name, str(argument.name))
 
     def alias_argument(self, node: fx.Node) -> None:
         """``node`` has overwritten its first argument: whoever reads the same memory from here on reads the result."""

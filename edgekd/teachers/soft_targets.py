@@ -31,11 +31,9 @@ def soft_targets(
     parts = []
     for n, view in enumerate(views):
         pixels = view()
-        share = len(pixels) * n
-        found = logits(
-            teacher, pixels, bf16=amx(), progress=lambda done, share=share, each=len(pixels): progress(share + done, each * len(views))
-        )
-        parts.append(found.astype(np.float16))
+        found = logits(teacher, pixels, bf16=amx(), progress=_whole(progress, n, len(views), len(pixels)))
+        with np.errstate(over="ignore"):  # looked for below
+            parts.append(found.astype(np.float16))
     outputs = np.stack(parts)
     if not np.isfinite(outputs).all():
         raise InputError("the teacher's outputs are not finite in float16", where=str(file), expected="logits within ±65504")
@@ -47,6 +45,11 @@ def soft_targets(
     file.with_suffix(".sha256").write_text(digest)
     os.replace(part, file)
     return outputs
+
+
+def _whole(progress: Callable[[int, int], None], view: int, views: int, each: int) -> Callable[[int], None]:
+    """Progress within one view as progress over all."""
+    return lambda done: progress(view * each + done, views * each)
 
 
 def _open(file: Path, views: int) -> np.ndarray | None:

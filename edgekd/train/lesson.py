@@ -34,7 +34,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Lesson:
-    """``targets`` float16 [views, N, classes] are the teacher's logits over the training set; ``teacher_outputs`` those over the test set."""
+    """``targets`` float16 [views, N, classes] are the teacher's logits for the training set, ``teacher_outputs`` for the test set."""
 
     recipe: Recipe
     data: Dataset

@@ -16,7 +16,7 @@ from torch import nn
 from edgekd.data.dataset import Split
 from edgekd.errors import EdgekdError
 from edgekd.train.distill import Feed, Term, student_input, total
-from edgekd.train.state import load_state, save_state
+from edgekd.train.state import load_state, restored, save_state
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def fit(
 ) -> tuple[dict[str, Any], ...]:
     """Train ``model`` in place; returns its history, one dictionary a pass. ``state`` holds what a resumed training needs.
 
-    Raises EdgekdError if the loss stops being finite, naming the step.
+    Raises EdgekdError if the loss stops being finite, naming the step; InputError if ``state`` belongs to another model.
     """
     torch.manual_seed(phase.seed)
     generator = torch.Generator().manual_seed(phase.seed)
@@ -95,12 +95,17 @@ def _epoch(
         count += 1
         if count % 20 == 0 or done + count == steps:
             progress(phase.name, done + count, steps)
-            if not math.isfinite(float(summed)):
-                raise EdgekdError(
-                    f"phase {phase.name}: the loss is not finite at step {done + count} of {steps}\n"
-                    "  to mend:  lower learning_rate in the recipe's preset"
-                )
+            _check(summed, phase, done + count, steps)
+    _check(summed, phase, done + count, steps)
     return float(summed) / max(count, 1)
+
+
+def _check(loss: torch.Tensor, phase: Phase, step: int, steps: int) -> None:
+    if not math.isfinite(float(loss)):
+        rate = "qat_learning_rate" if phase.name == "qat" else "learning_rate"
+        raise EdgekdError(
+            f"phase {phase.name}: the loss is not finite at step {step} of {steps}\n  to mend:  lower {rate} in the recipe's preset"
+        )
 
 
 @torch.inference_mode()
@@ -135,8 +140,9 @@ def _resume(
     saved = load_state(state)
     if saved is None:
         return [], None
-    model.load_state_dict(saved["model"])
-    optimizer.load_state_dict(saved["optimizer"])
-    generator.set_state(saved["generator"])
-    torch.set_rng_state(saved["torch"])
-    return saved["history"], saved["best"]
+    with restored(state):
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        generator.set_state(saved["generator"])
+        torch.set_rng_state(saved["torch"])
+        return saved["history"], saved["best"]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from edgekd import runs
+from edgekd.errors import InputError
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
@@ -24,3 +27,17 @@ def load_state(path: Path) -> dict[str, Any] | None:
         return torch.load(path, weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
         return None
+
+
+@contextmanager
+def restored(path: Path) -> Generator[None]:
+    """Around the use of what was saved in ``path``: InputError where it is that of another model or of another version."""
+    try:
+        yield
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"the training that was interrupted was another one ({' '.join(str(error).split())[:200]})",
+            where=str(path),
+            expected="the same model and schedule",
+            mend=f"rm {path}",
+        ) from error

@@ -80,8 +80,9 @@ def _whole(shared: Path) -> bool:
 def quantize_aware(model: nn.Module, training: Training, scheme: Scheme, run: Path, progress: Progress) -> Checkpoint:
     """Fold, insert fake-quantizers, calibrate, and go on training under them."""
     module = _prepared(model, training, scheme, run)
-    sample = resize(training.lesson.data.train.x[:CALIBRATION_SAMPLES], *training.size)
-    module.calibrate([student_input(sample)])
+    x = training.lesson.data.train.x
+    spread = np.linspace(0, len(x) - 1, min(CALIBRATION_SAMPLES, len(x))).astype(int)  # data may lie class by class
+    module.calibrate([student_input(resize(x[spread], *training.size))])
     p = training.preset
     phase = Phase(
         "qat", p.qat_epochs, p.qat_learning_rate, p.weight_decay, warm_up=0.05, bf16=training.bf16, select=True, seed=training.seed + 1
@@ -124,5 +125,7 @@ def _fit(model: nn.Module, training: Training, phase: Phase, weights: Path, prog
 
 
 def _checkpoint(run: Path, name: str, history: History) -> Checkpoint:
-    found = Figure(history[-1]["validation"], "", "measured", f"{host.host()}, torch, validation split of the last pass")
+    # Quantized training keeps its best pass, warm-up its last.
+    value = max(h["validation"] for h in history) if name == QAT else history[-1]["validation"]
+    found = Figure(value, "", "measured", f"{host.host()}, torch, validation split after the pass that was kept")
     return Checkpoint(name, runs.sha256_file(run / name), history, {"validation_accuracy": found})

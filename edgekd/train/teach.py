@@ -7,15 +7,16 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from edgekd.data.dataset import Dataset
+from edgekd.errors import EdgekdError
 from edgekd.train.augment import cutout, mirror, shift
-from edgekd.train.state import load_state, save_state
+from edgekd.train.state import load_state, restored, save_state
 
 M = TypeVar("M", bound=nn.Module)
 Progress = Callable[[str, int, int], None]
@@ -41,18 +42,20 @@ def teach(model: M, data: Dataset, schedule: TeachSchedule, state: Path, progres
     """Train ``model`` (pixels/255 [N, C, H, W] → logits) and return its moving average.
 
     ``state`` is the file that holds everything needed to go on after an interruption; it is written after every epoch.
+    Raises EdgekdError if the loss stops being finite; InputError if ``state`` belongs to another teacher.
     """
     torch.manual_seed(schedule.seed)
-    model = model.to(memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     average = copy.deepcopy(model).requires_grad_(False)
     optimizer = torch.optim.SGD(_groups(model, schedule.weight_decay), lr=schedule.learning_rate, momentum=0.9, nesterov=True)
     generator = torch.Generator().manual_seed(schedule.seed)
     first = _resume(state, model, average, optimizer, generator)
     x, y = torch.from_numpy(data.train.x.copy()).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(data.train.y)
-    steps = len(y) // schedule.batch
+    batch_size = min(schedule.batch, len(y))
+    steps = len(y) // batch_size
     for epoch in range(first, schedule.epochs):
         model.train()
-        for step, chosen in enumerate(torch.randperm(len(y), generator=generator)[: steps * schedule.batch].view(steps, -1)):
+        for step, chosen in enumerate(torch.randperm(len(y), generator=generator)[: steps * batch_size].view(steps, -1)):
             for group in optimizer.param_groups:
                 group["lr"] = schedule.learning_rate * _rate((epoch * steps + step) / (schedule.epochs * steps))
             batch = _view(x[chosen].float() / 255, schedule, generator)
@@ -64,10 +67,16 @@ def teach(model: M, data: Dataset, schedule: TeachSchedule, state: Path, progres
             optimizer.step()
             done = epoch * steps + step
             _update(average, model, min(schedule.average, (1 + done) / (10 + done)))
-            if step % 20 == 0:
+            if step % 20 == 0 or step == steps - 1:
                 progress("teacher", done + 1, schedule.epochs * steps)
+                if not math.isfinite(float(loss)):
+                    raise EdgekdError(
+                        f"the teacher's loss is not finite in epoch {epoch + 1}\n"
+                        "  to mend:  lower learning_rate in the recipe's table teacher.schedule"
+                    )
         saved = {"model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
-        save_state(state, {**saved, "generator": generator.get_state(), "epoch": epoch + 1})
+        # Dropout draws from torch's own generator.
+        save_state(state, {**saved, "generator": generator.get_state(), "torch": torch.get_rng_state(), "epoch": epoch + 1})
     progress("teacher", schedule.epochs * steps, schedule.epochs * steps)
     return average
 
@@ -87,7 +96,7 @@ def _rate(done: float) -> float:
     return done / 0.1 if done < 0.1 else 0.5 * (1 + math.cos(math.pi * (done - 0.1) / 0.9))
 
 
-def _groups(model: nn.Module, weight_decay: float) -> list[dict]:
+def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Weight decay for matrices only: on biases and batch norms it costs accuracy (Goyal et al. 2017)."""
     matrices = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
@@ -106,8 +115,10 @@ def _update(average: nn.Module, model: nn.Module, keep: float) -> None:
 def _resume(path: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> int:
     if (state := load_state(path)) is None:
         return 0
-    model.load_state_dict(state["model"])
-    average.load_state_dict(state["average"])
-    optimizer.load_state_dict(state["optimizer"])
-    generator.set_state(state["generator"])
-    return state["epoch"]
+    with restored(path):
+        model.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        generator.set_state(state["generator"])
+        torch.set_rng_state(state["torch"])
+        return state["epoch"]

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import torch
+
+from edgekd import lazy
+from edgekd.losses import LOSSES
+from edgekd.losses.cross_entropy import cross_entropy
+
+
+def test_is_the_mean_negative_log_likelihood() -> None:
+    student, labels = torch.randn(4, 3), torch.tensor([0, 2, 1, 1])
+    expected = -student.log_softmax(1)[torch.arange(4), labels].mean()
+    torch.testing.assert_close(cross_entropy(student, torch.full((4, 3), float("nan")), labels), expected)
+
+
+def test_label_smoothing() -> None:
+    student, labels = torch.randn(4, 3), torch.tensor([0, 2, 1, 1])
+    logs = student.log_softmax(1)
+    expected = -(0.9 * logs[torch.arange(4), labels] + 0.1 * logs.mean(1)).mean()
+    torch.testing.assert_close(cross_entropy(student, student, labels, label_smoothing=0.1), expected)
+
+
+def test_every_loss_is_one_number_with_a_gradient() -> None:
+    for name in LOSSES:
+        student = torch.randn(4, 3, requires_grad=True)
+        loss = lazy.resolve(name, LOSSES, where="test")(student, torch.randn(4, 3), torch.tensor([0, 2, 1, 1]))
+        loss.backward()
+        assert loss.ndim == 0 and student.grad is not None and student.grad.abs().sum() > 0
