@@ -6,6 +6,9 @@ Result  QuantGraph (channels first)       Conv2D(activation=relu) → … → Fu
 
 from __future__ import annotations
 
+import io
+from contextlib import redirect_stderr
+
 import torch
 from torch import nn
 
@@ -25,7 +28,8 @@ def capture(model: nn.Module, shape: tuple[int, ...], *, name: str = "student") 
     model.eval()
     example = torch.zeros(1, *shape)
     try:
-        program = torch.export.export(model, (example,))
+        with redirect_stderr(io.StringIO()):  # torch prints the graph that it could not capture
+            program = torch.export.export(model, (example,))
     except Exception as error:  # torch.export raises whatever the user's forward() raises, and a dozen kinds of its own
         raise InputError(
             f"torch.export cannot capture the student ({str(error).splitlines()[0] if str(error) else type(error).__name__})",
