@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -176,16 +176,20 @@ class Build:
         lazy.load("torch:manual_seed")(self.job.request.seed)
         return self.job.family.build(self._spec())
 
-    def _float(self) -> Checkpoint:
-        """The float student, trained once for all targets that chose the same spec."""
+    def _shared(self, stage: str, **more: Any) -> Path:
+        """The folder in the cache where a training lies for all targets that ask for the same one."""
+        same = {k: v for k, v in self.job.identity.items() if k not in ("profile", "budgets")}
         spec = self.job.family.describe(self._spec())
-        shared = {k: v for k, v in self.job.identity.items() if k not in ("profile", "budgets")}
-        folder = runs.cache_folder() / "float" / runs.digest({**shared, "spec": spec, "teacher": self.lesson.teacher_sha256})[:32]
-        return lazy.load("edgekd.train.student:warm_up")(self._model(), self._training(), folder, self.run, self.progress)
+        return runs.cache_folder() / stage / runs.digest({**same, "spec": spec, "teacher": self.lesson.teacher_sha256, **more})[:32]
+
+    def _float(self) -> Checkpoint:
+        warm_up = lazy.load("edgekd.train.student:warm_up")
+        return warm_up(self._model(), self._training(), self._shared("float"), self.run, self.progress)
 
     def _qat(self) -> Checkpoint:
+        shared = self._shared("qat", scheme=asdict(self.job.scheme), float=self._body("float").sha256)
         quantize = lazy.load("edgekd.train.student:quantize_aware")
-        return quantize(self._model(), self._training(), self.job.scheme, self.run, self.progress)
+        return quantize(self._model(), self._training(), self.job.scheme, shared, self.run, self.progress)
 
     def _freeze(self) -> Artifact:
         graph = lazy.load("edgekd.train.student:frozen")(self._model(), self._training(), self.job.scheme, self.run)

@@ -61,4 +61,4 @@ class Feed:
 
 def student_input(pixels: np.ndarray) -> torch.Tensor:
     """x = (p − 128)/128 of 8-bit pixels [n, H, W, C], as float [n, C, H, W]."""
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))).float().sub_(128).div_(128)
+    return torch.from_numpy(pixels.transpose(0, 3, 1, 2).astype(np.float32, order="C")).sub_(128).div_(128)

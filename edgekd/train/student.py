@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,37 +58,47 @@ class Training:
 
 def warm_up(model: nn.Module, training: Training, shared: Path, run: Path, progress: Progress) -> Checkpoint:
     """Train the float student in the folder ``shared``, or find it there trained already, and copy it into ``run``."""
-    shared.mkdir(parents=True, exist_ok=True)
-    with runs.lock(shared):
-        if not _whole(shared):
-            p = training.preset
-            phase = Phase("float", p.float_epochs, p.learning_rate, p.weight_decay, bf16=training.bf16, seed=training.seed)
-            history = _fit(model, training, phase, shared / FLOAT, progress)
-            trained = {"sha256": runs.sha256_file(shared / FLOAT), "history": history}
-            runs.atomic_write(shared / "history.json", json.dumps(trained).encode())
-        runs.atomic_write(run / FLOAT, (shared / FLOAT).read_bytes())
-        return _checkpoint(run, FLOAT, tuple(json.loads((shared / "history.json").read_text())["history"]))
+    p = training.preset
+    phase = Phase("float", p.float_epochs, p.learning_rate, p.weight_decay, bf16=training.bf16, seed=training.seed)
+    return _once(FLOAT, shared, run, lambda weights: _fit(model, training, phase, weights, progress))
 
 
-def _whole(shared: Path) -> bool:
-    """Whether a trained float student lies in ``shared``, as it was written."""
-    try:
-        return json.loads((shared / "history.json").read_text())["sha256"] == runs.sha256_file(shared / FLOAT)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def quantize_aware(model: nn.Module, training: Training, scheme: Scheme, run: Path, progress: Progress) -> Checkpoint:
-    """Fold, insert fake-quantizers, calibrate, and go on training under them."""
-    module = _prepared(model, training, scheme, run)
-    x = training.lesson.data.train.x
-    spread = np.linspace(0, len(x) - 1, min(CALIBRATION_SAMPLES, len(x))).astype(int)  # data may lie class by class
-    module.calibrate([student_input(resize(x[spread], *training.size))])
+def quantize_aware(model: nn.Module, training: Training, scheme: Scheme, shared: Path, run: Path, progress: Progress) -> Checkpoint:
+    """Fold, insert fake-quantizers, calibrate, and go on training under them; or find that done in ``shared``. Copied into ``run``."""
     p = training.preset
     phase = Phase(
         "qat", p.qat_epochs, p.qat_learning_rate, p.weight_decay, warm_up=0.05, bf16=training.bf16, select=True, seed=training.seed + 1
     )
-    return _checkpoint(run, QAT, _fit(module, training, phase, run / QAT, progress))
+
+    def train(weights: Path) -> History:
+        module = _prepared(model, training, scheme, run)
+        x = training.lesson.data.train.x
+        spread = np.linspace(0, len(x) - 1, min(CALIBRATION_SAMPLES, len(x))).astype(int)  # data may lie class by class
+        module.calibrate([student_input(resize(x[spread], *training.size))])
+        return _fit(module, training, phase, weights, progress)
+
+    return _once(QAT, shared, run, train)
+
+
+def _once(name: str, shared: Path, run: Path, train: Callable[[Path], History]) -> Checkpoint:
+    """Train into ``shared`` / ``name`` unless that was done before, by this target or by another that asks for the same."""
+    shared.mkdir(parents=True, exist_ok=True)
+    weights, note = shared / name, (shared / name).with_suffix(".json")
+    with runs.lock(shared):
+        if (history := _trained(weights, note)) is None:
+            history = train(weights)
+            runs.atomic_write(note, json.dumps({"sha256": runs.sha256_file(weights), "history": history}).encode())
+        runs.atomic_write(run / name, weights.read_bytes())
+    return _checkpoint(run, name, history)
+
+
+def _trained(weights: Path, note: Path) -> History | None:
+    """The history of what lies in ``weights``, if it lies there as it was written."""
+    try:
+        found = json.loads(note.read_text())
+        return tuple(found["history"]) if found["sha256"] == runs.sha256_file(weights) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def frozen(model: nn.Module, training: Training, scheme: Scheme, run: Path) -> QuantGraph:
