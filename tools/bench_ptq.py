@@ -15,7 +15,7 @@ deviation over the seeds, and the 95 % interval of Student's t for paired sample
 and, so that no baseline starts behind, float_tflite and float_openvino name the float student's class for at least 99.9 % of the images.
 Exit code 0 if all hold, 1 if not, 2 for what cannot be done as asked. Every answer is kept under --cache by the hash of what it depends on,
 and trainings resume after their last whole pass: the same command goes on after an interruption. edgekd's own code is not part of
-that hash: an answer that other code made is used, and named, so that whoever wants it made again removes the file.
+that hash: answers that other code made are used, and counted on stderr (and as stale_answers); another --cache makes all of them again.
 """
 
 from __future__ import annotations
@@ -118,10 +118,7 @@ def answer(contest: Contest, variant: str, progress: Any) -> dict[str, Any]:
     path = contest.folder / f"{variant}-{runs.digest(depends)[:12]}.json"
     weights = {"warm_up": contest.folder / "float.safetensors", "float": contest.float_weights}.get(variant)
     if path.is_file() and (weights is None or weights.is_file()):
-        record = json.loads(path.read_text())
-        if record["code"] != code():
-            progress.say(f"seed {contest.seed}, {variant}: made by another version of the code, {path}")
-        return record
+        return json.loads(path.read_text())
     began = time.monotonic()
     with contextlib.redirect_stdout(sys.stderr):  # stdout is for the result
         found: Answer = VARIANTS[variant](contest, progress)
@@ -154,6 +151,9 @@ def compare(job: Job, plan: Plan, options: argparse.Namespace, progress: console
         contest = Contest(seeded, lesson, spec, folder, options.float_student, preset, options.threads)
         with runs.lock(folder):
             records.append({variant: answer(contest, variant, progress) for variant in VARIANTS})
+    stale = sum(r["code"] != code() for seed in records for r in seed.values())
+    if stale:
+        progress.say(f"{stale} of {len(records) * len(VARIANTS)} answers in {options.cache} were made by another version of the code")
     verdict = judge([{name: np.array(r["top1"]) for name, r in seed.items()} for seed in records], job.data.test.y)
     shown = [{name: {k: v for k, v in r.items() if k != "top1"} for name, r in seed.items()} for seed in records]
     config = {"recipe": job.loaded.recipe.name, "target": job.profile.name, "preset": options.preset, "schedule": job.preset.model_dump()}
@@ -167,7 +167,16 @@ def compare(job: Job, plan: Plan, options: argparse.Namespace, progress: console
     figures = {name: asdict(figure) for name, figure in plan.figures.items()}
     student = {"spec": plan.spec, "figures": figures, "teacher_sha256": lesson.teacher_sha256}
     test = {"n": len(job.data.test), "sha256": job.data.sha256}
-    return {"schema_version": 1, "config": config, "environment": environment, "student": student, "test": test, **verdict, "seeds": shown}
+    return {
+        "schema_version": 1,
+        "config": config,
+        "environment": environment,
+        "student": student,
+        "test": test,
+        "stale_answers": stale,
+        **verdict,
+        "seeds": shown,
+    }
 
 
 def identity(job: Job, plan: Plan, lesson: Lesson) -> str:

@@ -119,7 +119,7 @@ def train_warm_up(contest: Contest, progress: Progress) -> Answer:
 
 def train_qat(contest: Contest, progress: Progress) -> Answer:
     job, folder = contest.job, contest.folder
-    quantize_aware(contest.model(), contest.training, job.scheme, folder, progress)
+    quantize_aware(contest.model(), contest.training, job.scheme, folder / "shared-qat", folder, progress)
     graph = frozen(contest.model(), contest.training, job.scheme, folder)
     exporter = job.profile.deploy.exporter
     artifact = lazy.load(EXPORTERS[exporter])(graph, folder / "export")
@@ -171,11 +171,7 @@ def nncf_int8(contest: Contest, _: Progress) -> Answer:
 
 def aeq_int8(contest: Contest, _: Progress) -> Answer:
     """ai-edge-quantizer's ``static_wi8_ai8``: min and max by moving average over single samples, weights symmetric and per channel."""
-    x = device_samples(
-        replace(contest.lesson.data.train, x=contest.calibration, y=contest.lesson.data.train.y[: len(contest.calibration)]),
-        contest.training.size,
-        integer=False,
-    )
+    x = contest.calibration.astype(np.float32) / 128 - 1  # (p − 128)/128, exactly
     tool = quantizer.Quantizer(_named(tflite.encode(_float_graph(contest))), aeq_recipe.static_wi8_ai8())
     with contextlib.redirect_stderr(io.StringIO()):  # its progress bar; what goes wrong is raised
         ranges = tool.calibrate({SIGNATURE: [{"x": x[n : n + 1]} for n in range(len(x))]}, num_threads=contest.threads)

@@ -48,7 +48,7 @@ def test_students_are_paired_and_kept(bench: ModuleType, tmp_path: Path, cache: 
     assert code == 1 and not demands.pop("seeds >= 3")
     assert demands["float_tflite top-1 as float >= 0.999"] and demands["float_openvino top-1 as float >= 0.999"]
     assert first["test"]["n"] == 96 and [len(s) for s in first["seeds"]] == [len(bench.VARIANTS)] * 2
-    assert first["config"]["nncf_preset"] == "mixed"
+    assert first["config"]["nncf_preset"] == "mixed" and first["stale_answers"] == 0
     aeq, nncf = first["seeds"][0]["aeq"]["notes"], first["seeds"][0]["nncf"]["notes"]
     assert aeq["float_operators"] == 0 < aeq["operators"] and aeq["calibration_samples"] == nncf["calibration_samples"] == 192
     assert set(nncf["matrix_kernels"]) <= {"i8", "u8"}
@@ -59,6 +59,13 @@ def test_students_are_paired_and_kept(bench: ModuleType, tmp_path: Path, cache: 
     made = times(cache)
     assert json.loads(run(bench, capsys, *asked)[1])["seeds"] == first["seeds"]
     assert times(cache) == made
+
+    record = next(cache.rglob("qat-*.json"))
+    record.write_text(json.dumps({**json.loads(record.read_text()), "code": "older"}))
+    _, out, err = run(bench, capsys, *asked)
+    assert json.loads(out)["stale_answers"] == 1
+    said = f"1 of 14 answers in {cache} were made by another version of the code"
+    assert "".join(said.split()) in "".join(err.split())  # the console breaks lines
 
     # Another float student: the others of the seed are found.
     again = json.loads(run(bench, capsys, *asked, "--float-student", "single")[1])
