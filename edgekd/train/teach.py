@@ -69,7 +69,7 @@ def teach(model: M, data: Dataset, schedule: TeachSchedule, state: Path, progres
             _update(average, model, min(schedule.average, (1 + done) / (10 + done)))
             if step % 20 == 0 or step == steps - 1:
                 progress("teacher", done + 1, schedule.epochs * steps)
-                if not math.isfinite(float(loss)):
+                if not math.isfinite(float(loss.detach())):
                     raise EdgekdError(
                         f"the teacher's loss is not finite in epoch {epoch + 1}\n"
                         "  to mend:  lower learning_rate in the recipe's table teacher.schedule"

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from edgekd.data.dataset import Split
+from edgekd.data.views import Views
+from edgekd.errors import EdgekdError, InputError
+from edgekd.losses.cross_entropy import cross_entropy
+from edgekd.losses.soft_targets import soft_targets
+from edgekd.train.distill import Feed, Term, student_input
+from edgekd.train.loop import Phase, evaluate, fit
+
+PHASE = Phase("float", 3, 0.02, 0.01, seed=3)
+TERMS = (Term(cross_entropy, 0.5, {}), Term(soft_targets, 0.5, {"temperature": 2.0}))  # type: ignore[arg-type]
+
+
+class Stopped(Exception):
+    pass
+
+
+def split(n: int, seed: int = 0) -> Split:
+    """The class is the brighter half."""
+    generator = np.random.default_rng(seed)
+    x, y = generator.integers(0, 128, (n, 6, 6, 1)), generator.integers(0, 2, n)
+    x[np.arange(n), :, :3] += np.where(y == 0, 100, 0)[:, None, None, None].repeat(6, 1).repeat(3, 2)
+    x[np.arange(n), :, 3:] += np.where(y == 1, 100, 0)[:, None, None, None].repeat(6, 1).repeat(3, 2)
+    return Split(x.astype(np.uint8), y.astype(np.int64))
+
+
+def feed(n: int = 64, batch: int = 8) -> Feed:
+    data = split(n)
+    targets = np.where(np.arange(2) == data.y[:, None], 2.0, -2.0).astype(np.float16)
+    return Feed(data, Views(2, shift=1), np.stack([targets, targets]), batch, (6, 6))
+
+
+def net() -> nn.Module:
+    """Batch norm and dropout: both have a state that a resumed training must find again."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.3), nn.Flatten(), nn.Linear(64, 2))
+
+
+def quiet(_: str, __: int, ___: int) -> None:
+    pass
+
+
+def stop_at(step: int) -> Callable[[str, int, int], None]:
+    def progress(_: str, done: int, __: int) -> None:
+        if done >= step:
+            raise Stopped
+
+    return progress
+
+
+def train(model: nn.Module, state: Path, phase: Phase = PHASE, **options: object) -> tuple[dict[str, object], ...]:
+    given = {"feed": feed(), "progress": quiet} | options
+    return fit(model, given["feed"], TERMS, phase, validation=split(40, 1), state=state, progress=given["progress"])  # type: ignore[arg-type]
+
+
+def test_learns(tmp_path: Path) -> None:
+    model = net()
+    history = train(model, tmp_path / "s")
+    assert len(history) == 3 and history[-1]["validation"] == evaluate(model, split(40, 1)) > 0.9  # type: ignore[operator]
+    assert history[-1]["loss"] < history[0]["loss"]  # type: ignore[operator]
+    assert {h["phase"] for h in history} == {"float"}
+
+
+@pytest.mark.parametrize("select", [False, True])
+def test_an_interrupted_training_ends_with_the_same_weights(tmp_path: Path, select: bool) -> None:
+    phase = replace(PHASE, select=select)
+    undisturbed, interrupted = net(), net()
+    batches = feed(320)  # 40 steps a pass: progress is told in the middle of each
+    whole = train(undisturbed, tmp_path / "a", phase, feed=batches)
+    for step in (20, 60, 100):  # in the first pass, before anything was stored; in the second; in the third
+        interrupted = net()
+        with pytest.raises(Stopped):
+            train(interrupted, tmp_path / "b", phase, feed=batches, progress=stop_at(step))
+    interrupted = net()
+    torch.manual_seed(99)
+    history = train(interrupted, tmp_path / "b", phase, feed=batches)
+    for name, value in undisturbed.state_dict().items():
+        assert torch.equal(value, interrupted.state_dict()[name]), name
+    assert [{**h, "seconds": 0} for h in history] == [{**h, "seconds": 0} for h in whole]
+
+
+def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
+    model, again = net(), net()
+    train(model, tmp_path / "s")
+    history = train(again, tmp_path / "s", progress=stop_at(0))
+    assert len(history) == 3
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize(("epochs", "passes", "steps"), [(0.5, 1, 4), (1.25, 2, 10), (2.0, 2, 16), (0.01, 1, 1)])
+def test_a_fraction_of_a_pass(tmp_path: Path, epochs: float, passes: int, steps: int) -> None:
+    seen: list[tuple[int, int]] = []
+    history = train(net(), tmp_path / "s", replace(PHASE, epochs=epochs), progress=lambda _, n, total: seen.append((n, total)))
+    assert len(history) == passes and seen[-1] == (steps, steps)
+
+
+@pytest.mark.parametrize(("name", "key"), [("float", "lower learning_rate"), ("qat", "lower qat_learning_rate")])
+def test_a_loss_that_is_not_finite_stops_before_it_is_stored(tmp_path: Path, name: str, key: str) -> None:
+    model = net()
+    nn.init.constant_(model[-1].weight, float("nan"))  # type: ignore[index,arg-type]
+    with pytest.raises(
+        EdgekdError, match=rf"phase {name}: the loss is not finite at step 8 of 24\n  to mend:  {key} in the recipe's preset"
+    ):
+        train(model, tmp_path / "s", replace(PHASE, name=name))
+    assert not (tmp_path / "s").exists()
+
+
+def test_the_state_of_another_model(tmp_path: Path) -> None:
+    train(net(), tmp_path / "s")
+    with pytest.raises(InputError, match=r"(?s)the training that was interrupted was another one .*to mend:  rm "):
+        train(nn.Sequential(nn.Flatten(), nn.Linear(36, 2)), tmp_path / "s")
+
+
+def test_an_unreadable_state_starts_over(tmp_path: Path) -> None:
+    (tmp_path / "s").write_bytes(b"PK\x03\x04 half a file")
+    assert len(train(net(), tmp_path / "s")) == 3
+
+
+def test_select_keeps_the_best_pass(tmp_path: Path) -> None:
+    """A rate so high that later passes are worse than the best."""
+    for rate in (0.5, 1.0, 3.0):
+        phase, model = replace(PHASE, epochs=6, learning_rate=rate, select=True), net()
+        history = train(model, tmp_path / f"{rate}", phase)
+        assert evaluate(model, split(40, 1)) == max(h["validation"] for h in history)  # type: ignore[type-var]
+
+
+def test_evaluate_does_not_depend_on_the_batch() -> None:
+    model, data = net(), split(23)
+    right = (model.eval()(student_input(data.x)).argmax(1).numpy() == data.y).mean()
+    assert evaluate(model, data, batch=7) == evaluate(model, data) == pytest.approx(right)
