@@ -30,6 +30,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -95,8 +96,9 @@ def judge(answers: Sequence[dict[str, np.ndarray]], y: np.ndarray) -> dict[str, 
     return {"accuracy_percent": accuracy, "differences_pp": differences, "demands": demands, "ok": all(d["ok"] for d in demands)}
 
 
+@cache
 def code() -> str:
-    """sha256 of edgekd's source and of this tool's, as far as it decides the answers."""
+    """sha256 of edgekd's source and of this tool's, as far as it decides the answers, when first asked: what is edited later is not run."""
     digest = hashlib.sha256()
     rooms = ("data", "losses", "quant", "students", "teachers", "train")
     for path in sorted(

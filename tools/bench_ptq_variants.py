@@ -101,7 +101,8 @@ class Contest:
     @property
     def calibration(self) -> np.ndarray:
         """uint8 [n, H, W, C]: the samples that edgekd itself calibrates on."""
-        return resize(self.lesson.data.train.x[:CALIBRATION_SAMPLES], *self.training.size)
+        x = self.lesson.data.train.x
+        return resize(x[np.linspace(0, len(x) - 1, min(CALIBRATION_SAMPLES, len(x))).astype(int)], *self.training.size)
 
     def model(self) -> nn.Module:
         """The untrained student, the same for the same seed."""
