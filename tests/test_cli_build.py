@@ -130,7 +130,7 @@ def test_a_budget_exceeded_is_a_verdict(folder: Path) -> None:
     """A drop that no student keeps: built, and the answer is no."""
     where = recipe(folder / "recipe", {"learning_rate = 0.02": "learning_rate = 1e-9\nqat_learning_rate = 1e-9"})
     own = Path(f"{where}/teacher.safetensors")
-    code, out, _ = edgekd("teach", _with_checkpoint(where), "--json")
+    code, out, _ = edgekd("teach", _with_checkpoint(where), "--threads", 1, "--json")
     assert code == 0 and own.exists()
     code, out, _ = edgekd("build", where, "-t", "pixel-8", "--runs", folder / "runs", "--threads", 1)
     assert code == 1 and "NO" in out

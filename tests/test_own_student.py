@@ -156,7 +156,7 @@ def test_a_student_from_transformers(own: Path, tf_padding: bool) -> None:
     where = _recipe(own, "mobilenet", side=32, options=f"tf_padding = {str(tf_padding).lower()}", epochs=3)
     code, _, err = edgekd("build", where, "-t", "nucleo-u575zi", "--runs", own / "runs")
     assert code == 2 and f"edgekd teach {where}" in err
-    code, out, _ = edgekd("teach", where, "--json")
+    code, out, _ = edgekd("teach", where, "--threads", 1, "--json")
     assert code == 0 and json.loads(out)["accuracy"]["value"] > 0.8
     code, out, err = edgekd(
         "build", where, "-t", "nucleo-u575zi", "-t", "pixel-8", "--runs", own / "runs", "--threads", 1, "--json", *LOOSE
@@ -173,7 +173,7 @@ def test_a_student_from_transformers(own: Path, tf_padding: bool) -> None:
 @pytest.mark.slow
 def test_a_residual_network_of_ones_own(own: Path) -> None:
     where = _recipe(own, "resnet", side=24, options="width = 8")
-    assert edgekd("teach", where)[0] == 0
+    assert edgekd("teach", where, "--threads", 1)[0] == 0
     targets = [word for target in ("nucleo-u575zi", "orin-nano", "intel-n100", "nano") for word in ("-t", target)]
     code, out, _ = edgekd("build", where, *targets, "--runs", own / "runs", "--threads", 1, "--json", *LOOSE)
     found = json.loads(out)
