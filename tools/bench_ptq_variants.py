@@ -48,7 +48,7 @@ from edgekd.runtimes import RUNTIMES
 from edgekd.train.distill import student_input
 from edgekd.train.lesson import Lesson
 from edgekd.train.loop import Phase, fit
-from edgekd.train.student import CALIBRATION_SAMPLES, FLOAT, Training, frozen, outputs, quantize_aware, warm_up
+from edgekd.train.student import FLOAT, Training, calibration_samples, frozen, outputs, quantize_aware, second_phase, warm_up
 
 Progress = Callable[[str, int, int], None]
 BATCH = 32
@@ -101,8 +101,7 @@ class Contest:
     @property
     def calibration(self) -> np.ndarray:
         """uint8 [n, H, W, C]: the samples that edgekd itself calibrates on."""
-        x = self.lesson.data.train.x
-        return resize(x[np.linspace(0, len(x) - 1, min(CALIBRATION_SAMPLES, len(x))).astype(int)], *self.training.size)
+        return calibration_samples(self.training)
 
     def model(self) -> nn.Module:
         """The untrained student, the same for the same seed."""
@@ -139,8 +138,7 @@ def train_float(contest: Contest, progress: Progress) -> Answer:
         model, epochs = contest.model(), p.float_epochs + p.qat_epochs
         phase = Phase("float", epochs, p.learning_rate, p.weight_decay, bf16=training.bf16, select=True, seed=training.seed)
     else:
-        model, rate, seed = _float_form(contest, _loaded(contest, FLOAT)), p.qat_learning_rate, training.seed + 1
-        phase = Phase("float on", p.qat_epochs, rate, p.weight_decay, warm_up=0.05, bf16=training.bf16, select=True, seed=seed)
+        model, phase = _float_form(contest, _loaded(contest, FLOAT)), second_phase(training, "float on")
     state = contest.float_weights.with_suffix(".state")
     fit(model, training.feed, training.lesson.terms, phase, validation=training.validation, state=state, progress=progress)
     runs.atomic_write(contest.float_weights, save({name: value.contiguous() for name, value in model.state_dict().items()}))

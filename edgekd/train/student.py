@@ -65,19 +65,26 @@ def warm_up(model: nn.Module, training: Training, shared: Path, run: Path, progr
 
 def quantize_aware(model: nn.Module, training: Training, scheme: Scheme, shared: Path, run: Path, progress: Progress) -> Checkpoint:
     """Fold, insert fake-quantizers, calibrate, and go on training under them; or find that done in ``shared``. Copied into ``run``."""
-    p = training.preset
-    phase = Phase(
-        "qat", p.qat_epochs, p.qat_learning_rate, p.weight_decay, warm_up=0.05, bf16=training.bf16, select=True, seed=training.seed + 1
-    )
 
     def train(weights: Path) -> History:
         module = _prepared(model, training, scheme, run)
-        x = training.lesson.data.train.x
-        spread = np.linspace(0, len(x) - 1, min(CALIBRATION_SAMPLES, len(x))).astype(int)  # data may lie class by class
-        module.calibrate([student_input(resize(x[spread], *training.size))])
-        return _fit(module, training, phase, weights, progress)
+        module.calibrate([student_input(calibration_samples(training))])
+        return _fit(module, training, second_phase(training, "qat"), weights, progress)
 
     return _once(QAT, shared, run, train)
+
+
+def second_phase(training: Training, name: str) -> Phase:
+    """The phase after the warm-up: quantized in a build, float in a comparison with it."""
+    p = training.preset
+    seed = training.seed + 1
+    return Phase(name, p.qat_epochs, p.qat_learning_rate, p.weight_decay, warm_up=0.05, bf16=training.bf16, select=True, seed=seed)
+
+
+def calibration_samples(training: Training) -> np.ndarray:
+    """Training images uint8 [n, H, W, C] that ranges are first read off, spread over the split: it may lie class by class."""
+    x = training.lesson.data.train.x
+    return resize(x[np.linspace(0, len(x) - 1, min(CALIBRATION_SAMPLES, len(x))).astype(int)], *training.size)
 
 
 def _once(name: str, shared: Path, run: Path, train: Callable[[Path], History]) -> Checkpoint:
