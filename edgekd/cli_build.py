@@ -50,10 +50,11 @@ def teach(
 
 def plan(recipe: RecipePath, target: Targets, preset: PresetName = "demo", budget: Budgets = None, as_json: Json = False) -> None:
     """Which student fits, and what it uses of each budget. Exit code 1 if none fits."""
-    from edgekd import pipeline
+    from edgekd import console, pipeline
     from edgekd.plan.choose import explain
 
-    plans = pipeline.plan(_request(recipe, target, preset, 0, budget, 0))
+    with console.bars() as bars:
+        plans = pipeline.plan(_request(recipe, target, preset, 0, budget, 0), bars)
     if as_json:
         typer.echo(json.dumps([asdict(p) for p in plans], indent=2))
         return

@@ -53,9 +53,18 @@ def teach(recipe: str, progress: Progress, *, fresh: bool, threads: int) -> dict
     return lazy.load("edgekd.train.lesson:teach_recipe")(loaded, data, folder, progress, fresh=fresh)
 
 
-def plan(request: Request) -> list[Plan]:
+def plan(request: Request, progress: Progress) -> list[Plan]:
     """The students that would be built. Raises DoesNotFit if none fits, InputError for what cannot be."""
-    return [plan_job(job) for job in load_jobs(request)]
+    return _plans(load_jobs(request), progress)
+
+
+def _plans(jobs: list[Job], progress: Progress) -> list[Plan]:
+    made: list[Plan] = []
+    for job in jobs:
+        progress("plan", len(made), len(jobs))
+        made.append(plan_job(job))
+    progress("plan", len(made), len(jobs))
+    return made
 
 
 def build(request: Request, root: Path, progress: Progress, *, resume: bool, announce: Callable[[Path], None]) -> list[Path]:
@@ -64,8 +73,7 @@ def build(request: Request, root: Path, progress: Progress, *, resume: bool, ann
     ``announce`` gets each run folder before its work begins. Raises InputError if a run was begun before and ``resume`` is not set.
     """
     jobs = load_jobs(request)
-    for job in jobs:
-        plan_job(job)  # what does not fit is said before anything is trained
+    plans = _plans(jobs, progress)  # what does not fit is said before anything is trained
     folders = [runs.create(root, job.loaded.recipe.name, job.profile.name, job.identity) for job in jobs]
     for run in folders:
         if runs.stages(run) and not resume:
@@ -74,10 +82,10 @@ def build(request: Request, root: Path, progress: Progress, *, resume: bool, ann
             )
     lazy.load("torch:set_num_threads")(request.threads or os.cpu_count() or 1)
     lesson = lazy.load("edgekd.train.lesson:open_lesson")(jobs[0].loaded, jobs[0].data, runs.cache_folder(), progress, jobs[0].preset)
-    for job, run in zip(jobs, folders, strict=True):
+    for job, chosen, run in zip(jobs, plans, folders, strict=True):
         announce(run)
         with runs.lock(run):
-            Build(job, lesson, run, progress).all()
+            Build(job, chosen, lesson, run, progress).all()
     return folders
 
 
@@ -134,6 +142,7 @@ class Build:
     """One run folder being filled, stage by stage."""
 
     job: Job
+    chosen: Plan
     lesson: Any
     run: Path
     progress: Progress
@@ -142,7 +151,7 @@ class Build:
         """Do every stage that is not done."""
         before = {"data": self.job.data.sha256, "teacher": self.lesson.teacher_sha256}
         makers: dict[str, Callable[[], Any]] = {
-            "plan": lambda: plan_job(self.job),
+            "plan": lambda: self.chosen,
             "float": self._float,
             "qat": self._qat,
             "freeze": self._freeze,
