@@ -10,6 +10,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from edgekd.errors import EdgekdError
 
+#: Work of seconds: worth a bar, but no line in a log.
+SHORT = ("plan",)
+
 
 @contextmanager
 def bars() -> Generator[Bars]:
@@ -39,7 +42,7 @@ class Bars:
         if name not in self._tasks:
             self._tasks[name] = self._progress.add_task(name, total=total)
         self._progress.update(self._tasks[name], completed=done, total=total)
-        if done >= total and not self._console.is_terminal:
+        if done >= total and not self._console.is_terminal and what not in SHORT:
             self._console.print(f"{name}: done", highlight=False)
             del self._tasks[name]
 
