@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
+import sys
 import traceback
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from edgekd.errors import EdgekdError, InputError, MissingDependency
@@ -42,6 +45,10 @@ def load(path: str) -> Any:
         raise InputError(
             f"module {error.name!r} is not to be found", where=path, expected="a module on the Python path", mend="PYTHONPATH=. edgekd …"
         ) from error
+    except Exception as error:
+        if module_name.partition(".")[0] == "edgekd":
+            raise  # a bug of ours, whose traceback is wanted
+        raise _raised(f"module {module_name}", error, where=path) from error
     if not hasattr(module, attribute):
         near = get_close_matches(attribute, dir(module), 1)
         raise InputError(
@@ -93,7 +100,23 @@ def attempt(name: str, work: Callable[[], Any], *, where: str) -> Any:
     except EdgekdError:
         raise
     except Exception as error:
+        raise _raised(name, error, where=where) from error
+
+
+def source_sha256(name: str) -> str:
+    """sha256 of the file that a user's ``package.module:function`` stands in (not of what it imports); "" for a name of a table."""
+    if ":" not in name:
+        return ""
+    load(name)
+    file = getattr(sys.modules[name.partition(":")[0]], "__file__", None)
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+
+
+def _raised(name: str, error: Exception, *, where: str) -> InputError:
+    """What a user's own code raised, with the line that the error comes from."""
+    if isinstance(error, SyntaxError) and error.filename:
+        file, line = error.filename, error.lineno
+    else:
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        raise InputError(
-            f"{name} raised {type(error).__name__}: {error}", where=where, mend=f"see {frame.filename}, line {frame.lineno}"
-        ) from error
+        file, line = frame.filename, frame.lineno
+    return InputError(f"{name} raised {type(error).__name__}: {error}", where=where, mend=f"see {file}, line {line}")

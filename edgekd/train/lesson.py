@@ -52,6 +52,9 @@ def open_lesson(loaded: LoadedRecipe, data: Dataset, cache: Path, progress: Prog
     torch.manual_seed(0)  # a teacher without a checkpoint is random, but always the same
     teacher = open_teacher(loaded, data)
     sha256 = fingerprint(teacher)
+    if own := lazy.source_sha256(recipe.teacher.source):
+        # Weights alone do not say what a user's own module computes with them.
+        sha256 = key(sha256, own, repr(recipe.teacher.options))
     views = Views(**((preset and preset.views) or recipe.views).model_dump())
     file = cache / "soft_targets" / f"{key(sha256, data.sha256, views.sha256)}.npy"
     makers = [partial(views.all, data.train.x, n) for n in range(views.count)]
@@ -88,6 +91,8 @@ def terms(recipe: Recipe, classes: int) -> tuple[Term, ...]:
     for n, loss in enumerate(recipe.losses):
         where = f"recipe, losses[{n}]"
         function = lazy.resolve(loss.name, LOSSES, where=f"{where}.name")
+        if not callable(function):
+            raise InputError(f"{loss.name} is a {type(function).__name__}", where=f"{where}.name", expected="a function")
         student, labels = torch.zeros(2, classes, requires_grad=True), torch.tensor([0, classes - 1])
         found = lazy.attempt(loss.name, partial(function, student, torch.ones(2, classes), labels, **loss.options), where=where)
         if not isinstance(found, torch.Tensor) or found.ndim or not found.requires_grad:
@@ -126,9 +131,9 @@ def teach_recipe(loaded: LoadedRecipe, data: Dataset, folder: Path, progress: Pr
         taught = teach(teacher, data, schedule, state, progress)
         runs.atomic_write(file, save({name: value.contiguous() for name, value in taught.body.state_dict().items()}))
         state.unlink(missing_ok=True)
-    figures = {}
+    figures, where = {}, f"{host.host()}, {host.library('torch')}{', bf16' if schedule.bf16 else ''}"
     for name, split in (("validation_accuracy", data.validation), ("accuracy", data.test)):
         share = compare.accuracy(logits(taught, split.x, bf16=schedule.bf16), split.y)
         low, high = share.interval
-        figures[name] = asdict(Figure(share.value, "", "measured", f"{host.host()}, torch", share.n, low, high))
+        figures[name] = asdict(Figure(share.value, "share", "measured", where, share.n, low, high))
     return {"checkpoint": str(file), "sha256": runs.sha256_file(file), "schedule": asdict(schedule), **figures}
