@@ -19,7 +19,7 @@ def environment() -> dict[str, str]:
     """The machine and the installed versions, read without importing any library; ``created`` is the only time stamp."""
     cpu, flags = _cpu()
     found = {"created": datetime.now(UTC).isoformat(timespec="seconds"), "python": platform.python_version(), "os": platform.platform()}
-    found |= {"cpu": cpu, "cores": str(os.cpu_count() or 1), "cpu_flags": " ".join(flag for flag in FLAGS if flag in flags)}
+    found |= {"cpu": cpu, "cores": str(cores()), "cpu_flags": " ".join(flag for flag in FLAGS if flag in flags)}
     for name in LIBRARIES:
         try:
             found[name] = version(name)
@@ -28,9 +28,19 @@ def environment() -> dict[str, str]:
     return found
 
 
+def cores() -> int:
+    """Cores that this process may use: fewer than the machine has under taskset or in a container's cpuset."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def host() -> str:
     """This machine as a figure's ``where`` names it: "host: <CPU model>"."""
     return f"host: {_cpu()[0]}"
+
+
+def library(name: str) -> str:
+    """An installed library as a figure's ``where`` names it: "torch 2.13.0"."""
+    return f"{name} {version(name)}"
 
 
 @cache

@@ -133,7 +133,8 @@ def metadata(job: Job, student: str) -> dict[str, Any]:
         "recipe": job.loaded.recipe.name,
         "target": job.profile.name,
         "scheme": job.profile.scheme.model_dump(),
-        "input": "(p - 128)/128 of 8-bit pixels p",
-        "output": "probabilities" if job.loaded.recipe.student.softmax else "logits",
+        # Tables, to which exporters add what their border has: name, shape, scale.
+        "input": {"value": "(p - 128)/128 of 8-bit pixels p"},
+        "output": {"value": "probabilities" if job.loaded.recipe.student.softmax else "logits"},
         "hashes": {"data": job.data.sha256, "student": student},
     }

@@ -5,7 +5,6 @@ Each stage takes records and files and leaves a record and files; a build that w
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -47,7 +46,7 @@ def teach(recipe: str, progress: Progress, *, fresh: bool, threads: int) -> dict
     """Train the recipe's teacher; returns checkpoint, hash, schedule and accuracy."""
     loaded = load_recipe(recipe)
     data = load_data(loaded)
-    lazy.load("torch:set_num_threads")(threads or os.cpu_count() or 1)
+    lazy.load("torch:set_num_threads")(threads or host.cores())
     identity = {"teacher": loaded.recipe.teacher.model_dump(), "data": data.sha256}
     folder = runs.cache_folder() / "teach" / runs.digest(identity)[:32]
     return lazy.load("edgekd.train.lesson:teach_recipe")(loaded, data, folder, progress, fresh=fresh)
@@ -78,9 +77,11 @@ def build(request: Request, root: Path, progress: Progress, *, resume: bool, ann
     for run in folders:
         if runs.stages(run) and not resume:
             raise InputError(
-                "this build was begun before", where=str(run), mend="add --resume to go on, or remove the folder to start over"
+                "this build was begun before",
+                where=str(run),
+                mend="add --resume to go on, or remove the folder (finished trainings stay in the cache and are found again)",
             )
-    lazy.load("torch:set_num_threads")(request.threads or os.cpu_count() or 1)
+    lazy.load("torch:set_num_threads")(request.threads or host.cores())
     lesson = lazy.load("edgekd.train.lesson:open_lesson")(jobs[0].loaded, jobs[0].data, runs.cache_folder(), progress, jobs[0].preset)
     for job, chosen, run in zip(jobs, plans, folders, strict=True):
         announce(run)
@@ -94,12 +95,19 @@ def verify_again(run: Path, progress: Progress, *, threads: int) -> list[Verdict
 
     Raises InputError if the run has no exported file yet, or if its data changed since.
     """
-    asked = runs.request(run)
-    recipe, profile = Recipe.model_validate(asked["recipe"]), Profile.model_validate(asked["profile"])
-    record = runs.read(run, "plan")
-    folder = Path(record.config["recipe_folder"])
+    asked, record = runs.request(run), runs.read(run, "plan")
+    try:
+        recipe, profile = Recipe.model_validate(asked["recipe"]), Profile.model_validate(asked["profile"])
+        folder, trained_on = Path(record.config["recipe_folder"]), asked["data"]
+    except (KeyError, TypeError, ValueError) as error:  # pydantic's errors are ValueErrors
+        raise InputError(
+            "its request is of another version of edgekd, or damaged",
+            where=str(run),
+            expected="a run of this version",
+            mend="build it again",
+        ) from error
     data = check_recipe_data(recipe.data.source, recipe.data.options, folder, channels=len(recipe.teacher.mean))
-    if data.sha256 != asked["data"]:
+    if data.sha256 != trained_on:
         raise InputError("the data is not what this run was trained on", where=str(run), mend="edgekd build again")
     family = open_family(recipe.student.family)
     spec, artifact = family.restore(record.body.spec), runs.read(run, "export").body[0]
@@ -124,7 +132,7 @@ def _oracle(model: Any, run: Path, test: Split, size: tuple[int, int]) -> np.nda
 
 def _verify(run: Path, profile: Profile, artifact: Artifact, samples: Samples, threads: int, progress: Progress) -> list[Verdict]:
     exporter = EXPORTERS[profile.deploy.exporter]
-    subjects = [Subject(runtime, RUNTIMES[runtime], run / artifact.path, exporter) for runtime in _runtimes(profile)]
+    subjects = [Subject(runtime, RUNTIMES[runtime], runs.inside(run, artifact.path), exporter) for runtime in _runtimes(profile)]
     graph = io.load(run / "graph")
     return list(verify(graph, subjects, samples, workers=threads or None, progress=lambda n, total, _: progress("verify", n, total)))
 
@@ -149,7 +157,7 @@ class Build:
 
     def all(self) -> None:
         """Do every stage that is not done."""
-        before = {"data": self.job.data.sha256, "teacher": self.lesson.teacher_sha256}
+        before = {"data": self.job.data.sha256, "teacher": self.lesson.teacher_sha256, **self._own()}
         makers: dict[str, Callable[[], Any]] = {
             "plan": lambda: self.chosen,
             "float": self._float,
@@ -185,11 +193,18 @@ class Build:
         lazy.load("torch:manual_seed")(self.job.request.seed)
         return self.job.family.build(self._spec())
 
+    def _own(self) -> dict[str, str]:
+        """Hashes of the user's own student and losses: their names in the recipe do not say that their code has changed."""
+        recipe = self.job.loaded.recipe
+        names = (recipe.student.family, *(loss.name for loss in recipe.losses))
+        return {name: sha256 for name in names if (sha256 := lazy.source_sha256(name))}
+
     def _shared(self, stage: str, **more: Any) -> Path:
         """The folder in the cache where a training lies for all targets that ask for the same one."""
         same = {k: v for k, v in self.job.identity.items() if k not in ("profile", "budgets")}
         spec = self.job.family.describe(self._spec())
-        return runs.cache_folder() / stage / runs.digest({**same, "spec": spec, "teacher": self.lesson.teacher_sha256, **more})[:32]
+        same |= {"spec": spec, "teacher": self.lesson.teacher_sha256, **self._own(), **more}
+        return runs.cache_folder() / stage / runs.digest(same)[:32]
 
     def _float(self) -> Checkpoint:
         warm_up = lazy.load("edgekd.train.student:warm_up")
@@ -236,4 +251,4 @@ class Build:
     def _teacher_accuracy(self) -> Figure:
         share = compare.accuracy(self.lesson.teacher_outputs, self.job.data.test.y)
         low, high = share.interval
-        return Figure(share.value, "", "measured", f"{host.host()}, torch", share.n, low, high)
+        return Figure(share.value, "share", "measured", f"{host.host()}, {host.library('torch')}", share.n, low, high)

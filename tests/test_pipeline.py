@@ -244,7 +244,7 @@ def test_softmax_on_request(tmp_path: Path) -> None:
     for target in ("nucleo-l4r5zi", "orin-nano", "nano"):
         run = build(where, tmp_path / "runs", target)
         graph = io.load(run / "graph")
-        assert graph.outputs == ("probabilities",) and graph.metadata["output"] == "probabilities"
+        assert graph.outputs == ("probabilities",) and graph.metadata["output"] == {"value": "probabilities"}
         verdicts = runs.read(run, "verify").body
         assert all(v.ok and v.figures["accuracy"].value > 0.9 for v in verdicts)
         if target == "nucleo-l4r5zi":

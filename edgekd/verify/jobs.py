@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgekd import host
 from edgekd.errors import EdgekdError
 
 #: (samples done, samples in all, what is running), over all jobs together.
@@ -55,7 +56,7 @@ def run_jobs(jobs: Sequence[Job], x: np.ndarray, *, workers: int | None = None, 
 
     Raises EdgekdError, naming the job, if a process fails or dies.
     """
-    workers = workers or len(os.sched_getaffinity(0))
+    workers = workers or host.cores()
     shards = max(1, min(workers, -(-len(x) // SHARD)))
     bounds = [len(x) * i // shards for i in range(shards + 1)]
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
