@@ -127,7 +127,7 @@ def _peak_ram(task: Task, where: str) -> Figure:
         arena = load(f"{task.opener.partition(':')[0]}:arena_bytes")(task.path)
         return Figure(arena.total, "B", "emulated", f"{where}, arena with 64-bit pointers")
     middle, low, high = resident_growth(task.opener, task.path, task.x.shape[1:], str(task.x.dtype))
-    return Figure(middle, "B", "measured", f"{where}, resident growth", n=3, low=low, high=high)
+    return Figure(middle, "B", "measured", f"{where}, resident growth: median and extremes of 3 processes", n=3, low=low, high=high)
 
 
 def _time(run_once: Callable[[], object]) -> float:

@@ -17,6 +17,7 @@ from edgekd import host, runs
 from edgekd.data.dataset import Split
 from edgekd.data.resize import resize
 from edgekd.quant.capture import capture
+from edgekd.quant.compare import Share
 from edgekd.quant.freeze import freeze
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.prepare import QatModule
@@ -60,7 +61,8 @@ def warm_up(model: nn.Module, training: Training, shared: Path, run: Path, progr
     """Train the float student in the folder ``shared``, or find it there trained already, and copy it into ``run``."""
     p = training.preset
     phase = Phase("float", p.float_epochs, p.learning_rate, p.weight_decay, bf16=training.bf16, seed=training.seed)
-    return _once(FLOAT, shared, run, lambda weights: _fit(model, training, phase, weights, progress))
+    history = _once(FLOAT, shared, run, lambda weights: _fit(model, training, phase, weights, progress))
+    return _checkpoint(run, FLOAT, history, len(training.lesson.data.validation))
 
 
 def quantize_aware(model: nn.Module, training: Training, scheme: Scheme, shared: Path, run: Path, progress: Progress) -> Checkpoint:
@@ -71,7 +73,7 @@ def quantize_aware(model: nn.Module, training: Training, scheme: Scheme, shared:
         module.calibrate([student_input(calibration_samples(training))])
         return _fit(module, training, second_phase(training, "qat"), weights, progress)
 
-    return _once(QAT, shared, run, train)
+    return _checkpoint(run, QAT, _once(QAT, shared, run, train), len(training.lesson.data.validation))
 
 
 def second_phase(training: Training, name: str) -> Phase:
@@ -87,7 +89,7 @@ def calibration_samples(training: Training) -> np.ndarray:
     return resize(x[np.linspace(0, len(x) - 1, min(CALIBRATION_SAMPLES, len(x))).astype(int)], *training.size)
 
 
-def _once(name: str, shared: Path, run: Path, train: Callable[[Path], History]) -> Checkpoint:
+def _once(name: str, shared: Path, run: Path, train: Callable[[Path], History]) -> History:
     """Train into ``shared`` / ``name`` unless that was done before, by this target or by another that asks for the same."""
     shared.mkdir(parents=True, exist_ok=True)
     weights, note = shared / name, (shared / name).with_suffix(".json")
@@ -96,7 +98,7 @@ def _once(name: str, shared: Path, run: Path, train: Callable[[Path], History]) 
             history = train(weights)
             runs.atomic_write(note, json.dumps({"sha256": runs.sha256_file(weights), "history": history}).encode())
         runs.atomic_write(run / name, weights.read_bytes())
-    return _checkpoint(run, name, history)
+    return history
 
 
 def _trained(weights: Path, note: Path) -> History | None:
@@ -142,8 +144,10 @@ def _fit(model: nn.Module, training: Training, phase: Phase, weights: Path, prog
     return history
 
 
-def _checkpoint(run: Path, name: str, history: History) -> Checkpoint:
+def _checkpoint(run: Path, name: str, history: History, n: int) -> Checkpoint:
     # Quantized training keeps its best pass, warm-up its last.
     value = max(h["validation"] for h in history) if name == QAT else history[-1]["validation"]
-    found = Figure(value, "", "measured", f"{host.host()}, torch, validation split after the pass that was kept")
+    low, high = Share(round(value * n), n).interval
+    where = f"{host.host()}, {host.library('torch')}, validation split after the pass that was kept"
+    found = Figure(value, "share", "measured", where, n, low, high)
     return Checkpoint(name, runs.sha256_file(run / name), history, {"validation_accuracy": found})
