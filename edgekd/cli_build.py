@@ -18,7 +18,7 @@ RecipePath = Annotated[
 ]
 Targets = Annotated[list[str], typer.Option("--target", "-t", help="A target's name or file; may be repeated. See: edgekd targets list")]
 PresetName = Annotated[str, typer.Option("--preset", help="Which of the recipe's schedules.")]
-Seed = Annotated[int, typer.Option(help="Same seed, same student on the same machine.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same student on the same machine.")]
 Budgets = Annotated[
     list[str] | None, typer.Option("--budget", help="NAME=LIMIT: model_bytes, peak_ram_bytes, max_macs, latency_ms or accuracy_drop_pp.")
 ]

@@ -18,7 +18,11 @@ from edgekd.students.family import Family
 SLACK = 1.08
 #: Where nothing fits: how many of the nearest by estimate are encoded, to name the nearest indeed.
 NEAREST = 8
-_NOT_COUNTED = {"latency_ms": "latency is not predicted", "accuracy_drop_pp": "accuracy is not predicted"}
+#: What becomes of a budget that no plan can count.
+_NOT_COUNTED = {
+    "latency_ms": "latency is not predicted, and what this host takes is reported but not judged: limit",
+    "accuracy_drop_pp": "accuracy is not predicted: measured after export against",
+}
 
 
 @dataclass(frozen=True)
@@ -113,11 +117,7 @@ def _plan(chosen: _Candidate, considered: int, profile: Profile, family: Family,
         "macs": Figure(chosen.cost.macs, "MAC", "counted", graph_where),
         "parameters": Figure(chosen.cost.parameters, "", "counted", graph_where),
     }
-    notes = tuple(
-        f"{_NOT_COUNTED[b.name]}: measured after export against {b.limit:g} {b.unit} ({b.source})"
-        for b in budgets
-        if b.name in _NOT_COUNTED
-    )
+    notes = tuple(f"{_NOT_COUNTED[b.name]} {b.limit:g} {b.unit} ({b.source})" for b in budgets if b.name in _NOT_COUNTED)
     spec = family.describe(chosen.cost.spec)
     return Plan(profile.name, family.name, spec, figures, _uses(chosen, budgets, profile), considered, notes)
 
