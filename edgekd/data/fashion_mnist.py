@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import http.client
 import os
-import urllib.error
 import urllib.request
 from pathlib import Path
 
 import numpy as np
 
+from edgekd import runs
 from edgekd.data.dataset import Dataset, Split, hold_out
 from edgekd.errors import InputError
 
@@ -63,14 +64,14 @@ def _read(name: str) -> bytes:
 
 def cache_folder() -> Path:
     """Where downloads are kept: ``$XDG_CACHE_HOME/edgekd/fashion-mnist``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgekd" / "fashion-mnist"
+    return runs.cache_folder() / "fashion-mnist"
 
 
 def _download(name: str) -> bytes:
     try:
         with urllib.request.urlopen(URL + name, timeout=60) as reply:
             packed = reply.read(64 << 20)
-    except (urllib.error.URLError, TimeoutError) as error:
+    except (OSError, http.client.HTTPException) as error:  # refused, cut off, timed out, or no HTTP at all
         raise InputError(
             f"{name} is neither on this machine nor to be downloaded ({error})",
             where="fashion_mnist",
@@ -79,9 +80,5 @@ def _download(name: str) -> bytes:
         ) from error
     if hashlib.sha256(packed).hexdigest() != SHA256[name]:
         raise InputError(f"{URL}{name} has another SHA-256 than published", where="fashion_mnist")
-    folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{name}.{os.getpid()}.part"
-    part.write_bytes(packed)
-    part.replace(folder / name)
+    runs.atomic_write(cache_folder() / name, packed)
     return packed

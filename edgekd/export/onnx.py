@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +29,7 @@ from edgekd.quant.graph import QuantGraph, Tensor
 from edgekd.quant.ops import Logistic, Relu, Softmax
 from edgekd.quant.passes.channels_first import channels_first
 from edgekd.records import Artifact, Figure
+from edgekd.runs import atomic_write
 from edgekd.runtimes.onnxruntime import INTEGER_KERNELS_WHERE, integer_kernels
 
 OPSET = 21
@@ -51,11 +50,7 @@ def export(graph: QuantGraph, out: Path, *, unsigned: bool = False) -> Artifact:
     """
     model = build(graph, unsigned=unsigned)
     data = model.SerializeToString(deterministic=True)
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=out, suffix=".tmp", delete=False) as file:
-        file.write(data)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, out / FILE)
+    atomic_write(out / FILE, data)
     figures = {"model_bytes": Figure(len(data), "B", "counted", FILE)}
     notes: list[str] = []
     if (form := _form(graph)).integer:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from edgekd.quant import ops
 from edgekd.quant.graph import QuantGraph, Tensor
 from edgekd.quant.passes.explicit_padding import explicit_padding
 from edgekd.records import Artifact, Figure
+from edgekd.runs import atomic_write
 
 FILE_NAME = "model.tflite"
 METADATA_NAME = "edgekd"
@@ -34,16 +33,7 @@ WEIGHTED = (ops.Conv2D, ops.DepthwiseConv2D, ops.FullyConnected)
 def export(graph: QuantGraph, out: Path) -> Artifact:
     """Write ``out``/model.tflite, atomically. Raises InputError as encode does."""
     content = encode(graph)
-    out.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=out, prefix=f".{FILE_NAME}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, out / FILE_NAME)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    atomic_write(out / FILE_NAME, content)
     figures = {"model_bytes": Figure(len(content), "B", "counted", "the file")}
     return Artifact("tflite", FILE_NAME, hashlib.sha256(content).hexdigest(), figures, (FILE_NAME,))
 
