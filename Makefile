@@ -74,6 +74,6 @@ clean:
 	rm -rf build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find edgekd tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Also what took long to make: .venv and the stored teacher's outputs. Students under runs/ stay.
+# Also .venv. Students under runs/ stay, and so do trainings and the teacher's outputs in ~/.cache/edgekd.
 distclean: clean
-	rm -rf .venv .cache
+	rm -rf .venv
