@@ -30,7 +30,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to s
 
 def teach(
     recipe: RecipePath,
-    fresh: Annotated[bool, typer.Option(help="Start over, even where an interrupted training could go on.")] = False,
+    fresh: Annotated[
+        bool, typer.Option(help="Train anew, even where the teacher is there already or an interrupted training could go on.")
+    ] = False,
     threads: Threads = 0,
     as_json: Json = False,
 ) -> None:
@@ -82,7 +84,8 @@ def build(
     with console.bars() as bars:
 
         def announce(run: Path) -> None:
-            bars.prefix = f"{run.name.rsplit('-', 1)[0].removeprefix(f'{Path(recipe).name}-')}: "
+            name = run.name.rpartition("-")[0]
+            bars.prefix = f"{next((t for t in map(_stem, request.targets) if name.endswith(f'-{t}')), name)}: "
 
         try:
             folders = pipeline.build(request, runs, bars, resume=resume, announce=announce)
@@ -133,6 +136,11 @@ def _request(recipe: str, target: list[str], preset: str, seed: int, budget: lis
     from edgekd.pipeline import Request
 
     return Request(recipe, tuple(dict.fromkeys(target)), preset, seed, _limits(budget or []), threads)
+
+
+def _stem(target: str) -> str:
+    """The name of a target that was given by name or by file."""
+    return Path(target).name.removesuffix(".toml")
 
 
 def _limits(texts: list[str]) -> dict[str, float]:

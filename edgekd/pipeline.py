@@ -24,7 +24,7 @@ from edgekd.profile.schema import Profile
 from edgekd.quant import compare, io
 from edgekd.recipe.load import load as load_recipe
 from edgekd.recipe.schema import Recipe
-from edgekd.records import Artifact, Checkpoint, Figure, Measurement, Plan, Record, Verdict
+from edgekd.records import Artifact, Checkpoint, Figure, Measurement, Plan, Record, Verdict, figures_of
 from edgekd.runtimes import RUNTIMES
 from edgekd.students.family import open_family
 from edgekd.verify.certificate import Samples, Subject, verify
@@ -174,8 +174,8 @@ class Build:
                 began = time.monotonic()
                 body = make()
                 config = {**self.job.config, "recipe_folder": str(self.job.loaded.folder.resolve())}
-                record = Record(stage, before, config, runs.environment(), body, round(time.monotonic() - began, 2))
-                runs.write(self.run, record)
+                seconds = round(time.monotonic() - began, 2)
+                runs.write(self.run, Record(stage, before, config, runs.environment(), body, seconds, figures=figures_of(body)))
             before = {"before": runs.sha256_file(self.run / "records" / f"{stage}.json")}
 
     def _body(self, stage: str) -> Any:
@@ -203,7 +203,8 @@ class Build:
         """The folder in the cache where a training lies for all targets that ask for the same one."""
         same = {k: v for k, v in self.job.identity.items() if k not in ("profile", "budgets")}
         spec = self.job.family.describe(self._spec())
-        same |= {"spec": spec, "teacher": self.lesson.teacher_sha256, **self._own(), **more}
+        version = lazy.load("edgekd.train.student:TRAINING_VERSION")
+        same |= {"version": version, "spec": spec, "teacher": self.lesson.teacher_sha256, **self._own(), **more}
         return runs.cache_folder() / stage / runs.digest(same)[:32]
 
     def _float(self) -> Checkpoint:

@@ -123,3 +123,12 @@ class Record:
     seconds: float = 0.0
     schema_version: int = SCHEMA_VERSION
     figures: dict[str, Figure] = field(default_factory=dict)
+
+
+def figures_of(body: Any) -> dict[str, Figure]:
+    """The figures of a stage, by their one name: those of its noun, or of the first of several, which stands for the device.
+
+    What further runtimes say stands in their verdicts.
+    """
+    first = body[0] if isinstance(body, list) and body else body
+    return dict(getattr(first, "figures", {}))

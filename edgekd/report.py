@@ -39,7 +39,10 @@ def table(folders: Sequence[Path]) -> Table:
             "\n".join(_runtime(name, verdict) for name, verdict in row["runtimes"].items()) or "-",
             _verdict(row),
         )
-    shown.caption = "accuracy: test set, 95 % interval; * emulated: a stand-in for the device, run on this host; ~ predicted"
+    shown.caption = (
+        "accuracy: test set, 95 % interval; * emulated: a stand-in for the device, run on this host; ~ predicted\n"
+        "peak RAM without *: growth of a process on this host"
+    )
     return shown
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from edgekd import runs
 from edgekd.errors import InputError
 from edgekd.teachers.teacher import amx, logits
 
@@ -42,8 +43,8 @@ def soft_targets(
     with part.open("wb") as stream:
         np.save(stream, outputs)
     digest = hashlib.sha256(part.read_bytes()).hexdigest()
-    file.with_suffix(".sha256").write_text(digest)
     os.replace(part, file)
+    runs.atomic_write(file.with_suffix(".sha256"), digest.encode())
     return outputs
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from edgekd.records import Figure
 from edgekd.teachers import TEACHERS
 from edgekd.teachers.soft_targets import key, soft_targets
 from edgekd.teachers.teacher import Teacher, amx, load_weights, logits
-from edgekd.train.distill import Term
+from edgekd.train.distill import LossFunction, Term
 from edgekd.train.teach import TeachSchedule, teach
 
 Progress = Callable[[str, int, int], None]
@@ -99,7 +99,7 @@ def terms(recipe: Recipe, classes: int) -> tuple[Term, ...]:
             raise InputError(
                 f"{loss.name} returned {found!r:.80}", where=where, expected="one number, computed by torch from the student's logits"
             )
-        made.append(Term(function, loss.weight, dict(loss.options)))
+        made.append(Term(cast(LossFunction, function), loss.weight, dict(loss.options)))
     return tuple(made)
 
 
@@ -115,7 +115,8 @@ def fingerprint(teacher: Teacher) -> str:
 def teach_recipe(loaded: LoadedRecipe, data: Dataset, folder: Path, progress: Progress, *, fresh: bool) -> dict[str, Any]:
     """Train the recipe's teacher and store its weights as the recipe's checkpoint; returns what a card needs to say.
 
-    ``folder`` keeps what an interrupted training goes on from. Raises InputError if the recipe names no checkpoint.
+    ``folder`` keeps what an interrupted training goes on from. Raises InputError if the recipe names no checkpoint,
+    or if that is there already, whole, and ``fresh`` is not set.
     """
     if loaded.recipe.teacher.checkpoint is None:
         raise InputError("the teacher has no checkpoint", where="recipe, teacher", mend='checkpoint = "teacher.safetensors"')
@@ -127,6 +128,13 @@ def teach_recipe(loaded: LoadedRecipe, data: Dataset, folder: Path, progress: Pr
     state = folder / "teacher.state"
     if fresh:
         state.unlink(missing_ok=True)
+    if file.exists() and not state.exists() and not fresh:
+        raise InputError(
+            "there is a trained teacher already",
+            where=str(file),
+            expected="none, or an interrupted training",
+            mend="edgekd teach RECIPE --fresh",
+        )
     with runs.lock(folder):
         taught = teach(teacher, data, schedule, state, progress)
         runs.atomic_write(file, save({name: value.contiguous() for name, value in taught.body.state_dict().items()}))

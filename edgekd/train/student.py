@@ -31,6 +31,8 @@ from edgekd.train.loop import Phase, fit
 
 History = tuple[dict[str, Any], ...]
 CALIBRATION_SAMPLES = 512
+#: Counts changes of what a training computes: one that is stored in the cache is used only by code that would compute the same.
+TRAINING_VERSION = 1
 FLOAT, QAT = "float.safetensors", "qat.safetensors"
 
 
