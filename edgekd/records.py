@@ -9,11 +9,6 @@ from edgekd.errors import InputError
 
 SCHEMA_VERSION = 1
 Kind = Literal["measured", "emulated", "predicted", "counted"]
-#: The one name under which each figure goes everywhere.
-FIGURES = (
-    "accuracy", "reference_accuracy", "teacher_accuracy", "latency_ms", "latency_p90_ms", "model_bytes", "peak_ram_bytes", "macs",
-    "parameters", "bit_equal", "bit_equal_outputs", "top1_agreement", "runtime_cpu_s", "reference_cpu_s",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def _row(run: Path) -> dict[str, Any]:
         [{"actual": None, **asdict(b), "fits": b.fits, **_actual(b.name, measured)} for b in plan.budgets] if plan else []
     )
     budgets += [{"actual": None, "name": name, **b} for name, b in limits.items() if name not in {known["name"] for known in budgets}]
-    failures = [f"{v.runtime}: {v.reason}" + (f"; first at {v.first_layer}" if v.first_layer else "") for v in verdicts if not v.ok]
+    failures = [f"{v.runtime}: {v.reason}" + _layer(v) for v in verdicts if not v.ok]
     failures += [f"{b['name']} {b['actual']:g} of {b['limit']:g} {b['unit']}" for b in budgets if (b["actual"] or 0) > b["limit"]]
     drop = next((b["limit"] for b in budgets if b["name"] == "accuracy_drop_pp"), None)
     if drop is not None and accuracy and teacher and (lost := 100 * (teacher.value - accuracy.value)) > drop:
@@ -177,3 +177,9 @@ def _value(value: float, unit: str) -> str:
     if unit == "B":
         return f"{value / 2**20:.2f} MiB" if value >= 2**20 else f"{value / 1024:.1f} KiB"
     return f"{_short(value)} {unit}" if value >= 1000 else f"{value:.3g} {unit}"
+
+
+def _layer(verdict: Verdict) -> str:
+    """Where a runtime starts to disagree; or why no layer can be named, which stands in the same place."""
+    found = verdict.first_layer or ""
+    return f"; {'' if found.startswith('no layer named') else 'first at '}{found}" if found else ""
