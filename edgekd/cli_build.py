@@ -47,7 +47,8 @@ def teach(
     if as_json:
         typer.echo(json.dumps(record, indent=2))
         return
-    typer.echo(f"{record['checkpoint']}: {record['accuracy']['value']:.2%} of {record['accuracy']['n']} test images")
+    accuracy = record["figures"]["accuracy"]
+    typer.echo(f"{record['config']['checkpoint']}: {accuracy['value']:.2%} of {accuracy['n']} test images")
 
 
 def plan(recipe: RecipePath, target: Targets, preset: PresetName = "demo", budget: Budgets = None, as_json: Json = False) -> None:
@@ -119,12 +120,13 @@ def report(run: RunPaths, as_json: Json = False) -> None:
 def _show(folders: list[Path], as_json: bool) -> None:
     from rich.console import Console
 
-    from edgekd.report import rows, table
+    from edgekd.report import documents, rows, table
 
-    found = rows(folders)
     if as_json:
+        found = documents(folders)
         typer.echo(json.dumps(found, indent=2))
     else:
+        found = rows(folders)
         Console(width=None if Console().is_terminal else 160).print(table(folders))
         for folder in folders:
             typer.echo(folder)

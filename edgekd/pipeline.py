@@ -16,7 +16,7 @@ import numpy as np
 from edgekd import host, lazy, runs
 from edgekd.data.dataset import Split
 from edgekd.data.load import check_recipe_data
-from edgekd.errors import InputError
+from edgekd.errors import Disagreement, EdgekdError, InputError
 from edgekd.export import EXPORTERS
 from edgekd.jobs import Job, Request, finished, load_data, load_jobs, metadata, plan_job
 from edgekd.measure.harness import Task, measure
@@ -43,13 +43,21 @@ HOST_RUNTIMES: Mapping[str, tuple[str, ...]] = {
 
 
 def teach(recipe: str, progress: Progress, *, fresh: bool, threads: int) -> dict[str, Any]:
-    """Train the recipe's teacher; returns checkpoint, hash, schedule and accuracy."""
+    """Train the recipe's teacher; returns its record as it is stored in the cache, beside a copy of the checkpoint."""
+    began = time.monotonic()
     loaded = load_recipe(recipe)
     data = load_data(loaded)
     lazy.load("torch:set_num_threads")(threads or host.cores())
     identity = {"teacher": loaded.recipe.teacher.model_dump(), "data": data.sha256}
     folder = runs.cache_folder() / "teach" / runs.digest(identity)[:32]
-    return lazy.load("edgekd.train.lesson:teach_recipe")(loaded, data, folder, progress, fresh=fresh)
+    said = lazy.load("edgekd.train.lesson:teach_recipe")(loaded, data, folder, progress, fresh=fresh)
+    figures = {name: Figure(**value) for name, value in said.items() if isinstance(value, dict) and "kind" in value}
+    runs.atomic_write(folder / "teacher.safetensors", Path(said["checkpoint"]).read_bytes())
+    body = Checkpoint("teacher.safetensors", said["sha256"], (), figures)
+    config = {"recipe": loaded.recipe.name} | {name: value for name, value in said.items() if name not in (*figures, "sha256")}
+    seconds = round(time.monotonic() - began, 2)
+    runs.write(folder, Record("teach", {"data": data.sha256}, config, runs.environment(), body, seconds, figures=figures))
+    return runs.document(folder, "teach")
 
 
 def plan(request: Request, progress: Progress) -> list[Plan]:
@@ -93,7 +101,8 @@ def build(request: Request, root: Path, progress: Progress, *, resume: bool, ann
 def verify_again(run: Path, progress: Progress, *, threads: int) -> list[Verdict]:
     """Judge a finished run's exported file again, on the same test set; nothing is written.
 
-    Raises InputError if the run has no exported file yet, or if its data changed since.
+    A file that is no longer what its record says is judged all the same, but never ok. Raises InputError if the run has no exported file
+    (any more), or if its data changed since; Disagreement if a changed file cannot even be run.
     """
     asked, record = runs.request(run), runs.read(run, "plan")
     try:
@@ -114,7 +123,18 @@ def verify_again(run: Path, progress: Progress, *, threads: int) -> list[Verdict
     integer, size = profile.scheme.numeric == "int8", family.resolution(spec)
     oracle = None if integer else _oracle(family.build(spec), run, data.test, size)
     samples = Samples(device_samples(data.test, size, integer=integer), data.test.y, oracle)
-    return _verify(run, profile, artifact, samples, threads, progress)
+    said = "; ".join(
+        f"{name} is not what the build made: its sha256 is {runs.sha256_file(run / name)[:12]}…, not the one in records/{stage}.json"
+        for stage in (("freeze", "export") if integer else ("float", "freeze", "export"))
+        for name in runs.changed(run, stage)
+    )
+    try:
+        verdicts = _verify(run, profile, artifact, samples, threads, progress)
+    except EdgekdError as error:
+        if not said:
+            raise
+        raise Disagreement(f"{run}: {said}\n  nor can it be verified: {error}") from error
+    return [replace(v, ok=False, reason=f"{said}; {v.reason}") for v in verdicts] if said else verdicts
 
 
 def device_samples(split: Split, size: tuple[int, int], *, integer: bool) -> np.ndarray:

@@ -22,6 +22,12 @@ def rows(folders: Sequence[Path]) -> list[dict[str, Any]]:
     return [_row(Path(folder)) for folder in folders]
 
 
+def documents(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """One dictionary a run: what was decided, and every record, by its stage, as it is stored. Raises InputError for a damaged record."""
+    decided = [{name: row[name] for name in ("run", "target", "ok", "failures")} for row in rows(folders)]
+    return [d | {"records": {stage: runs.document(Path(d["run"]), stage) for stage in runs.stages(Path(d["run"]))}} for d in decided]
+
+
 def table(folders: Sequence[Path]) -> Table:
     """The rows for people: figures with their unit, n and interval, and a mark on those that were not measured here."""
     shown = Table(title=None, show_lines=True, expand=False)

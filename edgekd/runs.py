@@ -75,6 +75,12 @@ def read(run: Path, stage: str) -> Record:
     return _read(run, stage)[0]
 
 
+def document(run: Path, stage: str) -> dict[str, Any]:
+    """The record of ``stage`` as JSON has it, and as it was checked by reading it. Raises what ``read`` raises."""
+    _read(run, stage)
+    return json.loads(_record_path(run, stage).read_bytes())
+
+
 def stages(run: Path) -> tuple[str, ...]:
     """The stages that have a record."""
     return tuple(sorted(path.stem for path in (Path(run) / "records").glob("*.json")))
@@ -91,6 +97,15 @@ def done(run: Path, stage: str, inputs: Mapping[str, str]) -> bool:
     if dict(record.inputs) != dict(inputs):
         return False
     return all((path := inside(run, name)).is_file() and sha256_file(path) == sha256 for name, sha256 in hashes.items())
+
+
+def changed(run: Path, stage: str) -> tuple[str, ...]:
+    """Files that the record of ``stage`` names and that no longer have the sha256 that it says. Raises InputError where one is gone."""
+    hashes = _read(run, stage)[1]
+    for name in hashes:
+        if not inside(run, name).is_file():
+            raise InputError("there is no such file", where=str(Path(run) / name), mend="edgekd build … --resume makes it again")
+    return tuple(name for name, sha256 in hashes.items() if sha256_file(inside(run, name)) != sha256)
 
 
 def inside(run: Path, name: str) -> Path:

@@ -27,7 +27,6 @@ TYPES = {
     "float16": schema.TensorType.FLOAT16,
     "float32": schema.TensorType.FLOAT32,
 }
-WEIGHTED = (ops.Conv2D, ops.DepthwiseConv2D, ops.FullyConnected)
 
 
 def export(graph: QuantGraph, out: Path) -> Artifact:
@@ -99,7 +98,7 @@ class _Layout:
     def _operator(self, op: ops.Op) -> None:
         _check_scales(op, self.graph)
         spec = builtin(op, self.graph)
-        if isinstance(op, WEIGHTED):
+        if isinstance(op, ops.WEIGHTED):
             inputs = self._weighted_inputs(op)
         else:
             inputs = [self._activation(name) for name in op.inputs]
@@ -205,13 +204,13 @@ class _Layout:
 
 def _check_scales(op: ops.Op, graph: QuantGraph) -> None:
     """One dtype for inputs and output, and one scale where the operator wants it."""
-    names = op.inputs[:1] if isinstance(op, WEIGHTED) else op.inputs
+    names = op.inputs[:1] if isinstance(op, ops.WEIGHTED) else op.inputs
     tensors = [graph.tensor(name) for name in (*names, *op.outputs)]
     where = f"graph {graph.name}, operator {op.name}"
     kinds = {"float" if t.dtype in ("float16", "float32") else t.dtype for t in tensors}
     if len(kinds) != 1:
         raise InputError(f"{' and '.join(sorted(kinds))} in one operator", where=where, expected="one dtype for inputs and output")
-    if isinstance(op, WEIGHTED) and (tensors[0].dtype == "int8") != (graph.tensor(op.inputs[1]).dtype == "int8"):
+    if isinstance(op, ops.WEIGHTED) and (tensors[0].dtype == "int8") != (graph.tensor(op.inputs[1]).dtype == "int8"):
         raise InputError(
             f"{graph.tensor(op.inputs[1]).dtype} weights on {tensors[0].dtype}", where=where, expected="int8 with int8, float with float"
         )

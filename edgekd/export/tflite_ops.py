@@ -6,56 +6,32 @@ Versions as in TensorFlow's op_version.cc (2024): a runtime refuses a file that 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from edgekd.errors import InputError
+from edgekd.export import tflite_elementwise, tflite_shape
+from edgekd.export.tflite_builtin import CODE, FUSED, Builtin, check_fixed_scale, integer_two, is_integer, refuse
 from edgekd.quant import ops
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.passes.explicit_padding import same_or_valid
 
-CODE = schema.BuiltinOperator
-FUSED = {
-    "none": schema.ActivationFunctionType.NONE,
-    "relu": schema.ActivationFunctionType.RELU,
-    "relu6": schema.ActivationFunctionType.RELU6,
-}
 PADDING = {"SAME": schema.Padding.SAME, "VALID": schema.Padding.VALID}
-
-
-@dataclass(frozen=True, eq=False)
-class Builtin:
-    """``constants`` are read after the operator's own inputs; a 0-d one is a fill value in the first input's quantization."""
-
-    code: int
-    version: int = 1
-    options: Any = None
-    constants: tuple[np.ndarray, ...] = ()
 
 
 def builtin(op: ops.Op, graph: QuantGraph) -> Builtin:
     """Raises InputError for what TFLite cannot state. Padding must be explicit (see the pass explicit_padding)."""
     make = _BUILTINS.get(type(op))
     if make is None:
-        raise _refuse(op, graph, f"{type(op).__name__} has no counterpart", ", ".join(cls.__name__ for cls in _BUILTINS))
+        raise refuse(op, graph, f"{type(op).__name__} has no counterpart", ", ".join(cls.__name__ for cls in _BUILTINS))
     return make(op, graph)
-
-
-def is_integer(name: str, graph: QuantGraph) -> bool:
-    return graph.tensor(name).dtype == "int8"
-
-
-def _refuse(op: ops.Op, graph: QuantGraph, what: str, expected: str) -> InputError:
-    return InputError(what, where=f"graph {graph.name}, operator {op.name}", expected=expected)
 
 
 def _padding(op: Any, graph: QuantGraph) -> int:
     padding = same_or_valid(op, graph)
     if padding is None:
-        raise _refuse(op, graph, f"padding {op.padding} is neither SAME nor VALID", "a graph that went through explicit_padding")
+        raise refuse(op, graph, f"padding {op.padding} is neither SAME nor VALID", "a graph that went through explicit_padding")
     return PADDING[padding]
 
 
@@ -67,7 +43,7 @@ def _shapes(op: ops.Op, graph: QuantGraph) -> tuple[tuple[int, ...], tuple[int, 
 def _conv(op: ops.Conv2D, graph: QuantGraph) -> Builtin:
     x, weight, y = _shapes(op, graph)
     if x[3] != weight[3] * op.groups or weight[0] != y[3] or weight[0] % op.groups:
-        raise _refuse(op, graph, f"weight {weight} with {op.groups} groups from {x} to {y}", "[out, kh, kw, in/groups]")
+        raise refuse(op, graph, f"weight {weight} with {op.groups} groups from {x} to {y}", "[out, kh, kw, in/groups]")
     options = schema.Conv2DOptionsT(_padding(op, graph), op.stride[1], op.stride[0], FUSED[op.activation], op.dilation[1], op.dilation[0])
     version = 3 if is_integer(op.inputs[0], graph) else 2 if op.dilation != (1, 1) else 1
     return Builtin(CODE.CONV_2D, 6 if op.groups > 1 else version, options)
@@ -76,7 +52,7 @@ def _conv(op: ops.Conv2D, graph: QuantGraph) -> Builtin:
 def _depthwise(op: ops.DepthwiseConv2D, graph: QuantGraph) -> Builtin:
     x, weight, y = _shapes(op, graph)
     if weight[0] != 1 or weight[3] != x[3] * op.multiplier or weight[3] != y[3]:
-        raise _refuse(op, graph, f"weight {weight} with multiplier {op.multiplier} from {x} to {y}", "[1, kh, kw, out]")
+        raise refuse(op, graph, f"weight {weight} with multiplier {op.multiplier} from {x} to {y}", "[1, kh, kw, out]")
     options = schema.DepthwiseConv2DOptionsT(
         _padding(op, graph), op.stride[1], op.stride[0], op.multiplier, FUSED[op.activation], op.dilation[1], op.dilation[0]
     )
@@ -87,7 +63,7 @@ def _depthwise(op: ops.DepthwiseConv2D, graph: QuantGraph) -> Builtin:
 def _fully_connected(op: ops.FullyConnected, graph: QuantGraph) -> Builtin:
     x, weight, y = _shapes(op, graph)
     if x[-1] != weight[1] or y != (*x[:-1], weight[0]):
-        raise _refuse(op, graph, f"weight {weight} from {x} to {y}", "[out, in]")
+        raise refuse(op, graph, f"weight {weight} from {x} to {y}", "[out, in]")
     keep = len(x) > 2
     version = 4 if is_integer(op.inputs[0], graph) else 1
     if keep:
@@ -103,28 +79,28 @@ def _fully_connected(op: ops.FullyConnected, graph: QuantGraph) -> Builtin:
 def _add(op: ops.Add, graph: QuantGraph) -> Builtin:
     shapes = {graph.tensor(n).shape for n in (*op.inputs, *op.outputs)}
     if len(shapes) != 1:
-        raise _refuse(op, graph, f"shapes {sorted(shapes)}", "one shape")
-    return Builtin(CODE.ADD, _integer_two(op, graph), schema.AddOptionsT(FUSED[op.activation]))
+        raise refuse(op, graph, f"shapes {sorted(shapes)}", "one shape")
+    return Builtin(CODE.ADD, integer_two(op, graph), schema.AddOptionsT(FUSED[op.activation]))
 
 
 def _pool(op: ops.AveragePool2D | ops.MaxPool2D, graph: QuantGraph) -> Builtin:
     code = CODE.AVERAGE_POOL_2D if isinstance(op, ops.AveragePool2D) else CODE.MAX_POOL_2D
     options = schema.Pool2DOptionsT(_padding(op, graph), op.stride[1], op.stride[0], op.kernel[1], op.kernel[0], FUSED[op.activation])
-    return Builtin(code, _integer_two(op, graph), options)
+    return Builtin(code, integer_two(op, graph), options)
 
 
 def _mean(op: ops.Mean, graph: QuantGraph) -> Builtin:
     rank = len(graph.tensor(op.inputs[0]).shape)
     axes = sorted(axis % rank for axis in op.axes)
     if not axes or axes[0] == 0:
-        raise _refuse(op, graph, f"mean over axes {op.axes}", "axes other than the batch")
-    return Builtin(CODE.MEAN, _integer_two(op, graph), schema.ReducerOptionsT(op.keepdims), (np.array(axes, np.int32),))
+        raise refuse(op, graph, f"mean over axes {op.axes}", "axes other than the batch")
+    return Builtin(CODE.MEAN, integer_two(op, graph), schema.ReducerOptionsT(op.keepdims), (np.array(axes, np.int32),))
 
 
 def _reshape(op: ops.Reshape, graph: QuantGraph) -> Builtin:
     shape = graph.tensor(op.outputs[0]).shape
     if shape[0] != 1 or graph.tensor(op.inputs[0]).shape[0] != 1:
-        raise _refuse(op, graph, f"to {shape}", "a shape that keeps the batch of 1 first")
+        raise refuse(op, graph, f"to {shape}", "a shape that keeps the batch of 1 first")
     # −1 lets LiteRT resize the batch.
     return Builtin(CODE.RESHAPE, 1, None, (np.array([-1, *shape[1:]], np.int32),))
 
@@ -132,53 +108,41 @@ def _reshape(op: ops.Reshape, graph: QuantGraph) -> Builtin:
 def _concat(op: ops.Concat, graph: QuantGraph) -> Builtin:
     axis = op.axis % len(graph.tensor(op.outputs[0]).shape)
     if axis == 0:
-        raise _refuse(op, graph, "concatenation along the batch", "another axis")
-    return Builtin(CODE.CONCATENATION, _integer_two(op, graph), schema.ConcatenationOptionsT(axis))
+        raise refuse(op, graph, "concatenation along the batch", "another axis")
+    return Builtin(CODE.CONCATENATION, integer_two(op, graph), schema.ConcatenationOptionsT(axis))
 
 
 def _pad(op: ops.Pad, graph: QuantGraph) -> Builtin:
     amounts = np.array(op.amounts, np.int32)
     if amounts.shape != (len(graph.tensor(op.inputs[0]).shape), 2) or amounts[0].any():
-        raise _refuse(op, graph, f"amounts {op.amounts}", "(before, after) for every axis, none for the batch")
+        raise refuse(op, graph, f"amounts {op.amounts}", "(before, after) for every axis, none for the batch")
     if op.fill == "zero":
-        return Builtin(CODE.PAD, _integer_two(op, graph), schema.PadOptionsT(), (amounts,))
+        return Builtin(CODE.PAD, integer_two(op, graph), schema.PadOptionsT(), (amounts,))
     lowest = np.array(-128, np.int8) if is_integer(op.inputs[0], graph) else np.array(np.finfo(np.float32).min)
-    return Builtin(CODE.PADV2, _integer_two(op, graph), schema.PadV2OptionsT(), (amounts, lowest))
+    return Builtin(CODE.PADV2, integer_two(op, graph), schema.PadV2OptionsT(), (amounts, lowest))
 
 
 def _relu(op: ops.Relu, graph: QuantGraph) -> Builtin:
     if op.activation == "none":
-        raise _refuse(op, graph, "a rectifier without activation", "relu or relu6")
+        raise refuse(op, graph, "a rectifier without activation", "relu or relu6")
     x, y = graph.tensor(op.inputs[0]).quantization, graph.tensor(op.outputs[0]).quantization
     if op.activation == "relu" or x is None or y is None or x.single == y.single:
-        return Builtin(CODE.RELU if op.activation == "relu" else CODE.RELU6, _integer_two(op, graph))
+        return Builtin(CODE.RELU if op.activation == "relu" else CODE.RELU6, integer_two(op, graph))
     scale, zero_point = y.single
     # RELU6 in TFLM does not change scales, RELU does; and RELU is the same where the output's largest integer stands for at most 6.
     if round(6 / scale) + zero_point < 127:
-        raise _refuse(op, graph, f"relu6 into another scale, {scale}", f"at most 6 at 127: a scale of at most {6 / (127 - zero_point):.6g}")
-    return Builtin(CODE.RELU, _integer_two(op, graph))
+        raise refuse(op, graph, f"relu6 into another scale, {scale}", f"at most 6 at 127: a scale of at most {6 / (127 - zero_point):.6g}")
+    return Builtin(CODE.RELU, integer_two(op, graph))
 
 
 def _softmax(op: ops.Softmax, graph: QuantGraph) -> Builtin:
-    _check_fixed_scale(op, graph)
-    return Builtin(CODE.SOFTMAX, _integer_two(op, graph), schema.SoftmaxOptionsT(1.0))
+    check_fixed_scale(op, graph, (1 / 256, -128))
+    return Builtin(CODE.SOFTMAX, integer_two(op, graph), schema.SoftmaxOptionsT(1.0))
 
 
 def _logistic(op: ops.Logistic, graph: QuantGraph) -> Builtin:
-    _check_fixed_scale(op, graph)
-    return Builtin(CODE.LOGISTIC, _integer_two(op, graph))
-
-
-def _check_fixed_scale(op: ops.Op, graph: QuantGraph) -> None:
-    quantization = graph.tensor(op.outputs[0]).quantization
-    if is_integer(op.outputs[0], graph) and (quantization is None or quantization.single != (1 / 256, -128)):
-        found = "none" if quantization is None else quantization.single
-        raise _refuse(op, graph, f"output scale and zero point {found}", "1/256 and -128, as TFLite prescribes")
-
-
-def _integer_two(op: ops.Op, graph: QuantGraph) -> int:
-    """Most operators took int8 in with their version 2."""
-    return 2 if is_integer(op.inputs[0], graph) else 1
+    check_fixed_scale(op, graph, (1 / 256, -128))
+    return Builtin(CODE.LOGISTIC, integer_two(op, graph))
 
 
 _BUILTINS: dict[type[ops.Op], Callable[[Any, QuantGraph], Builtin]] = {
@@ -195,4 +159,6 @@ _BUILTINS: dict[type[ops.Op], Callable[[Any, QuantGraph], Builtin]] = {
     ops.Relu: _relu,
     ops.Softmax: _softmax,
     ops.Logistic: _logistic,
+    **tflite_elementwise.BUILTINS,
+    **tflite_shape.BUILTINS,
 }

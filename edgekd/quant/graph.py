@@ -12,7 +12,7 @@ import numpy as np
 from edgekd.errors import InputError
 from edgekd.quant.ops import Op
 
-DType = Literal["int4", "int8", "int16", "int32", "float16", "float32"]
+DType = Literal["int4", "int8", "int16", "int32", "int64", "float16", "float32"]
 Layout = Literal["channels_last", "channels_first"]
 
 #: How a tensor's values are held in memory; int4 lies one value a byte here, exporters pack it.
@@ -22,11 +22,12 @@ STORAGE: Mapping[str, np.dtype] = MappingProxyType(
         "int8": np.dtype(np.int8),
         "int16": np.dtype(np.int16),
         "int32": np.dtype(np.int32),
+        "int64": np.dtype(np.int64),
         "float16": np.dtype(np.float16),
         "float32": np.dtype(np.float32),
     }
 )
-BITS: Mapping[str, int] = MappingProxyType({"int4": 4, "int8": 8, "int16": 16, "int32": 32, "float16": 16, "float32": 32})
+BITS: Mapping[str, int] = MappingProxyType({"int4": 4, "int8": 8, "int16": 16, "int32": 32, "int64": 64, "float16": 16, "float32": 32})
 
 
 @dataclass(frozen=True, eq=False)

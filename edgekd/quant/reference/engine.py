@@ -11,7 +11,7 @@ import numpy as np
 from edgekd.errors import InputError
 from edgekd.quant import ops
 from edgekd.quant.graph import QuantGraph, Tensor
-from edgekd.quant.reference import convolve, elementwise, floats, pool
+from edgekd.quant.reference import binary, convolve, elementwise, floats, matmul, move, pool, reduce, resize, transpose_conv, unary
 from edgekd.quant.reference.memory import Memory
 from edgekd.quant.reference.profiles import PROFILES, quantization
 
@@ -34,6 +34,13 @@ COMPILE: dict[type[ops.Op], Callable[..., Compute]] = {
     ops.Relu: elementwise.relu,
     ops.Softmax: elementwise.softmax,
     ops.Logistic: elementwise.logistic,
+    **binary.COMPILE,
+    **unary.COMPILE,
+    **move.COMPILE,
+    **reduce.COMPILE,
+    **resize.COMPILE,
+    **matmul.COMPILE,
+    **transpose_conv.COMPILE,
 }
 
 
@@ -101,7 +108,7 @@ def compile_graph(graph: QuantGraph, profile: str, wanted: Collection[str]) -> t
 
 
 def _execute(step: Step, graph: QuantGraph, memory: Memory, values: dict[str, np.ndarray]) -> None:
-    weighted = isinstance(step.op, (ops.Conv2D, ops.DepthwiseConv2D, ops.FullyConnected))
+    weighted = isinstance(step.op, ops.WEIGHTED)
     names = step.op.inputs[:1] if weighted else step.op.inputs
     values[step.op.outputs[0]] = step.compute(memory, *(values[name] for name in names))
 
@@ -115,7 +122,7 @@ def _release(memory: Memory, values: dict[str, np.ndarray], name: str) -> None:
 
 def _constants(graph: QuantGraph) -> list[Tensor]:
     """Constants that are read as activations (an addend, say), not as weights."""
-    read = {name for op in graph.ops if not isinstance(op, (ops.Conv2D, ops.DepthwiseConv2D, ops.FullyConnected)) for name in op.inputs}
+    read = {name for op in graph.ops if not isinstance(op, ops.WEIGHTED) for name in op.inputs}
     return [t for t in graph.tensors.values() if t.is_constant and t.name in read]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgekd.quant import ops
 from edgekd.quant.graph import QuantGraph
-from edgekd.quant.reference import convolve, elementwise, pool
+from edgekd.quant.reference import binary, convolve, elementwise, matmul, move, pool, reduce, resize, transpose_conv, unary
 from edgekd.quant.reference.memory import Memory
 
 Compute = Callable[..., np.ndarray]
@@ -117,4 +117,11 @@ COMPILE: dict[type[ops.Op], Callable[..., Compute]] = {
     ops.Relu: _relu,
     ops.Softmax: _softmax,
     ops.Logistic: _logistic,
+    **binary.COMPILE_FLOAT,
+    **unary.COMPILE_FLOAT,
+    **move.COMPILE_FLOAT,
+    **reduce.COMPILE_FLOAT,
+    **resize.COMPILE_FLOAT,
+    **matmul.COMPILE_FLOAT,
+    **transpose_conv.COMPILE_FLOAT,
 }
