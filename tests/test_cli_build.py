@@ -132,6 +132,12 @@ def test_a_budget_exceeded_is_a_verdict(folder: Path) -> None:
     own = Path(f"{where}/teacher.safetensors")
     code, out, _ = edgekd("teach", _with_checkpoint(where), "--threads", 1, "--json")
     assert code == 0 and own.exists()
+    said = json.loads(out)
+    (stored,) = (folder / "cache/edgekd/teach").glob("*/records/teach.json")
+    assert said == json.loads(stored.read_text()) and said["stage"] == "teach" and said["environment"]["torch"]
+    assert said["config"]["checkpoint"] == str(own) and said["config"]["schedule"]["epochs"] == 2 and said["figures"]["accuracy"]["n"] == 96
+    assert said["files"] == {"teacher.safetensors": runs.sha256_file(own)}
+    assert runs.read(stored.parents[1], "teach").body.figures["validation_accuracy"].n == 48
     code, out, _ = edgekd("build", where, "-t", "pixel-8", "--runs", folder / "runs", "--threads", 1)
     assert code == 1 and "NO" in out
     code, out, _ = edgekd("report", *(folder / "runs").iterdir(), "--json")

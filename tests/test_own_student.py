@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -150,6 +151,11 @@ def _recipe(folder: Path, family: str, *, side: int, options: str = "", epochs: 
     return folder / "recipe"
 
 
+def _verdicts(run: dict[str, Any]) -> list[dict[str, Any]]:
+    """The verdicts of one run, as --json prints them."""
+    return run["records"]["verify"]["body"]["value"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("tf_padding", [True, False])
 def test_a_student_from_transformers(own: Path, tf_padding: bool) -> None:
@@ -157,16 +163,16 @@ def test_a_student_from_transformers(own: Path, tf_padding: bool) -> None:
     code, _, err = edgekd("build", where, "-t", "nucleo-u575zi", "--runs", own / "runs")
     assert code == 2 and f"edgekd teach {where}" in err
     code, out, _ = edgekd("teach", where, "--threads", 1, "--json")
-    assert code == 0 and json.loads(out)["accuracy"]["value"] > 0.8
+    assert code == 0 and json.loads(out)["figures"]["accuracy"]["value"] > 0.8
     code, out, err = edgekd(
         "build", where, "-t", "nucleo-u575zi", "-t", "pixel-8", "--runs", own / "runs", "--threads", 1, "--json", *LOOSE
     )
     found = json.loads(out)
     assert code == 0, found
     for row, exact in zip(found, (["tflm", "litert_ref", "litert_xnnpack"], ["litert_xnnpack", "litert_ref"]), strict=True):
-        assert list(row["runtimes"]) == exact and row["ok"]
-        assert all(v["bit_equal"]["value"] == 1 and v["bit_equal"]["n"] == 48 for v in row["runtimes"].values())
-    assert found[0]["student"]["family"].endswith(":mobilenet")
+        assert [v["runtime"] for v in _verdicts(row)] == exact and row["ok"]
+        assert all(v["figures"]["bit_equal"]["value"] == 1 and v["figures"]["bit_equal"]["n"] == 48 for v in _verdicts(row))
+    assert found[0]["records"]["plan"]["body"]["value"]["family"].endswith(":mobilenet")
     assert runs.read(Path(found[0]["run"]), "plan").body.spec["options"] == {"tf_padding": tf_padding}
 
 
@@ -180,5 +186,5 @@ def test_a_residual_network_of_ones_own(own: Path) -> None:
     assert code == 0, found
     assert [row["target"] for row in found] == ["nucleo-u575zi", "orin-nano", "intel-n100", "nano"]
     for row in found:
-        assert row["ok"] and row["accuracy"]["value"] > 0.85, row
-    assert all(v["bit_equal"]["value"] == 1 for v in found[0]["runtimes"].values())
+        assert row["ok"] and row["records"]["measure"]["figures"]["accuracy"]["value"] > 0.85, row
+    assert all(v["figures"]["bit_equal"]["value"] == 1 for v in _verdicts(found[0]))

@@ -131,7 +131,11 @@ def test_verify_again_and_report(built: tuple[Path, Path], tmp_path: Path) -> No
     assert code == 0 and "nucleo-l4r5zi" in out and "good" in out and str(run) in out
     code, out, _ = edgekd("report", run, "--json")
     (row,) = json.loads(out)
-    assert code == 0 and row["ok"] and row["student"]["family"] == "inverted_residual" and row["accuracy"]["n"] == 96
+    assert code == 0 and row["ok"] and set(row["records"]) == set(STAGES)
+    assert row["records"]["plan"]["body"]["value"]["family"] == "inverted_residual"
+    assert row["records"]["measure"]["figures"]["accuracy"]["n"] == 96
+    for stage in STAGES:
+        assert row["records"][stage] == json.loads((run / "records" / f"{stage}.json").read_text())
     code, out, err = edgekd("verify", tmp_path)
     assert (code, out) == (2, "") and "name a folder that `edgekd build` made" in err
 
@@ -153,6 +157,25 @@ def test_a_corrupted_scale_fails(built: tuple[Path, Path], tmp_path: Path) -> No
     file.write_bytes(content.replace(scale.tobytes(), (scale * scale.dtype.type(1.02)).tobytes()))
     code, out, _ = edgekd("verify", run, "--threads", "1")
     assert code == 1 and out.count(" NO ") == 3 and out.count(f"first at {victim}") == 3, out
+    assert out.count("export/model.tflite is not what the build made: its sha256 is ") == 3
+
+
+def test_a_file_that_is_not_the_builds_own_is_never_ok(built: tuple[Path, Path], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(built[1], run)
+    file = run / "export/model.tflite"
+    content = file.read_bytes()
+    other = content.replace(b'"recipe"', b'"Recipe"')  # the metadata says something else, the integers are the same
+    assert other != content
+    file.write_bytes(other)
+    code, out, _ = edgekd("verify", run, "--threads", "1")
+    assert code == 1 and out.count(" NO ") == 3 and out.count("not the one in records/export.json; bit-equal for 100.0000%") == 3, out
+    file.write_bytes(b"no longer a model")
+    code, out, err = edgekd("verify", run, "--threads", "1")
+    assert (code, out) == (1, "") and "export/model.tflite is not what the build made" in err and "nor can it be verified: " in err
+    file.unlink()
+    code, out, err = edgekd("verify", run, "--threads", "1")
+    assert (code, out) == (2, "") and f"{file}: there is no such file" in err and "--resume" in err
 
 
 def test_changed_data_is_refused(built: tuple[Path, Path], tmp_path: Path) -> None:
