@@ -1,4 +1,4 @@
-"""QuantGraph → TFLite file: int8 in and out, no Transpose, nothing quantized or dequantized inside an int8 model; or float16, float32."""
+"""QuantGraph → TFLite file: what the graph says and nothing more, so an int8 graph gets no operator that quantizes or dequantizes."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ FILE_NAME = "model.tflite"
 METADATA_NAME = "edgekd"
 TYPES = {
     "int8": schema.TensorType.INT8,
+    "int16": schema.TensorType.INT16,
     "int32": schema.TensorType.INT32,
     "float16": schema.TensorType.FLOAT16,
     "float32": schema.TensorType.FLOAT32,
@@ -40,8 +41,9 @@ def export(graph: QuantGraph, out: Path) -> Artifact:
 def encode(graph: QuantGraph) -> bytes:
     """The bytes of the file; the same graph gives the same bytes.
 
-    ``graph`` is channels last and int8 (int32 bias), float32, or float16 (then the constants are float16 and the activations computed in
-    float32, as TFLite's float16 quantization has it). Raises InputError for what TFLite cannot state.
+    ``graph`` is channels last; its activations are int8, float32, float16 (then the constants are float16 and the activations computed in
+    float32, as TFLite's float16 quantization has it) or int32 indices, mixed where its operators mix them. Raises InputError for what
+    TFLite cannot state.
     """
     if graph.layout != "channels_last":
         raise InputError(
@@ -103,7 +105,8 @@ class _Layout:
         else:
             inputs = [self._activation(name) for name in op.inputs]
         like = self.graph.tensor(op.inputs[0])
-        inputs += [self._constant(constant, like) for constant in spec.constants]
+        extra = [self._constant(constant, like) for constant in spec.constants]
+        inputs = extra + inputs if spec.constants_first else inputs + extra
         outputs = tuple(self._activation(name) for name in op.outputs)
         self.operators.append(FileOperator(spec.code, spec.version, spec.options, tuple(inputs), outputs))
 
@@ -122,25 +125,29 @@ class _Layout:
         return numbers
 
     def _activation(self, name: str) -> int:
-        if name not in self.numbers:
-            tensor = self.graph.tensor(name)
-            if tensor.is_constant:
-                raise InputError(
-                    f"constant {name!r} is read as an activation", where=f"graph {self.graph.name}", expected="weights and biases"
-                )
-            shown = name if name in self._shown else None
-            if tensor.dtype in ("float16", "float32"):
-                entry = FileTensor(shown, TYPES["float32"], tensor.shape)
-            elif tensor.dtype == "int8" and tensor.quantization is not None:
-                scale, zero_point = tensor.quantization.single
-                entry = FileTensor(shown, TYPES["int8"], tensor.shape, np.array([scale], np.float32), np.array([zero_point]))
-            else:
-                raise InputError(
-                    f"{name!r} is {tensor.dtype}{'' if tensor.quantization else ' without quantization'}",
-                    where=f"graph {self.graph.name}",
-                    expected="int8 with a scale, float16 or float32",
-                )
-            self.numbers[name] = self._append(entry)
+        """A tensor that is computed, or a constant that is read like one."""
+        if name in self.numbers:
+            return self.numbers[name]
+        tensor = self.graph.tensor(name)
+        where = f"graph {self.graph.name}"
+        if tensor.is_constant and tensor.dtype == "float16":
+            return self._float_constant(tensor, where)
+        shown = name if name in self._shown else None
+        if tensor.dtype in ("float16", "float32"):
+            entry = FileTensor(shown, TYPES["float32"], tensor.shape, data=tensor.data)
+        elif tensor.dtype == "int32":
+            entry = FileTensor(shown, TYPES["int32"], tensor.shape, data=tensor.data)
+        elif tensor.dtype == "int8" and tensor.quantization is not None:
+            scale, zero_point = tensor.quantization.single
+            scales = np.array([scale], np.float32)
+            entry = FileTensor(shown, TYPES["int8"], tensor.shape, scales, np.array([zero_point]), 0, tensor.data)
+        else:
+            raise InputError(
+                f"{name!r} is {tensor.dtype}{'' if tensor.quantization else ' without quantization'}",
+                where=where,
+                expected="int8 with a scale, int32, float16 or float32",
+            )
+        self.numbers[name] = self._append(entry)
         return self.numbers[name]
 
     def _weight(self, weight: Tensor, axis: int, op: ops.Op) -> int:
@@ -157,7 +164,7 @@ class _Layout:
                 )
             number = self._append(FileTensor(None, TYPES["int8"], weight.shape, q.scale, q.zero_point, q.axis or 0, weight.data))
         else:
-            number = self._float_constant(weight, op)
+            number = self._float_constant(weight, where)
         self.numbers[weight.name] = number
         return number
 
@@ -166,19 +173,19 @@ class _Layout:
         if bias.data is None or len(bias.shape) != 1:
             raise InputError(f"bias {bias.name!r} of shape {bias.shape}", where=where, expected="a constant [out]")
         if weight.dtype != "int8":
-            return self._float_constant(bias, op)
+            return self._float_constant(bias, where)
         if bias.dtype != "int32" or x.quantization is None or weight.quantization is None:
             raise InputError(f"bias {bias.name!r} is {bias.dtype}", where=where, expected="int32 beside int8 weights")
         # XNNPACK delegates a convolution only if its bias carries this product.
         scale = x.quantization.scale * weight.quantization.scale
         return self._append(FileTensor(None, TYPES["int32"], bias.shape, scale, np.zeros(len(scale), np.int64), 0, bias.data))
 
-    def _float_constant(self, tensor: Tensor, op: ops.Op) -> int:
+    def _float_constant(self, tensor: Tensor, where: str) -> int:
         """float16 constants are dequantized by an operator that XNNPACK takes away when it loads the file."""
         if tensor.dtype not in ("float16", "float32"):
             raise InputError(
                 f"{tensor.name!r} is {tensor.dtype}",
-                where=f"graph {self.graph.name}, operator {op.name}",
+                where=where,
                 expected="int8, float16 or float32",
             )
         if tensor.name in self.numbers:
@@ -203,18 +210,20 @@ class _Layout:
 
 
 def _check_scales(op: ops.Op, graph: QuantGraph) -> None:
-    """One dtype for inputs and output, and one scale where the operator wants it."""
+    """One dtype for inputs and output (save indices, and where the operator is there to change it), and one scale where it wants that."""
     names = op.inputs[:1] if isinstance(op, ops.WEIGHTED) else op.inputs
     tensors = [graph.tensor(name) for name in (*names, *op.outputs)]
     where = f"graph {graph.name}, operator {op.name}"
     kinds = {"float" if t.dtype in ("float16", "float32") else t.dtype for t in tensors}
-    if len(kinds) != 1:
+    if isinstance(op, ops.Gather):
+        kinds -= {"int32"}
+    if len(kinds) != 1 and not isinstance(op, (ops.Quantize, ops.Dequantize)):
         raise InputError(f"{' and '.join(sorted(kinds))} in one operator", where=where, expected="one dtype for inputs and output")
     if isinstance(op, ops.WEIGHTED) and (tensors[0].dtype == "int8") != (graph.tensor(op.inputs[1]).dtype == "int8"):
         raise InputError(
             f"{graph.tensor(op.inputs[1]).dtype} weights on {tensors[0].dtype}", where=where, expected="int8 with int8, float with float"
         )
     if isinstance(op, ops.SHARES_SCALE) and kinds == {"int8"}:
-        found = {t.quantization.single if t.quantization else None for t in tensors}
+        found = {t.quantization.single if t.quantization else None for t in tensors if t.dtype == "int8"}
         if len(found) != 1:
             raise InputError(f"scales and zero points {sorted(found, key=str)}", where=where, expected="one for inputs and output")

@@ -58,7 +58,7 @@ def add(op: Add, graph: QuantGraph, profile: str) -> Compute:
     base = (a[1] + 128) * 256 + b[1] + 128
 
     def compute(memory: Memory, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        result = memory.take(first.shape)
+        result = memory.take(np.broadcast_shapes(first.shape, second.shape))
         np.multiply(first, 256, out=result)
         np.add(result, second, out=result)
         np.add(result, base, out=result)
@@ -69,8 +69,9 @@ def add(op: Add, graph: QuantGraph, profile: str) -> Compute:
 
 def concat(op: Concat, graph: QuantGraph, profile: str) -> Compute:
     def compute(memory: Memory, *parts: np.ndarray) -> np.ndarray:
-        shape = graph.tensor(op.outputs[0]).shape
-        return np.concatenate(parts, axis=op.axis, out=memory.take((len(parts[0]), *shape[1:])))
+        n, shape = max(map(len, parts)), graph.tensor(op.outputs[0]).shape
+        whole = [part if len(part) == n else np.broadcast_to(part, (n, *part.shape[1:])) for part in parts]  # constants have no batch
+        return np.concatenate(whole, axis=op.axis, out=memory.take((n, *shape[1:])))
 
     return compute
 

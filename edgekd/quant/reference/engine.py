@@ -10,10 +10,10 @@ import numpy as np
 
 from edgekd.errors import InputError
 from edgekd.quant import ops
-from edgekd.quant.graph import QuantGraph, Tensor
+from edgekd.quant.graph import STORAGE, QuantGraph, Tensor
 from edgekd.quant.reference import binary, convolve, elementwise, floats, matmul, move, pool, reduce, resize, transpose_conv, unary
 from edgekd.quant.reference.memory import Memory
-from edgekd.quant.reference.profiles import PROFILES, quantization
+from edgekd.quant.reference.profiles import PROFILES, is_float, is_quantized, quantization, quantization_of
 
 #: Samples of a chunk are so many that the largest activation holds about this many values (and at least one, at most ``batch``).
 CACHED = 1 << 18
@@ -56,34 +56,34 @@ class Step:
 def run(graph: QuantGraph, x: np.ndarray, profile: str, *, keep: Collection[str] = (), batch: int = 64) -> dict[str, np.ndarray]:
     """Outputs of ``graph`` (channels last), and the tensors named in ``keep``, for ``x`` [N, ...].
 
-    ``profile`` is one of PROFILES for an int8 graph (``x`` int8; int8 comes back), "float" for a float32 or float16 graph
-    (``x`` float32; float16 constants are widened, everything is computed in float32). At most ``batch`` samples are computed at a
-    time, fewer where that keeps activations in the cache. Results do not depend on it, nor (for integers) on how many threads BLAS
-    uses, which is the caller's decision (OMP_NUM_THREADS).
+    ``profile`` is one of PROFILES for a graph with quantized activations, "float" for one without; each operator is computed by the dtype
+    of its tensors, so a quantized graph may hold float operators, and either may read int32 indices. ``x`` and what comes back have the
+    dtypes of their tensors, float16 as float32 (float16 constants are widened, everything is computed in float32). At most ``batch``
+    samples are computed at a time, fewer where that keeps activations in the cache. Results do not depend on it, nor (for integers) on
+    how many threads BLAS uses, which is the caller's decision (OMP_NUM_THREADS).
 
     Raises InputError: unknown profile, layout, shape, dtype or name; an operator whose inputs do not share the scale that they must share.
     """
-    whole = profile != "float"
     _check(graph, x, profile, keep)
     wanted = tuple(dict.fromkeys((*graph.outputs, *keep)))
     steps = compile_graph(graph, profile, wanted)
     largest = max(math.prod(t.shape) for t in graph.tensors.values() if not t.is_constant)
     size = max(1, min(batch, CACHED // largest))
-    results = {name: np.empty((len(x), *graph.tensor(name).shape[1:]), np.int8 if whole else np.float32) for name in wanted}
+    results = {name: np.empty((len(x), *graph.tensor(name).shape[1:]), _outside(graph.tensor(name))) for name in wanted}
     memory = Memory()
-    constants = {t.name: _centred(graph, t.name, np.asarray(t.data), whole) for t in _constants(graph)}
+    constants = {t.name: _enter(t, np.asarray(t.data)) for t in _constants(graph)}
     for start in range(0, len(x), size):
         part = slice(start, min(start + size, len(x)))
-        values = {name: np.broadcast_to(value, (part.stop - start, *value.shape[1:])) for name, value in constants.items()}
-        values[graph.inputs[0]] = _centred(graph, graph.inputs[0], x[part], whole)
+        values = dict(constants)
+        values[graph.inputs[0]] = _enter(graph.tensor(graph.inputs[0]), x[part])
         for name in wanted:
             if name in values:
-                _store(graph, name, values[name], results[name][part], whole)
+                _leave(graph.tensor(name), values[name], results[name][part])
         for step in steps:
             _execute(step, graph, memory, values)
             name = step.op.outputs[0]
             if name in results:
-                _store(graph, name, values[name], results[name][part], whole)
+                _leave(graph.tensor(name), values[name], results[name][part])
             for name in step.last:
                 _release(memory, values, name)
     return results
@@ -97,7 +97,7 @@ def compile_graph(graph: QuantGraph, profile: str, wanted: Collection[str]) -> t
             readers[name] = index
     steps = []
     for index, op in enumerate(graph.ops):
-        build = COMPILE if profile != "float" else floats.COMPILE
+        build = floats.COMPILE if is_float(op, graph) else COMPILE
         if type(op) not in build:
             raise InputError(
                 f"{type(op).__name__} is unknown to the reference", where=f"operator {op.name}", expected="one of its operators"
@@ -121,20 +121,28 @@ def _release(memory: Memory, values: dict[str, np.ndarray], name: str) -> None:
 
 
 def _constants(graph: QuantGraph) -> list[Tensor]:
-    """Constants that are read as activations (an addend, say), not as weights."""
-    read = {name for op in graph.ops if not isinstance(op, ops.WEIGHTED) for name in op.inputs}
-    return [t for t in graph.tensors.values() if t.is_constant and t.name in read]
+    """Constants that are read as activations (an addend, a table of embeddings), not as weights. They keep their shape."""
+    read = {name for op in graph.ops for name in (op.inputs[:1] if isinstance(op, ops.WEIGHTED) else op.inputs)}
+    return [t for t in graph.tensors.values() if t.is_constant and t.name in (read | {*graph.outputs})]
 
 
-def _centred(graph: QuantGraph, name: str, x: np.ndarray, whole: bool) -> np.ndarray:
+def _outside(tensor: Tensor) -> np.dtype:
+    """The dtype in which values of ``tensor`` come and go."""
+    return np.dtype(np.float32) if tensor.dtype == "float16" else STORAGE[tensor.dtype]
+
+
+def _enter(tensor: Tensor, x: np.ndarray) -> np.ndarray:
+    """As operators compute: quantized values centred float32, floats float32, indices as they are."""
+    if tensor.dtype in ("int32", "int64"):
+        return x
     values = x.astype(np.float32)
-    if whole:
-        values -= quantization(graph, name)[1]
+    if is_quantized(tensor):
+        values -= quantization_of(tensor)[1]
     return values
 
 
-def _store(graph: QuantGraph, name: str, values: np.ndarray, out: np.ndarray, whole: bool) -> None:
-    np.copyto(out, values + quantization(graph, name)[1] if whole else values, casting="unsafe")
+def _leave(tensor: Tensor, values: np.ndarray, out: np.ndarray) -> None:
+    np.copyto(out, values + quantization_of(tensor)[1] if is_quantized(tensor) else values, casting="unsafe")
 
 
 def _check(graph: QuantGraph, x: np.ndarray, profile: str, keep: Collection[str]) -> None:
@@ -145,17 +153,23 @@ def _check(graph: QuantGraph, x: np.ndarray, profile: str, keep: Collection[str]
         raise InputError(f"layout {graph.layout}", where=where, expected="channels_last", mend="run the pass to_channels_last first")
     if len(graph.inputs) != 1:
         raise InputError(f"{len(graph.inputs)} inputs", where=where, expected="one")
+    integers = sorted({t.dtype for t in graph.tensors.values() if not t.is_constant and is_quantized(t)})
+    if bool(integers) != (profile != "float"):
+        raise InputError(
+            f"profile {profile!r} for {' and '.join(integers) or 'float'} activations",
+            where=where,
+            expected="float for a graph without quantized activations, another for one with them",
+        )
     entry = graph.tensor(graph.inputs[0])
-    dtype = np.dtype(np.float32 if profile == "float" else np.int8)
-    if (entry.dtype == "int8") != (profile != "float"):
-        raise InputError(f"profile {profile!r} for {entry.dtype} activations", where=where, expected="float for float, another for int8")
-    if x.dtype != dtype or x.shape[1:] != entry.shape[1:]:
+    dtype = _outside(entry)
+    if x.dtype != dtype or x.shape[1:] != entry.shape[1:] or x.ndim != len(entry.shape):
         raise InputError(f"input {x.dtype} {x.shape}", where=where, expected=f"{dtype} (N, {', '.join(map(str, entry.shape[1:]))})")
     for name in keep:
         if name not in graph.tensors or graph.tensor(name).is_constant:
             raise InputError(f"{name!r} is not an activation of the graph", where=where, expected="names of activations")
-    for op in graph.ops if profile != "float" else ():
+    for op in graph.ops:
         if isinstance(op, ops.SHARES_SCALE):
-            scales = {quantization(graph, name) for name in (*op.inputs, *op.outputs)}
+            names = [name for name in (*op.inputs, *op.outputs) if is_quantized(graph.tensor(name))]
+            scales = {quantization(graph, name) for name in names}
             if len(scales) > 1:
                 raise InputError(f"scales and zero points {sorted(scales)}", where=f"{type(op).__name__} {op.name}", expected="one for all")

@@ -7,12 +7,12 @@ which is edgekd's output contract, has nothing that differs).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from edgekd.errors import InputError
-from edgekd.quant.graph import QuantGraph
+from edgekd.quant.graph import QuantGraph, Tensor
 from edgekd.quant.ops import Add, AveragePool2D, Op, Relu, Softmax
 
 PROFILES = ("tflm", "litert_ref", "xnnpack")
@@ -58,22 +58,54 @@ RULES: Mapping[str, Mapping[str, str]] = {
 
 def rules_of(op: Op, graph: QuantGraph, profile: str) -> Mapping[str, str]:
     """The rules that hold for ``op``: those of ``profile``, or litert_opt's where XNNPACK declines."""
-    return RULES["litert_opt" if profile == "xnnpack" and not xnnpack_takes(op, graph) else profile]
+    return RULES[kernels_of(op, graph, profile)]
+
+
+def kernels_of(op: Op, graph: QuantGraph, profile: str) -> str:
+    """Whose kernels compute ``op``: ``profile``, or litert_opt where XNNPACK declines. Kernel files key their own rules by it."""
+    return "litert_opt" if profile == "xnnpack" and not xnnpack_takes(op, graph) else profile
+
+
+#: Operators that XNNPACK never takes as integers.
+DECLINED: tuple[type[Op], ...] = (AveragePool2D, Relu, Softmax)
 
 
 def xnnpack_takes(op: Op, graph: QuantGraph) -> bool:
     """Whether LiteRT delegates an int8 operator to XNNPACK (ai-edge-litert 2.3; seen in its delegate and in what comes out)."""
-    if isinstance(op, (AveragePool2D, Relu, Softmax)):
+    if isinstance(op, DECLINED):
         return False
-    if isinstance(op, Add):
-        scales = [np.float32(quantization(graph, name)[0]) for name in (*op.inputs, *op.outputs)]
-        return all(2.0**-10 <= scale / scales[2] < 256 for scale in scales[:2])
-    return True
+    condition = TAKES.get(type(op))
+    return condition is None or condition(op, graph)
+
+
+def _takes_add(op: Op, graph: QuantGraph) -> bool:
+    scales = [np.float32(quantization(graph, name)[0]) for name in (*op.inputs, *op.outputs)]
+    return all(2.0**-10 <= scale / scales[2] < 256 for scale in scales[:2])
+
+
+#: Operator → on what XNNPACK takes it; those not listed it takes always.
+TAKES: dict[type[Op], Callable[[Op, QuantGraph], bool]] = {
+    Add: _takes_add,
+}
+
+
+def is_quantized(tensor: Tensor) -> bool:
+    """Whether its integers stand for real values; int32 and int64 are indices (and biases, which are no activations)."""
+    return tensor.dtype in ("int4", "int8", "int16")
+
+
+def is_float(op: Op, graph: QuantGraph) -> bool:
+    """Whether ``op`` reads and writes no quantized tensor."""
+    return not any(is_quantized(graph.tensor(name)) for name in (*op.inputs, *op.outputs))
 
 
 def quantization(graph: QuantGraph, name: str) -> tuple[float, int]:
     """Scale and zero point of an activation. Raises InputError where there are none."""
-    found = graph.tensor(name).quantization
-    if found is None:
-        raise InputError("no quantization", where=f"tensor {name}", expected="a scale and a zero point")
-    return found.single
+    return quantization_of(graph.tensor(name))
+
+
+def quantization_of(tensor: Tensor) -> tuple[float, int]:
+    """Scale and zero point. Raises InputError where there are none, or more than one."""
+    if tensor.quantization is None:
+        raise InputError("no quantization", where=f"tensor {tensor.name}", expected="a scale and a zero point")
+    return tensor.quantization.single
