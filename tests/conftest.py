@@ -22,3 +22,9 @@ settings.load_profile("edgekd")
 def repository() -> Path:
     """The root of the checkout."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder of its own: only packaged targets are in sight."""
+    monkeypatch.chdir(tmp_path)

@@ -12,40 +12,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from edgekd.cli import app
+from tests.refusals import RECIPE, refused, replaced
 
-RECIPE = """\
-schema_version = 1
-name = "mine"
-
-[data]
-source = "image_folder"
-options = { folder = "images", size = [8, 8], channels = 1 }
-
-[teacher]
-source = "residual_cnn"
-checkpoint = "teacher.safetensors"
-mean = [0.5]
-std = [0.25]
-
-[student]
-family = "inverted_residual"
-space = { width = [0.5, 1.0] }
-
-[[losses]]
-name = "soft_targets"
-weight = 0.9
-
-[[losses]]
-name = "cross_entropy"
-weight = 0.1
-
-[presets.demo]
-float_epochs = 1.0
-qat_epochs = 1.0
-
-[targets.pixel-8]
-model_bytes = 524288
-"""
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 def image(path: Path, size: tuple[int, int] = (9, 7), mode: str = "L") -> None:
@@ -236,34 +205,6 @@ FILES: list[tuple[str, Callable[[Path], None], str, list[str]]] = [
     ("few_names", saved(), 'options = { file = "data.npz", labels = ["a"] }', ["data.options.labels has 1 different names for 2 classes"]),
     ("empty_test", saved(x_test=np.zeros((0, 4, 4), np.uint8), y_test=np.zeros(0, np.int64)), NPZ, ["x_test is empty"]),
 ]
-
-
-def replaced(text: str, changes: list[tuple[str, str]]) -> str:
-    for old, new in changes:
-        assert old in text, f"the case changes nothing: {old}"
-        text = text.replace(old, new, 1)
-    return text
-
-
-def refused(*arguments: str, says: list[str]) -> str:
-    """Run the command; it must end with exit code 2, an empty stdout and one message, which is returned."""
-    result = CliRunner().invoke(app, list(arguments))
-    assert result.exit_code == 2, (result.exit_code, result.output, result.exception)
-    assert isinstance(result.exception, SystemExit)
-    assert result.stdout == ""
-    message = result.stderr
-    assert message.count("edgekd: ") == 1 and message.startswith("edgekd: ")
-    assert "Traceback" not in message
-    assert "expected:" in message or "to mend:" in message
-    for text in says:
-        assert text in message, message
-    return message
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a folder of its own: only packaged targets are in sight."""
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize(("make", "options", "says"), [pytest.param(*case[1:], id=case[0]) for case in FOLDERS])

@@ -12,6 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from edgekd.cli import app
+from tests.refusals import RECIPE, refused, replaced
+
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 PROFILE = """\
 schema_version = 1
@@ -46,40 +49,6 @@ output_dtype = "int8"
 exporter = "tflite"
 runtime = "tflm"
 transport = "serial"
-"""
-
-RECIPE = """\
-schema_version = 1
-name = "mine"
-
-[data]
-source = "image_folder"
-options = { folder = "images", size = [8, 8], channels = 1 }
-
-[teacher]
-source = "residual_cnn"
-checkpoint = "teacher.safetensors"
-mean = [0.5]
-std = [0.25]
-
-[student]
-family = "inverted_residual"
-space = { width = [0.5, 1.0] }
-
-[[losses]]
-name = "soft_targets"
-weight = 0.9
-
-[[losses]]
-name = "cross_entropy"
-weight = 0.1
-
-[presets.demo]
-float_epochs = 1.0
-qat_epochs = 1.0
-
-[targets.pixel-8]
-model_bytes = 524288
 """
 
 FLOAT16 = [('numeric = "int8"', 'numeric = "float16"')]
@@ -250,34 +219,6 @@ RECIPES: list[tuple[str, list[tuple[str, str]], list[str]]] = [
         ["not valid TOML", "twice", "delete one of the two"],
     ),
 ]
-
-
-def replaced(text: str, changes: list[tuple[str, str]]) -> str:
-    for old, new in changes:
-        assert old in text, f"the case changes nothing: {old}"
-        text = text.replace(old, new, 1)
-    return text
-
-
-def refused(*arguments: str, says: list[str]) -> str:
-    """Run the command; it must end with exit code 2, an empty stdout and one message, which is returned."""
-    result = CliRunner().invoke(app, list(arguments))
-    assert result.exit_code == 2, (result.exit_code, result.output, result.exception)
-    assert isinstance(result.exception, SystemExit)
-    assert result.stdout == ""
-    message = result.stderr
-    assert message.count("edgekd: ") == 1 and message.startswith("edgekd: ")
-    assert "Traceback" not in message
-    assert "expected:" in message or "to mend:" in message
-    for text in says:
-        assert text in message, message
-    return message
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a folder of its own: only packaged targets are in sight."""
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize(("changes", "says"), [pytest.param(*case[1:], id=case[0]) for case in PROFILES])

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +12,9 @@ from edgekd.data.dataset import Dataset, Split
 from edgekd.errors import EdgekdError, InputError
 from edgekd.teachers.teacher import Teacher, logits
 from edgekd.train.teach import TeachSchedule, teach
+from tests.watching import Stopped, quiet, stop_at
 
 SCHEDULE = TeachSchedule(3, 8, 0.05, 5e-4, mirror=False, shift=1, cutout=2, seed=1, average=0.9)
-
-
-class Stopped(Exception):
-    pass
 
 
 def data(n: int = 64) -> Dataset:
@@ -38,18 +34,6 @@ def teacher() -> Teacher:
         nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
     )
     return Teacher(body, (0.4,), (0.3,))
-
-
-def quiet(_: str, __: int, ___: int) -> None:
-    pass
-
-
-def stop_at(step: int) -> Callable[[str, int, int], None]:
-    def progress(_: str, done: int, __: int) -> None:
-        if done >= step:
-            raise Stopped
-
-    return progress
 
 
 def test_learns_and_returns_its_average(tmp_path: Path) -> None:
