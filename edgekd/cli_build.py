@@ -22,7 +22,10 @@ Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same s
 Budgets = Annotated[
     list[str] | None, typer.Option("--budget", help="NAME=LIMIT: model_bytes, peak_ram_bytes, max_macs, latency_ms or accuracy_drop_pp.")
 ]
-Threads = Annotated[int, typer.Option(min=0, help="Threads for training and workers for verification; 0 is one a core.")]
+Threads = Annotated[
+    int,
+    typer.Option(min=0, help="Threads for training, workers for verification. 0: one a core; training heeds OMP_NUM_THREADS first."),
+]
 RunPaths = Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run folders that `edgekd build` made.", show_default=False)]
 Root = Annotated[Path, typer.Option("--runs", help="Where run folders lie.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
@@ -65,6 +68,7 @@ def plan(recipe: RecipePath, target: Targets, preset: PresetName = "demo", budge
         typer.echo(explain(chosen))
 
 
+# size: to typer one function is one command, and a parameter is an option.
 def build(
     recipe: RecipePath,
     target: Targets,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import logging
+import time
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -12,11 +14,15 @@ from edgekd.errors import EdgekdError
 
 #: Work of seconds: worth a bar, but no line in a log.
 SHORT = ("plan",)
+#: Seconds between two lines where stderr is no terminal.
+EVERY_S = 60.0
+#: What code far below has to say, without a parameter through every layer: warnings, and progress as ``extra={"progress": …}``.
+LOG = logging.getLogger("edgekd")
 
 
 @contextmanager
 def bars() -> Generator[Bars]:
-    """Bars that live as long as the context; where stderr is no terminal, one line for each finished piece of work."""
+    """Bars that live as long as the context; where stderr is no terminal, one line for each finished piece of work, and one a minute."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description:<28}"),
@@ -26,29 +32,67 @@ def bars() -> Generator[Bars]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        yield Bars(progress, console)
+        shown = Bars(progress, console)
+        listener = _Listener(shown)
+        LOG.addHandler(listener)
+        LOG.setLevel(logging.INFO)
+        try:
+            yield shown
+        finally:
+            LOG.removeHandler(listener)
+            LOG.setLevel(logging.NOTSET)
 
 
 class Bars:
     """Callable as the pipeline wants it: (what, done, total)."""
 
-    def __init__(self, progress: Progress, console: Console) -> None:
-        self._progress, self._console = progress, console
+    def __init__(self, progress: Progress, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._progress, self._console, self._clock = progress, console, clock
         self._tasks: dict[str, TaskID] = {}
+        self._began: dict[str, tuple[float, int]] = {}
+        self._said = clock()
         self.prefix = ""
 
     def __call__(self, what: str, done: int, total: int) -> None:
         name = f"{self.prefix}{what}"
         if name not in self._tasks:
             self._tasks[name] = self._progress.add_task(name, total=total)
+            self._began[name] = (self._clock(), done)
         self._progress.update(self._tasks[name], completed=done, total=total)
-        if done >= total and not self._console.is_terminal and what not in SHORT:
-            self._console.print(f"{name}: done", highlight=False)
+        if self._console.is_terminal:
+            return
+        if done >= total and what not in SHORT:
+            self.say(f"{name}: done")
             del self._tasks[name]
+        elif done < total and self._clock() - self._said >= EVERY_S:
+            self.say(f"{name}: {100 * done // total} %{self._left(name, done, total)}")
 
     def say(self, text: str) -> None:
         """A line above the bars."""
-        self._console.print(text, highlight=False, markup=False)
+        self._said = self._clock()
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def _left(self, name: str, done: int, total: int) -> str:
+        """The remaining time, if it goes on as it went since it was first heard of: not since its start, for it may have been resumed."""
+        began, first = self._began[name]
+        if done <= first:
+            return ""
+        seconds = (self._clock() - began) * (total - done) / (done - first)
+        return f", {seconds:.0f} s left" if seconds < 100 else f", {seconds / 60:.0f} min left"
+
+
+class _Listener(logging.Handler):
+    """Shows what is logged: progress as a bar, warnings as lines."""
+
+    def __init__(self, bars: Bars) -> None:
+        super().__init__()
+        self._bars = bars
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if (progress := getattr(record, "progress", None)) is not None:
+            self._bars(*progress)
+        elif record.levelno >= logging.WARNING:
+            self._bars.say(f"edgekd: {record.getMessage()}")
 
 
 def interrupted(command: str) -> EdgekdError:

@@ -33,6 +33,18 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def threads(asked: int) -> int:
+    """``asked``; for 0 what OMP_NUM_THREADS says (of a list the first, as OpenMP 5.2 has it), or else one a core."""
+    stated = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return asked or (int(stated) if stated.isdecimal() else 0) or cores()
+
+
+def single_threaded() -> dict[str, str]:
+    """For a child: this process's environment with every thread pool of numerical libraries at one thread, and its import path."""
+    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
+    return {**os.environ, **one, "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path)}
+
+
 def host() -> str:
     """This machine as a figure's ``where`` names it: "host: <CPU model>"."""
     return f"host: {_cpu()[0]}"

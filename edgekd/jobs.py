@@ -29,7 +29,7 @@ from edgekd.students.family import Family, open_family
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for: one recipe for some targets. ``overrides`` are budgets from the command line; ``threads`` 0 is all cores."""
+    """What is asked for: one recipe for some targets. ``overrides`` are budgets from the command line; ``threads`` 0 is host.threads."""
 
     recipe: str
     targets: tuple[str, ...]

@@ -47,14 +47,15 @@ def teach(recipe: str, progress: Progress, *, fresh: bool, threads: int) -> dict
     began = time.monotonic()
     loaded = load_recipe(recipe)
     data = load_data(loaded)
-    lazy.load("torch:set_num_threads")(threads or host.cores())
+    lazy.load("torch:set_num_threads")(host.threads(threads))
     identity = {"teacher": loaded.recipe.teacher.model_dump(), "data": data.sha256}
     folder = runs.cache_folder() / "teach" / runs.digest(identity)[:32]
     said = lazy.load("edgekd.train.lesson:teach_recipe")(loaded, data, folder, progress, fresh=fresh)
     figures = {name: Figure(**value) for name, value in said.items() if isinstance(value, dict) and "kind" in value}
     runs.atomic_write(folder / "teacher.safetensors", Path(said["checkpoint"]).read_bytes())
     body = Checkpoint("teacher.safetensors", said["sha256"], (), figures)
-    config = {"recipe": loaded.recipe.name} | {name: value for name, value in said.items() if name not in (*figures, "sha256")}
+    asked = {name: said[name] for name in ("checkpoint", "schedule")}
+    config = {"recipe": loaded.recipe.name, **asked, "threads": host.threads(threads)}
     seconds = round(time.monotonic() - began, 2)
     runs.write(folder, Record("teach", {"data": data.sha256}, config, runs.environment(), body, seconds, figures=figures))
     return runs.document(folder, "teach")
@@ -89,7 +90,7 @@ def build(request: Request, root: Path, progress: Progress, *, resume: bool, ann
                 where=str(run),
                 mend="add --resume to go on, or remove the folder (finished trainings stay in the cache and are found again)",
             )
-    lazy.load("torch:set_num_threads")(request.threads or host.cores())
+    lazy.load("torch:set_num_threads")(host.threads(request.threads))
     lesson = lazy.load("edgekd.train.lesson:open_lesson")(jobs[0].loaded, jobs[0].data, runs.cache_folder(), progress, jobs[0].preset)
     for job, chosen, run in zip(jobs, plans, folders, strict=True):
         announce(run)
@@ -267,9 +268,12 @@ class Build:
         self.progress("measure", 0, 1)
         found = measure(task, accuracy=verdict.figures.get("accuracy"))
         self.progress("measure", 1, 1)
-        return [replace(found, figures={**found.figures, "teacher_accuracy": self._teacher_accuracy()})]
+        return [replace(found, figures={**found.figures, **self._teacher_accuracy()})]
 
-    def _teacher_accuracy(self) -> Figure:
+    def _teacher_accuracy(self) -> dict[str, Figure]:
+        """Nothing for a teacher that is only a file of outputs, and has none for the test set."""
+        if self.lesson.teacher_outputs is None:
+            return {}
         share = compare.accuracy(self.lesson.teacher_outputs, self.job.data.test.y)
         low, high = share.interval
-        return Figure(share.value, "share", "measured", f"{host.host()}, {host.library('torch')}", share.n, low, high)
+        return {"teacher_accuracy": Figure(share.value, "share", "measured", f"{host.host()}, {host.library('torch')}", share.n, low, high)}

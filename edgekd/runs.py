@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -117,20 +117,25 @@ def inside(run: Path, name: str) -> Path:
 
 
 @contextmanager
-def lock(run: Path) -> Generator[None]:
-    """Keep other builds out of this run folder. The lock dies with the process, so none is ever stale."""
+def lock(folder: Path, name: str = ".lock", *, wait: Callable[[str], None] | None = None) -> Generator[None]:
+    """Keep other builds out of this folder, or of what ``name`` stands for. The lock dies with the process, so none is ever stale.
+
+    Raises InputError if another process has it; with ``wait``, tells that who it is and waits.
+    """
     import fcntl  # not on Windows, where reading runs must still work
 
-    with open(Path(run) / ".lock", "a+", encoding="utf-8") as file:
+    with open(Path(folder) / name, "a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
-            raise InputError(
-                f"another build (process {file.read(20).strip() or 'unknown'}) is writing this run",
-                where=str(run),
-                mend="wait for it, or ask for another seed, preset or runs folder",
-            ) from error
+            other = f"another build (process {file.read(20).strip() or 'unknown'})"
+            if wait is None:
+                raise InputError(
+                    f"{other} is writing this run", where=str(folder), mend="wait for it, or ask for another seed, preset or runs folder"
+                ) from error
+            wait(other)
+            fcntl.flock(file, fcntl.LOCK_EX)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -134,8 +135,13 @@ def test_two_builds_do_not_write_one_run(run: Path) -> None:
     assert other.stdout and other.stdout.readline() == "held\n"
     with pytest.raises(InputError, match=rf"another build \(process {other.pid}\) is writing this run"), runs.lock(run):
         pass
-    other.communicate("\n")
-    with runs.lock(run):
+    told: list[str] = []
+    answer = threading.Timer(0.2, other.communicate, ["\n"])
+    answer.start()
+    with runs.lock(run, wait=told.append):
+        assert other.wait() == 0 and told == [f"another build (process {other.pid})"]
+    answer.join()
+    with runs.lock(run), runs.lock(run, ".another"):
         pass
 
 
