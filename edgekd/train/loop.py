@@ -57,7 +57,8 @@ def fit(
         start = time.monotonic()
         loss = _epoch(model, optimizer, feed, terms, phase, (done, steps, generator, progress))
         accuracy = evaluate(model, validation)
-        history.append({"phase": phase.name, "loss": loss, "validation": accuracy, "seconds": round(time.monotonic() - start, 2)})
+        seconds, how = round(time.monotonic() - start, 2), {"threads": torch.get_num_threads(), "bf16": phase.bf16}
+        history.append({"phase": phase.name, "loss": loss, "validation": accuracy, "seconds": seconds, **how})
         if phase.select and accuracy >= max(h["validation"] for h in history):
             best = copy.deepcopy(model.state_dict())
         saved = {"model": model.state_dict(), "best": best, "optimizer": optimizer.state_dict()}

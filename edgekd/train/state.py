@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import logging
+import os
 import pickle
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -14,6 +16,8 @@ import torch
 from edgekd import runs
 from edgekd.errors import InputError
 
+LOG = logging.getLogger(__name__)
+
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
     content = io.BytesIO()
@@ -22,10 +26,16 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any] | None:
-    """What was saved; None where there is nothing, or nothing readable: the training then starts over."""
+    """What was saved; None where there is nothing, or nothing readable: the training then starts over, says so, and the file is kept."""
     try:
         return torch.load(path, weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+    except FileNotFoundError:
+        return None
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        kept = path.with_name(f"{path.name}.unreadable")
+        os.replace(path, kept)
+        reason = " ".join(str(error).split())[:150]
+        LOG.warning("%s cannot be read (%s): the training starts over; the file is kept as %s", path, reason, kept.name)
         return None
 
 

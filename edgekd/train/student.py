@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from edgekd.train.distill import Feed, student_input
 from edgekd.train.lesson import Lesson, Progress
 from edgekd.train.loop import Phase, fit
 
+LOG = logging.getLogger(__name__)
 History = tuple[dict[str, Any], ...]
 CALIBRATION_SAMPLES = 512
 #: Counts changes of what a training computes: one that is stored in the cache is used only by code that would compute the same.
@@ -95,7 +97,7 @@ def _once(name: str, shared: Path, run: Path, train: Callable[[Path], History]) 
     """Train into ``shared`` / ``name`` unless that was done before, by this target or by another that asks for the same."""
     shared.mkdir(parents=True, exist_ok=True)
     weights, note = shared / name, (shared / name).with_suffix(".json")
-    with runs.lock(shared):
+    with runs.lock(shared, wait=lambda who: LOG.warning("%s trains the same student: waiting", who)):
         if (history := _trained(weights, note)) is None:
             history = train(weights)
             runs.atomic_write(note, json.dumps({"sha256": runs.sha256_file(weights), "history": history}).encode())
@@ -150,6 +152,8 @@ def _checkpoint(run: Path, name: str, history: History, n: int) -> Checkpoint:
     # Quantized training keeps its best pass, warm-up its last.
     value = max(h["validation"] for h in history) if name == QAT else history[-1]["validation"]
     low, high = Share(round(value * n), n).interval
-    where = f"{host.host()}, {host.library('torch')}, validation split after the pass that was kept"
+    last = history[-1]  # trainings that were stored by an earlier version do not say how
+    how = (f", {last['threads']} threads" if "threads" in last else "") + (", bf16" if last.get("bf16") else "")
+    where = f"{host.host()}, {host.library('torch')}{how}, validation split after the pass that was kept"
     found = Figure(value, "share", "measured", where, n, low, high)
     return Checkpoint(name, runs.sha256_file(run / name), history, {"validation_accuracy": found})

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,13 +15,10 @@ from edgekd.losses.cross_entropy import cross_entropy
 from edgekd.losses.soft_targets import soft_targets
 from edgekd.train.distill import Feed, Term, student_input
 from edgekd.train.loop import Phase, evaluate, fit
+from tests.watching import Stopped, quiet, stop_at
 
 PHASE = Phase("float", 3, 0.02, 0.01, seed=3)
 TERMS = (Term(cross_entropy, 0.5, {}), Term(soft_targets, 0.5, {"temperature": 2.0}))  # type: ignore[arg-type]
-
-
-class Stopped(Exception):
-    pass
 
 
 def split(n: int, seed: int = 0) -> Split:
@@ -46,18 +42,6 @@ def net() -> nn.Module:
     return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.3), nn.Flatten(), nn.Linear(64, 2))
 
 
-def quiet(_: str, __: int, ___: int) -> None:
-    pass
-
-
-def stop_at(step: int) -> Callable[[str, int, int], None]:
-    def progress(_: str, done: int, __: int) -> None:
-        if done >= step:
-            raise Stopped
-
-    return progress
-
-
 def train(model: nn.Module, state: Path, phase: Phase = PHASE, **options: object) -> tuple[dict[str, object], ...]:
     given = {"feed": feed(), "progress": quiet} | options
     return fit(model, given["feed"], TERMS, phase, validation=split(40, 1), state=state, progress=given["progress"])  # type: ignore[arg-type]
@@ -69,6 +53,7 @@ def test_learns(tmp_path: Path) -> None:
     assert len(history) == 3 and history[-1]["validation"] == evaluate(model, split(40, 1)) > 0.9  # type: ignore[operator]
     assert history[-1]["loss"] < history[0]["loss"]  # type: ignore[operator]
     assert {h["phase"] for h in history} == {"float"}
+    assert {(h["threads"], h["bf16"]) for h in history} == {(torch.get_num_threads(), False)}
 
 
 @pytest.mark.parametrize("select", [False, True])
@@ -121,9 +106,15 @@ def test_the_state_of_another_model(tmp_path: Path) -> None:
         train(nn.Sequential(nn.Flatten(), nn.Linear(36, 2)), tmp_path / "s")
 
 
-def test_an_unreadable_state_starts_over(tmp_path: Path) -> None:
-    (tmp_path / "s").write_bytes(b"PK\x03\x04 half a file")
-    assert len(train(net(), tmp_path / "s")) == 3
+@pytest.mark.parametrize("content", [b"PK\x03\x04 half a file", b""])
+def test_an_unreadable_state_starts_over_says_so_and_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes) -> None:
+    state = tmp_path / "float.state"
+    state.write_bytes(content)
+    assert len(train(net(), state)) == 3
+    (said,) = caplog.messages
+    assert said.startswith(f"{state} cannot be read (") and said.endswith("starts over; the file is kept as float.state.unreadable")
+    assert (tmp_path / "float.state.unreadable").read_bytes() == content
+    assert len(train(net(), state, progress=stop_at(0))) == 3 and len(caplog.messages) == 1
 
 
 def test_select_keeps_the_best_pass(tmp_path: Path) -> None:
