@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 
+from edgekd import host
 from edgekd.errors import EdgekdError
 from edgekd.lazy import load
 
@@ -35,8 +35,6 @@ def resident_growth(
 
 def _peak(opener: str, path: Path | None, shape: tuple[int, ...], dtype: str, time_limit_s: float) -> int:
     order = {"opener": opener, "path": str(path) if path else "", "shape": shape, "dtype": dtype}
-    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    environment = {**os.environ, **one, "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path)}
     command = [sys.executable, "-m", "edgekd.measure.memory", json.dumps(order)]
     try:
         done = subprocess.run(
@@ -45,7 +43,7 @@ def _peak(opener: str, path: Path | None, shape: tuple[int, ...], dtype: str, ti
             text=True,
             errors="replace",
             timeout=time_limit_s,
-            env=environment,
+            env=host.single_threaded(),
             stdin=subprocess.DEVNULL,
             check=False,
         )

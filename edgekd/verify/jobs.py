@@ -7,7 +7,6 @@ with an argument list (no fork of a threaded parent, no re-import of the caller'
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -63,20 +62,43 @@ def run_jobs(jobs: Sequence[Job], x: np.ndarray, *, workers: int | None = None, 
         np.save(Path(folder) / "x.npy", x)
         tasks = [_Task(job, Path(folder), i, low, high) for job in jobs for i, (low, high) in enumerate(pairwise(bounds))]
         meter = _Meter(len(jobs) * len(x), progress)
-        children: set[subprocess.Popen[str]] = set()
+        crew = _Crew()
         pool = ThreadPoolExecutor(workers)
         try:
-            parts = list(pool.map(lambda task: task.run(meter, children), tasks))
+            parts = list(pool.map(lambda task: task.run(meter, crew), tasks))
         finally:  # an interrupt or a failure must not leave children computing
             pool.shutdown(wait=False, cancel_futures=True)
-            for child in list(children):
-                child.kill()
+            crew.end()
             pool.shutdown(wait=True)
     outcomes = {}
     for i, job in enumerate(jobs):
         mine = parts[i * shards : (i + 1) * shards]
         outcomes[job.name] = Outcome(np.concatenate([p.outputs for p in mine]), sum(p.cpu_s for p in mine), mine[0].where)
     return outcomes
+
+
+class _Crew:
+    """The processes that compute now. Once it has ended, also one that was just being started is killed."""
+
+    def __init__(self) -> None:
+        self._children: set[subprocess.Popen[str]] = set()
+        self._ended, self._lock = False, threading.Lock()
+
+    def add(self, child: subprocess.Popen[str]) -> None:
+        with self._lock:
+            self._children.add(child)
+            if self._ended:
+                child.kill()
+
+    def discard(self, child: subprocess.Popen[str]) -> None:
+        with self._lock:
+            self._children.discard(child)
+
+    def end(self) -> None:
+        with self._lock:
+            self._ended = True
+            for child in self._children:
+                child.kill()
 
 
 class _Meter:
@@ -102,28 +124,37 @@ class _Task:
     low: int
     high: int
 
-    def run(self, meter: _Meter, children: set[subprocess.Popen[str]]) -> Outcome:
+    def run(self, meter: _Meter, crew: _Crew) -> Outcome:
         out = self.folder / f"{self.job.name}-{self.shard}.npy"
         order = {**asdict(self.job), "x": str(self.folder / "x.npy"), "low": self.low, "high": self.high, "out": str(out)}
-        with open(self.folder / f"{self.job.name}-{self.shard}.err", "w+b") as errors:
-            command = [sys.executable, "-m", "edgekd.verify.worker", json.dumps(order)]
-            child = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL, text=True, errors="replace", env=single_threaded()
-            )
-            children.add(child)
-            timer = threading.Timer(_TIME_LIMIT_S, child.kill)
+        command = [sys.executable, "-m", "edgekd.verify.worker", json.dumps(order)]
+        with (
+            open(self.folder / f"{self.job.name}-{self.shard}.err", "w+b") as errors,
+            subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                errors="replace",
+                env=host.single_threaded(),
+            ) as child,
+        ):
+            over = threading.Event()
+            timer = threading.Timer(_TIME_LIMIT_S, lambda: (over.set(), child.kill()))
             timer.start()
             try:
+                crew.add(child)
                 final = self._listen(child, meter)
                 code = child.wait()
-            finally:
+            finally:  # also where progress raised, in this thread: nobody waits for this child any more
                 timer.cancel()
-                children.discard(child)
-                if child.stdout:
-                    child.stdout.close()
+                child.kill()
+                crew.discard(child)
             if code or "cpu_s" not in final:
                 errors.seek(max(0, errors.tell() - 2000))
-                raise EdgekdError(self._failure(code, final.get("error", ""), errors.read().decode(errors="replace")))
+                said = final.get("error", "") or errors.read().decode(errors="replace")
+                raise EdgekdError(self._failure(None if over.is_set() else code, said))
         return Outcome(np.load(out), float(final["cpu_s"]), str(final["where"]))
 
     def _listen(self, child: subprocess.Popen[str], meter: _Meter) -> dict[str, str]:
@@ -139,13 +170,11 @@ class _Task:
                 final |= message
         return final
 
-    def _failure(self, code: int, error: str, noise: str) -> str:
-        how = f"died of {signal.Signals(-code).name}" if code < 0 else f"failed with exit code {code}"
-        said = error or "\n  ".join(noise.strip().splitlines()[-5:])
+    def _failure(self, code: int | None, said: str) -> str:
+        """The message for an exit code; None: it was ended for taking too long."""
+        if code is None:
+            how = f"took over {_TIME_LIMIT_S:g} s, the limit of one process, and was ended,"
+        else:
+            how = f"died of {signal.Signals(-code).name}" if code < 0 else f"failed with exit code {code}"
+        said = "\n  ".join(said.strip().splitlines()[-5:])
         return f"{self.job.name} {how} on {self.job.path}, samples {self.low} to {self.high - 1}\n  it said: {said or 'nothing'}"
-
-
-def single_threaded() -> dict[str, str]:
-    """This process's environment with every thread pool of numerical libraries at one thread, and its import path."""
-    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
-    return {**os.environ, **one, "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path)}

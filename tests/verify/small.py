@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,3 +83,8 @@ def corrupt(whole: QuantGraph, tensor: str, factor: float) -> QuantGraph:
 def dies(path: Path, *, threads: int = 1) -> None:
     """Opens nothing: a runtime that crashes."""
     os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def sleeps(path: Path, *, threads: int = 1) -> None:
+    """Opens nothing: a runtime that never ends."""
+    time.sleep(600)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -53,5 +55,32 @@ def test_a_file_that_does_not_load_is_named(tmp_path: Path) -> None:
         run_jobs([Job("litert", str(tmp_path / "cut.tflite"), RUNTIMES["litert_ref"])], small.samples(3))
 
 
-def test_children_take_one_thread_each() -> None:
-    assert jobs.single_threaded()["OMP_NUM_THREADS"] == "1"
+def test_what_takes_too_long_is_ended_and_the_limit_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "_TIME_LIMIT_S", 0.2)
+    with pytest.raises(EdgekdError) as caught:
+        run_jobs([Job("slow", str(file), "small:sleeps")], small.samples(3))
+    assert "slow took over 0.2 s, the limit of one process, and was ended, on" in str(caught.value)
+    assert "SIGKILL" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("error::ResourceWarning", "error::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_an_interruption_leaves_no_process(file: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]) -> None:
+    monkeypatch.setattr(jobs, "SHARD", 100)
+    started: list[subprocess.Popen[str]] = []
+    add = jobs._Crew.add
+
+    def watched(crew: jobs._Crew, child: subprocess.Popen[str]) -> None:
+        started.append(child)
+        add(crew, child)
+
+    monkeypatch.setattr(jobs._Crew, "add", watched)
+
+    def interrupt(*_: object) -> None:
+        raise error
+
+    with pytest.raises(error):
+        run_jobs([Job(n, str(file), RUNTIMES["tflm"]) for n in "abc"], small.samples(300), workers=3, progress=interrupt)
+    assert started and all(child.returncode is not None for child in started)
+    started.clear()
+    gc.collect()
