@@ -6,9 +6,12 @@ test shares are then held out with a fixed seed, class by class. Without a valid
 
 from __future__ import annotations
 
+import logging
 import struct
+import time
 import warnings
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,8 @@ from PIL import Image, ImageOps
 from edgekd.data.dataset import Dataset, Split, stratified
 from edgekd.errors import InputError
 
+LOG = logging.getLogger(__name__)
+SLOW_S = 2.0
 SUFFIXES = (".png", ".jpg", ".jpeg")
 #: Left there by file managers; never meant as images.
 IGNORED = ("thumbs.db", "desktop.ini")
@@ -44,7 +49,8 @@ def load(folder: Path, *, size: list[int], channels: int = 3, validation: float 
     total = sum(len(f) for f in files.values()) * size[0] * size[1] * channels
     if total > MAX_BYTES:
         raise InputError(f"{total >> 30} GiB of pixels", where=where, expected=f"at most {MAX_BYTES >> 30} GiB", mend="a smaller size")
-    splits = {name: _read(f, size, channels, where) for name, f in files.items()}
+    one_more = _counter(sum(len(f) for f in files.values()))
+    splits = {name: _read(f, size, channels, where, one_more) for name, f in files.items()}
     train, val, tests = _complete(splits, validation, test, seed, labels, where)
     return Dataset(folder.name, train, val, tests, labels)
 
@@ -152,10 +158,24 @@ def _check_inside(file: Path, root: Path, where: str) -> None:
         )
 
 
-def _read(files: list[tuple[Path, int]], size: list[int], channels: int, where: str) -> Split:
+def _counter(total: int) -> Callable[[], None]:
+    """To be called after each image. What takes over SLOW_S tells how far it is, by the log: a source of data knows no bars."""
+    began, done = time.monotonic(), 0
+
+    def one_more() -> None:
+        nonlocal done
+        done += 1
+        if time.monotonic() - began > SLOW_S and (done % 20 == 0 or done == total):
+            LOG.info("%d of %d images", done, total, extra={"progress": ("images", done, total)})
+
+    return one_more
+
+
+def _read(files: list[tuple[Path, int]], size: list[int], channels: int, where: str, one_more: Callable[[], None]) -> Split:
     x = np.empty((len(files), size[0], size[1], channels), np.uint8)
     for at, (file, _) in enumerate(files):
         x[at] = _pixels(file, size, channels, where)
+        one_more()
     return Split(x, np.array([index for _, index in files], np.int64))
 
 

@@ -37,6 +37,15 @@ def test_shares_are_held_out_class_by_class(flat: Path) -> None:
     assert load(flat, size=[8, 12], channels=3, validation=0.2, test=0.3, seed=1).sha256 != data.sha256
 
 
+def test_what_takes_long_tells_how_far_it_is(flat: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "edgekd")
+    load(flat, size=[8, 12])
+    assert not caplog.records
+    monkeypatch.setattr("edgekd.data.image_folder.SLOW_S", 0.0)
+    load(flat, size=[8, 12])
+    assert [getattr(record, "progress", None) for record in caplog.records] == [("images", 20, 20)]
+
+
 @pytest.mark.parametrize("validation", ["val", "validation", None])
 def test_given_splits(validation: str | None, tmp_path: Path) -> None:
     counts = {"train": 8, "test": 3} | ({validation: 2} if validation else {})
