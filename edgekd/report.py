@@ -15,6 +15,8 @@ from edgekd.records import Checkpoint, Figure, Measurement, Plan, Verdict
 
 #: Budgets that a figure of the exported file can exceed. Latency is not among them: what this host takes says nothing about the device.
 _CHECKED = ("model_bytes", "peak_ram_bytes")
+#: Marks of the budgets that are not the profile's own.
+_SET_BY = {"recipe": " †", "command line": " ‡"}
 
 
 def rows(folders: Sequence[Path]) -> list[dict[str, Any]]:
@@ -46,6 +48,7 @@ def table(folders: Sequence[Path]) -> Table:
             _verdict(row),
         )
     shown.caption = (
+        "budgets: set by the profile, † by the recipe, ‡ on the command line\n"
         "accuracy: test set, 95 % interval; * emulated: a stand-in for the device, run on this host; ~ predicted\n"
         "peak RAM without *: growth of a process on this host"
     )
@@ -125,7 +128,8 @@ def _plain(figure: Figure | None) -> dict[str, Any] | None:
 
 def _budget(budget: dict[str, Any]) -> str:
     words = {"model_bytes": "file", "peak_ram_bytes": "RAM", "latency_ms": "latency", "accuracy_drop_pp": "drop", "max_macs": "size"}
-    return f"{words.get(budget['name'], budget['name'])} ≤ {_value(budget['limit'], budget['unit'])}"
+    mark = _SET_BY.get(budget["source"].partition(",")[0], "")
+    return f"{words.get(budget['name'], budget['name'])} ≤ {_value(budget['limit'], budget['unit'])}{mark}"
 
 
 def _student(student: dict[str, Any] | None) -> str:

@@ -74,6 +74,8 @@ def test_a_good_run(run: Path) -> None:
         "59.6 KiB",
     ):
         assert part in shown
+    assert "file ≤ 64.0 KiB †" in shown and "drop ≤ 4 pp  " in shown, "who set a budget, where that is not the profile"
+    assert "set by the profile, † by the recipe, ‡ on the command line" in shown
     for part in ("48.8 KiB*", "3.2 ms", "[3.1, 3.3], n = 40", "tflm: bit-equal, all 10000", "good"):
         assert part in shown
 
@@ -99,7 +101,9 @@ def test_budgets_that_no_plan_can_count_come_from_the_configuration(run: Path) -
     runs.write(run, Record("freeze", {}, {"budgets": {"loss_pp": limit}}, {}, None))
     (row,) = report.rows([run])
     assert {"name": "loss_pp", "actual": None, **limit} in row["budgets"]
-    assert "loss_pp ≤ 1 pp" in text(run)
+    assert "loss_pp ≤ 1 pp †" in text(run)
+    runs.write(run, Record("freeze", {}, {"budgets": {"loss_pp": limit | {"source": "command line"}}}, {}, None))
+    assert "loss_pp ≤ 1 pp ‡" in text(run)
 
 
 def test_agreement_is_never_rounded_up_to_all(run: Path) -> None:
