@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from torch import nn
 from edgekd import runs
 from edgekd.errors import InputError
 from edgekd.teachers.teacher import amx, logits
+
+LOG = logging.getLogger(__name__)
 
 
 def key(*hashes: str) -> str:
@@ -26,9 +29,18 @@ def soft_targets(
     """Logits float16 [views, N, classes], memory-mapped from ``file`` (.npy), made if not there.
 
     Each of ``views`` gives uint8 [N, H, W, C], the same N; they are made one at a time. A file that is damaged is computed again.
+    Where another process computes the same, wait for it and read what it stored.
     """
     if (stored := _open(file, len(views))) is not None:
         return stored
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with runs.lock(file.parent, f".{file.stem}.lock", wait=lambda who: LOG.warning("%s computes the teacher's outputs: waiting", who)):
+        if (stored := _open(file, len(views))) is not None:
+            return stored
+        return _store(_compute(teacher, views, file, progress), file)
+
+
+def _compute(teacher: nn.Module, views: Sequence[Callable[[], np.ndarray]], file: Path, progress: Callable[[int, int], None]) -> np.ndarray:
     parts = []
     for n, view in enumerate(views):
         pixels = view()
@@ -38,7 +50,10 @@ def soft_targets(
     outputs = np.stack(parts)
     if not np.isfinite(outputs).all():
         raise InputError("the teacher's outputs are not finite in float16", where=str(file), expected="logits within ±65504")
-    file.parent.mkdir(parents=True, exist_ok=True)
+    return outputs
+
+
+def _store(outputs: np.ndarray, file: Path) -> np.ndarray:
     part = file.with_name(f"{file.name}.{os.getpid()}.part")
     with part.open("wb") as stream:
         np.save(stream, outputs)

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +49,37 @@ def test_computed_once_and_stored_in_half_precision(tmp_path: Path) -> None:
     again, steps = asked(body, file)
     assert body.asked == 12 and not steps
     assert np.array_equal(again, found) and isinstance(again, np.memmap)
-    assert sorted(p.name for p in file.parent.iterdir()) == ["t.npy", "t.sha256"]
+    assert sorted(p.name for p in file.parent.iterdir()) == [".t.lock", "t.npy", "t.sha256"]
+
+
+def test_who_comes_second_waits_and_reads(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file, first, second = tmp_path / "t.npy", Counted(), Counted()
+    found: list[np.ndarray] = []
+    began, go_on = threading.Event(), threading.Event()
+
+    def slow() -> np.ndarray:
+        began.set()
+        assert go_on.wait(60)
+        return images()
+
+    def compute(body: Counted, view: Callable[[], np.ndarray]) -> threading.Thread:
+        work = lambda: found.append(soft_targets(Teacher(body, (0.0,), (1.0,)), [view], file, lambda *_: None))  # noqa: E731
+        thread = threading.Thread(target=work)
+        thread.start()
+        return thread
+
+    threads = [compute(first, slow)]
+    assert began.wait(60)
+    threads.append(compute(second, images))
+    for _ in range(600):
+        if "computes the teacher's outputs: waiting" in caplog.text:
+            break
+        time.sleep(0.1)
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert f"another build (process {os.getpid()}) computes the teacher's outputs: waiting" in caplog.text
+    assert (first.asked, second.asked) == (6, 0) and np.array_equal(found[0], found[1])
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "no hash", "gone"])
