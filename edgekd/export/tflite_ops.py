@@ -76,13 +76,6 @@ def _fully_connected(op: ops.FullyConnected, graph: QuantGraph) -> Builtin:
     return Builtin(CODE.FULLY_CONNECTED, version, schema.FullyConnectedOptionsT(FUSED[op.activation], keepNumDims=keep))
 
 
-def _add(op: ops.Add, graph: QuantGraph) -> Builtin:
-    shapes = {graph.tensor(n).shape for n in (*op.inputs, *op.outputs)}
-    if len(shapes) != 1:
-        raise refuse(op, graph, f"shapes {sorted(shapes)}", "one shape")
-    return Builtin(CODE.ADD, integer_two(op, graph), schema.AddOptionsT(FUSED[op.activation]))
-
-
 def _pool(op: ops.AveragePool2D | ops.MaxPool2D, graph: QuantGraph) -> Builtin:
     code = CODE.AVERAGE_POOL_2D if isinstance(op, ops.AveragePool2D) else CODE.MAX_POOL_2D
     options = schema.Pool2DOptionsT(_padding(op, graph), op.stride[1], op.stride[0], op.kernel[1], op.kernel[0], FUSED[op.activation])
@@ -149,7 +142,6 @@ _BUILTINS: dict[type[ops.Op], Callable[[Any, QuantGraph], Builtin]] = {
     ops.Conv2D: _conv,
     ops.DepthwiseConv2D: _depthwise,
     ops.FullyConnected: _fully_connected,
-    ops.Add: _add,
     ops.AveragePool2D: _pool,
     ops.MaxPool2D: _pool,
     ops.Mean: _mean,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from edgekd.quant.graph import QuantGraph
-from edgekd.quant.ops import Add, Concat, Logistic, Pad, Relu, Reshape, Softmax
+from edgekd.quant.ops import Add, Concat, Logistic, Op, Pad, Relu, Reshape, Softmax
 from edgekd.quant.reference import tables
 from edgekd.quant.reference.memory import Memory
 from edgekd.quant.reference.profiles import quantization, rules_of
@@ -16,26 +16,58 @@ from edgekd.quant.reference.rounding import activation_bounds
 Compute = Callable[..., np.ndarray]
 
 
-def _table(table: np.ndarray, z_in: int, z_out: int) -> Compute:
+def lookup(table: np.ndarray, z_in: int, z_out: int) -> Compute:
+    """A function (memory, x) → y by a table of all values, indexed by q − LOWEST and holding q of the output."""
     centred = (table - z_out).astype(np.float32)
 
     def compute(memory: Memory, x: np.ndarray) -> np.ndarray:
-        index = np.add(x, z_in + 128).astype(np.intp)
+        index = np.add(x, z_in - tables.LOWEST).astype(np.intp)
         return np.take(centred, index, out=memory.take(x.shape), mode="clip")
 
     return compute
+
+
+def lookup_pairs(table: np.ndarray, op: Op, graph: QuantGraph) -> Compute:
+    """A function (memory, first, second) → y by a table [256, 256] of all pairs (256 KiB, exact whatever the rule); they broadcast."""
+    z_first, z_second, z_out = (quantization(graph, name)[1] for name in (*op.inputs, *op.outputs))
+    centred = (table - z_out).astype(np.float32).ravel()
+    base = (z_first - tables.LOWEST) * tables.COUNT + z_second - tables.LOWEST
+
+    def compute(memory: Memory, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        result = memory.take(np.broadcast_shapes(first.shape, second.shape))
+        np.copyto(result, first)
+        np.multiply(result, tables.COUNT, out=result)
+        np.add(result, second, out=result)
+        np.add(result, base, out=result)
+        return np.take(centred, result.astype(np.intp), out=result, mode="clip")
+
+    return broadcasting(op, graph, compute)
+
+
+def broadcasting(op: Op, graph: QuantGraph, compute: Compute) -> Compute:
+    """``compute`` for operands of different rank: NumPy aligns the last axes, but a batch must stay first."""
+    rank = len(graph.tensor(op.outputs[0]).shape)
+    missing = [0 if graph.tensor(n).is_constant else rank - len(graph.tensor(n).shape) for n in op.inputs]
+    if not any(missing):
+        return compute
+
+    def aligned(memory: Memory, *operands: np.ndarray) -> np.ndarray:
+        pairs = zip(operands, missing, strict=True)
+        return compute(memory, *(x.reshape(len(x), *[1] * more, *x.shape[1:]) for x, more in pairs))
+
+    return aligned
 
 
 def relu(op: Relu, graph: QuantGraph, profile: str) -> Compute:
     """XNNPACK declines it. With one scale it is a clamp, and in TFLM relu6 is never more than that."""
     x, y = (quantization(graph, name) for name in (*op.inputs, *op.outputs))
     bounds = activation_bounds(op.activation, *y, half_to_even=False)
-    return _table(tables.relu_table(rules_of(op, graph, profile)["relu"], x, y, bounds), x[1], y[1])
+    return lookup(tables.relu_table(rules_of(op, graph, profile)["relu"], x, y, bounds), x[1], y[1])
 
 
 def logistic(op: Logistic, graph: QuantGraph, profile: str) -> Compute:
     x = quantization(graph, op.inputs[0])
-    return _table(tables.logistic_table(rules_of(op, graph, profile)["logistic"], x), x[1], quantization(graph, op.outputs[0])[1])
+    return lookup(tables.logistic_table(rules_of(op, graph, profile)["logistic"], x), x[1], quantization(graph, op.outputs[0])[1])
 
 
 def softmax(op: Softmax, graph: QuantGraph, profile: str) -> Compute:
@@ -50,21 +82,10 @@ def softmax(op: Softmax, graph: QuantGraph, profile: str) -> Compute:
 
 
 def add(op: Add, graph: QuantGraph, profile: str) -> Compute:
-    """A table of all pairs: 256 KiB, exact whatever the rule."""
     a, b, y = (quantization(graph, name) for name in (*op.inputs, *op.outputs))
     rules = rules_of(op, graph, profile)
     bounds = activation_bounds(op.activation, *y, half_to_even=rules["bounds"] == "xnnpack")
-    table = (tables.add_table(rules["add"], a, b, y, bounds) - y[1]).astype(np.float32).ravel()
-    base = (a[1] + 128) * 256 + b[1] + 128
-
-    def compute(memory: Memory, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        result = memory.take(np.broadcast_shapes(first.shape, second.shape))
-        np.multiply(first, 256, out=result)
-        np.add(result, second, out=result)
-        np.add(result, base, out=result)
-        return np.take(table, result.astype(np.intp), out=result, mode="clip")
-
-    return compute
+    return lookup_pairs(tables.add_table(rules["add"], a, b, y, bounds), op, graph)
 
 
 def concat(op: Concat, graph: QuantGraph, profile: str) -> Compute:

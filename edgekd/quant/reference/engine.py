@@ -13,7 +13,7 @@ from edgekd.quant import ops
 from edgekd.quant.graph import STORAGE, QuantGraph, Tensor
 from edgekd.quant.reference import binary, convolve, elementwise, floats, matmul, move, pool, reduce, resize, transpose_conv, unary
 from edgekd.quant.reference.memory import Memory
-from edgekd.quant.reference.profiles import PROFILES, is_float, is_quantized, quantization, quantization_of
+from edgekd.quant.reference.profiles import PROFILES, UNSUPPORTED, is_float, is_quantized, quantization, quantization_of
 
 #: Samples of a chunk are so many that the largest activation holds about this many values (and at least one, at most ``batch``).
 CACHED = 1 << 18
@@ -101,6 +101,10 @@ def compile_graph(graph: QuantGraph, profile: str, wanted: Collection[str]) -> t
         if type(op) not in build:
             raise InputError(
                 f"{type(op).__name__} is unknown to the reference", where=f"operator {op.name}", expected="one of its operators"
+            )
+        if type(op) in UNSUPPORTED.get(profile, ()):
+            raise InputError(
+                f"{profile} has no {type(op).__name__}", where=f"operator {op.name}", expected="an operator that the runtime has"
             )
         last = tuple(name for name in {*op.inputs, *op.outputs} if readers[name] == index and not graph.tensor(name).is_constant)
         steps.append(Step(op, build[type(op)](op, graph, profile), last))

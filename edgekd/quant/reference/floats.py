@@ -78,10 +78,6 @@ def _mean(op: ops.Mean, graph: QuantGraph, profile: str) -> Compute:
     return lambda memory, x: x.mean(axis=op.axes, keepdims=op.keepdims)
 
 
-def _add(op: ops.Add, graph: QuantGraph, profile: str) -> Compute:
-    return lambda memory, a, b: _activate(a + b, op.activation)
-
-
 def _relu(op: ops.Relu, graph: QuantGraph, profile: str) -> Compute:
     return lambda memory, x: _activate(x.copy(), op.activation)
 
@@ -107,7 +103,6 @@ COMPILE: dict[type[ops.Op], Callable[..., Compute]] = {
     ops.Conv2D: _convolution,
     ops.DepthwiseConv2D: _depthwise,
     ops.FullyConnected: _fully_connected,
-    ops.Add: _add,
     ops.AveragePool2D: _average_pool,
     ops.MaxPool2D: _max_pool,
     ops.Mean: _mean,

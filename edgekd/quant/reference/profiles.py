@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from edgekd.errors import InputError
+from edgekd.quant import ops
 from edgekd.quant.graph import QuantGraph, Tensor
-from edgekd.quant.ops import Add, AveragePool2D, Op, Relu, Softmax
+from edgekd.quant.ops import Op
 
 PROFILES = ("tflm", "litert_ref", "xnnpack")
 
@@ -67,7 +68,23 @@ def kernels_of(op: Op, graph: QuantGraph, profile: str) -> str:
 
 
 #: Operators that XNNPACK never takes as integers.
-DECLINED: tuple[type[Op], ...] = (AveragePool2D, Relu, Softmax)
+DECLINED: tuple[type[Op], ...] = (
+    ops.AveragePool2D,
+    ops.Relu,
+    ops.Softmax,
+    ops.Gather,
+    ops.ResizeNearest,
+    ops.Gelu,
+    ops.HardSwish,
+    ops.Maximum,
+    ops.Minimum,
+    ops.PRelu,
+    ops.Rsqrt,
+    ops.SquaredDifference,
+)
+
+#: Profile → operators that its runtime lacks.
+UNSUPPORTED: Mapping[str, tuple[type[Op], ...]] = {"tflm": (ops.Gelu,)}
 
 
 def xnnpack_takes(op: Op, graph: QuantGraph) -> bool:
@@ -78,14 +95,43 @@ def xnnpack_takes(op: Op, graph: QuantGraph) -> bool:
     return condition is None or condition(op, graph)
 
 
-def _takes_add(op: Op, graph: QuantGraph) -> bool:
-    scales = [np.float32(quantization(graph, name)[0]) for name in (*op.inputs, *op.outputs)]
-    return all(2.0**-10 <= scale / scales[2] < 256 for scale in scales[:2])
+def _scales(op: Op, graph: QuantGraph) -> list[np.float32]:
+    return [np.float32(quantization(graph, name)[0]) for name in (*op.inputs, *op.outputs)]
 
 
-#: Operator → on what XNNPACK takes it; those not listed it takes always.
+def _takes_sum(op: Op, graph: QuantGraph) -> bool:
+    *inputs, output = _scales(op, graph)
+    return all(2.0**-10 <= scale / output < 256 for scale in inputs)
+
+
+def _takes_product(op: Op, graph: QuantGraph) -> bool:
+    first, second, output = _scales(op, graph)
+    return bool(2.0**-16 <= first * second / output < 256)
+
+
+def _takes_leaky_relu(op: Op, graph: QuantGraph) -> bool:
+    x, y = _scales(op, graph)
+    alpha = np.float32(getattr(op, "alpha", 0))
+    above, below = x / y, x / y * alpha
+    normal = abs(alpha) >= np.finfo(np.float32).tiny and np.isfinite(alpha)
+    return bool(normal and 2.0**-8 <= above <= 128 and -127.99609375 <= below <= 128 and abs(below) >= 2.0**-8)
+
+
+def _takes_quantize(op: Op, graph: QuantGraph) -> bool:
+    if not is_quantized(graph.tensor(op.inputs[0])):
+        return True
+    x, y = _scales(op, graph)
+    return bool(2.0**-8 <= x / y <= 128)
+
+
+#: Operator → on what condition XNNPACK takes it as integers; those not listed it takes always.
 TAKES: dict[type[Op], Callable[[Op, QuantGraph], bool]] = {
-    Add: _takes_add,
+    ops.BatchMatMul: lambda op, graph: quantization(graph, op.inputs[1])[1] == 0,
+    ops.Add: _takes_sum,
+    ops.Sub: _takes_sum,
+    ops.Mul: _takes_product,
+    ops.LeakyRelu: _takes_leaky_relu,
+    ops.Quantize: _takes_quantize,
 }
 
 

@@ -1,4 +1,4 @@
-"""Operators on one int8 value at a time, as tables of 256 entries; softmax, whose exponentials are such a table; addition, 65,536 entries.
+"""Rectifier and logistic as tables of 256 entries; softmax, whose exponentials are such a table; sum and difference, 65,536 entries.
 
 Tables are indexed by q + 128 and hold q of the output.
 """
@@ -17,7 +17,8 @@ from edgekd.quant.reference.rounding import (
     rounding_doubling_high,
 )
 
-VALUES = np.arange(-128, 128, dtype=np.int64)
+LOWEST, HIGHEST, COUNT = -128, 127, 256
+VALUES = np.arange(LOWEST, HIGHEST + 1, dtype=np.int64)
 Q = tuple[float, int]
 
 
@@ -81,25 +82,30 @@ def _softmax_float(scale: float, below: np.ndarray) -> np.ndarray:
     return np.clip(round_half_away(exponential * inverse[:, None]).astype(np.int64) - 128, -128, 127)
 
 
-def add_table(kind: str, a: Q, b: Q, y: Q, bounds: tuple[int, int]) -> np.ndarray:
-    """int64 [256, 256]: the sum of every pair."""
+def add_table(kind: str, a: Q, b: Q, y: Q, bounds: tuple[int, int], sign: int = 1) -> np.ndarray:
+    """int64 [256, 256]: the sum of every pair, or with ``sign`` −1 the difference. ``kind``: fixed_point, fixed_point_float32 (TFLM's
+    difference, which divides the scales in float32) or xnnpack_20_bits."""
     first, second = (VALUES - a[1])[:, None], (VALUES - b[1])[None, :]
-    raw = (_add_20_bits if kind == "xnnpack_20_bits" else _add_fixed)(first, second, a[0], b[0], y[0])
+    if kind == "xnnpack_20_bits":
+        raw = _add_20_bits(first, second, (a[0], b[0], y[0]), sign)
+    else:
+        raw = _add_fixed(first, second, (a[0], b[0], y[0]), sign, np.float32 if kind == "fixed_point_float32" else np.float64)
     return np.clip(raw + y[1], *bounds)
 
 
-def _add_fixed(first: np.ndarray, second: np.ndarray, a: float, b: float, y: float) -> np.ndarray:
+def _add_fixed(first: np.ndarray, second: np.ndarray, scales: tuple[float, float, float], sign: int, precision: type) -> np.ndarray:
     """Both to 20 more bits and a common scale (twice the larger), added, and brought to the output's scale."""
+    a, b, y = (precision(scale) for scale in scales)
     common = 2 * max(a, b)
     terms = [
         multiply_by_quantized(x << 20, *quantize_multiplier(scale / common)) for x, scale in ((first, a), (second, b))
     ]  # the multipliers are at most 1/2, so no shift is to the left
-    return multiply_by_quantized(terms[0] + terms[1], *quantize_multiplier(common / ((1 << 20) * y)))
+    return multiply_by_quantized(terms[0] + sign * terms[1], *quantize_multiplier(common / ((1 << 20) * y)))
 
 
-def _add_20_bits(first: np.ndarray, second: np.ndarray, a: float, b: float, y: float) -> np.ndarray:
+def _add_20_bits(first: np.ndarray, second: np.ndarray, scales: tuple[float, float, float], sign: int) -> np.ndarray:
     """Integer multipliers of 21 bits at most, one common shift, a half rounded up."""
-    ratios = [np.float32(scale) / np.float32(y) for scale in (a, b)]
+    ratios = [np.float32(scale) / np.float32(scales[2]) for scale in scales[:2]]
     shift = 20 - (int(np.frexp(max(ratios))[1]) - 1)
     factors = [int(np.rint(np.ldexp(ratio, shift))) for ratio in ratios]
-    return (first * factors[0] + second * factors[1] + (1 << (shift - 1))) >> shift
+    return (first * factors[0] + sign * second * factors[1] + (1 << (shift - 1))) >> shift
