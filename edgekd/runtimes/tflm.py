@@ -14,6 +14,7 @@ from tflite_micro.python.tflite_micro.runtime import Interpreter
 
 from edgekd.errors import InputError
 from edgekd.runtimes.c_stderr import c_stderr
+from edgekd.runtimes.tflite_border import border_of
 
 #: The arena is doubled from the first to the second until the model fits.
 SMALLEST_ARENA, LARGEST_ARENA = 1 << 18, 1 << 30
@@ -50,21 +51,21 @@ def arena_bytes(path: Path) -> Arena:
 
 
 class TFLMRunner:
-    """A loaded model with one input and one output; one sample at a time."""
+    """A loaded model with one input and one output, anyone's; one sample at a time."""
 
     def __init__(self, interpreter: Interpreter, path: Path) -> None:
         self._interpreter: Interpreter | None = interpreter
         self._path = path
-        details = interpreter.get_input_details(0)
-        self._dtype = np.dtype(details["dtype"])
-        self._shape = tuple(int(size) for size in details["shape"])
+        self._border = border_of(path.read_bytes())
+        self._dtype = self._border.input.inner
+        self._shape = tuple(int(size) for size in interpreter.get_input_details(0)["shape"])
 
     @property
     def where(self) -> str:
         return f"TFLM {version('tflite-micro')}, reference kernels, 1 thread"
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        """Outputs [N, ...] for ``x`` [N, ...] in the file's own dtype. Raises InputError for another shape or dtype."""
+        """Outputs [N, ...] for ``x`` [N, ...] in the dtype of the file's kernels. Raises InputError for another shape or dtype."""
         interpreter = self._interpreter
         if interpreter is None:
             raise InputError("the model is closed", where=str(self._path), expected="an open one")
@@ -74,13 +75,13 @@ class TFLMRunner:
                 where=str(self._path),
                 expected=f"{self._dtype} (N, {', '.join(map(str, self._shape[1:]))}), N at least 1",
             )
-        x = np.ascontiguousarray(x)
+        x = np.ascontiguousarray(self._border.input.enter(x))
         outputs: list[np.ndarray] = []
         for index in range(len(x)):
             interpreter.set_input(x[index : index + 1], 0)
             interpreter.invoke()
             outputs.append(interpreter.get_output(0))
-        return np.concatenate(outputs)
+        return self._border.output.leave(np.concatenate(outputs))
 
     def close(self) -> None:
         """Free the interpreter and its arena; a second call does nothing."""
@@ -102,6 +103,9 @@ def _load(path: Path) -> Interpreter:
         with c_stderr() as heard:
             try:
                 interpreter = Interpreter.from_bytes(content, arena_size=size)
+                # Zeros: an index of an embedding must not be whatever the arena held.
+                first = interpreter.get_input_details(0)
+                interpreter.set_input(np.zeros(first["shape"], first["dtype"]), 0)
                 interpreter.invoke()
             except Exception as error:  # RuntimeError from TFLM, whatever its Python wrapper stumbles over from there
                 failure = error
