@@ -118,10 +118,14 @@ class _Layout:
             numbers.append(self._bias(self.graph.tensor(op.inputs[2]), x, weight, op))
         elif isinstance(op, ops.FullyConnected):
             numbers.append(-1)
+        elif isinstance(op, ops.TransposeConv2D):
+            pass
         else:  # LiteRT refuses a convolution without bias
             dtype = "int32" if weight.dtype == "int8" else weight.dtype
             size = weight.shape[axis]
             numbers.append(self._bias(Tensor(f"{op.name}.bias", dtype, (size,), data=np.zeros(size, dtype)), x, weight, op))
+        if isinstance(op, ops.TransposeConv2D):  # which reads its weight first
+            numbers[:2] = reversed(numbers[:2])
         return numbers
 
     def _activation(self, name: str) -> int:

@@ -5,6 +5,9 @@ Result  x ── Pad (0,0) (1,0) (1,0) (0,0) ── p ── Conv2D 3x3, stride 
 
 Given   x ── Conv2D 3x3, stride 1, padding (1, 1, 1, 1) ── y
 Result  the same: these amounts are SAME
+
+Given   x ── TransposeConv2D 3x3, stride 2, padding (1, 1, 1, 1), extra (1, 1) ── y                      y 28x28
+Result  x ── TransposeConv2D 3x3, stride 2, padding 0, extra 0 ── w ── Slice from (1, 1), 28x28 ── y     w 29x29
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from dataclasses import replace
 
 from edgekd.errors import InputError
 from edgekd.quant.graph import QuantGraph, Tensor
-from edgekd.quant.ops import AveragePool2D, Conv2D, DepthwiseConv2D, MaxPool2D, Op, Pad, Padding
+from edgekd.quant.ops import AveragePool2D, Conv2D, DepthwiseConv2D, MaxPool2D, Op, Pad, Padding, Slice, TransposeConv2D
 
 Windowed = Conv2D | DepthwiseConv2D | AveragePool2D | MaxPool2D
 
@@ -21,13 +24,18 @@ Windowed = Conv2D | DepthwiseConv2D | AveragePool2D | MaxPool2D
 def explicit_padding(graph: QuantGraph) -> QuantGraph:
     """``graph`` (channels last) with Pad before each window whose padding is neither SAME nor VALID; operators reading the same padded
     tensor share one Pad. Rows and columns that no window reaches are not padded. A max pool's Pad is filled with the lowest value.
+    A transposed convolution computes its full size, and a Slice cuts it.
 
-    Raises InputError for an average pool that would need a Pad (its padding does not count, so nothing can be filled in).
+    Raises InputError for an average pool that would need a Pad (its padding does not count, so nothing can be filled in), and for a
+    transposed convolution whose ``extra`` reaches its stride.
     """
     tensors = dict(graph.tensors)
     padded: dict[tuple[str, Padding, str], str] = {}
     ops: list[Op] = []
     for op in graph.ops:
+        if isinstance(op, TransposeConv2D):
+            ops += _cropped(op, graph, tensors)
+            continue
         if not isinstance(op, Windowed) or same_or_valid(op, graph) is not None:
             ops.append(op)
             continue
@@ -42,11 +50,7 @@ def explicit_padding(graph: QuantGraph) -> QuantGraph:
         key = (op.inputs[0], amounts, fill)
         if key not in padded:
             x = tensors[op.inputs[0]]
-            name = f"{op.name}.padded"
-            if name in tensors:
-                raise InputError(
-                    f"the tensor name {name!r} is taken", where=f"graph {graph.name}", expected="names that do not end in .padded"
-                )
+            name = _free(f"{op.name}.padded", graph, tensors)
             top, bottom, left, right = amounts
             n, h, w, c = x.shape
             tensors[name] = Tensor(name, x.dtype, (n, h + top + bottom, w + left + right, c), x.quantization)
@@ -54,6 +58,61 @@ def explicit_padding(graph: QuantGraph) -> QuantGraph:
             padded[key] = name
         ops.append(replace(op, inputs=(padded[key], *op.inputs[1:]), padding=(0, 0, 0, 0)))
     return replace(graph, tensors=tensors, ops=tuple(ops))
+
+
+def _free(name: str, graph: QuantGraph, tensors: dict[str, Tensor]) -> str:
+    if name in tensors:
+        raise InputError(
+            f"the tensor name {name!r} is taken", where=f"graph {graph.name}", expected=f"names that do not end in .{name.split('.')[-1]}"
+        )
+    return name
+
+
+def same_or_valid_transpose(op: TransposeConv2D, graph: QuantGraph) -> str | None:
+    """ "VALID" or "SAME" where a transposed convolution cuts as TFLite does for its output's size, else None.
+
+    VALID cuts nothing and may append less than a stride; SAME is the padding of the convolution whose gradient it is, from the output's
+    size to the input's. XNNPACK takes SAME only where no axis has a stride above the kernel, and miscounts VALID where it cuts.
+    """
+    sizes, kernel = graph.tensor(op.inputs[0]).shape[1:3], graph.tensor(op.inputs[1]).shape[1:3]
+    outs = graph.tensor(op.outputs[0]).shape[1:3]
+    valid = same = True
+    for axis, (size, k, stride, out) in enumerate(zip(sizes, kernel, op.stride, outs, strict=True)):
+        before, after = op.padding[2 * axis : 2 * axis + 2]
+        more = op.extra[axis] - after
+        full = (size - 1) * stride + k
+        if out != full - before + more:
+            raise InputError(
+                f"output size {outs}",
+                where=f"graph {graph.name}, operator {op.name}",
+                expected=f"{full - before + more} along axis {1 + axis}",
+            )
+        valid = valid and before == 0 and 0 <= more < stride
+        same = same and -(-out // stride) == size and k >= stride and before == (full - out) // 2
+    return "VALID" if valid else "SAME" if same else None
+
+
+def _cropped(op: TransposeConv2D, graph: QuantGraph, tensors: dict[str, Tensor]) -> list[Op]:
+    """The operator as it is, or at its full size with a Slice behind it, whose tensor is added to ``tensors``."""
+    if same_or_valid_transpose(op, graph) is not None:
+        return [op]
+    sizes, kernel = graph.tensor(op.inputs[0]).shape[1:3], graph.tensor(op.inputs[1]).shape[1:3]
+    y = tensors[op.outputs[0]]
+    more = (max(op.extra[0] - op.padding[1], 0), max(op.extra[1] - op.padding[3], 0))
+    if more[0] >= op.stride[0] or more[1] >= op.stride[1]:
+        raise InputError(
+            f"extra {op.extra} beyond padding {op.padding}",
+            where=f"graph {graph.name}, operator {op.name}",
+            expected=f"less than {op.stride}",
+        )
+    height, width = ((size - 1) * stride + k + m for size, k, stride, m in zip(sizes, kernel, op.stride, more, strict=True))
+    name = _free(f"{op.name}.full", graph, tensors)
+    tensors[name] = Tensor(name, y.dtype, (y.shape[0], height, width, y.shape[3]), y.quantization)
+    begin = (0, op.padding[0], op.padding[2], 0)
+    return [
+        replace(op, outputs=(name,), padding=(0, 0, 0, 0), extra=more),
+        Slice(f"{op.name}.crop", (name,), op.outputs, begin, y.shape, (1, 1, 1, 1)),
+    ]
 
 
 def same_or_valid(op: Windowed, graph: QuantGraph) -> str | None:

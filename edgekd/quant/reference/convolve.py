@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from edgekd.errors import InputError
 from edgekd.quant.graph import QuantGraph
-from edgekd.quant.ops import Conv2D, DepthwiseConv2D, FullyConnected
+from edgekd.quant.ops import Conv2D, DepthwiseConv2D, FullyConnected, TransposeConv2D
 from edgekd.quant.reference.memory import Memory
 from edgekd.quant.reference.profiles import quantization, rules_of
 from edgekd.quant.reference.requantize import EXACT_FLOAT32, Requantizer, requantizer
@@ -27,7 +27,10 @@ ROW = 2048
 Compute = Callable[..., np.ndarray]
 
 
-def rule_of(op: Conv2D | DepthwiseConv2D | FullyConnected, graph: QuantGraph, profile: str, channels: int) -> Rule:
+Weighted = Conv2D | DepthwiseConv2D | TransposeConv2D | FullyConnected
+
+
+def rule_of(op: Weighted, graph: QuantGraph, profile: str, channels: int) -> Rule:
     """The requantization of one layer. The order of operations and their precision are each runtime's own."""
     (s_in, _), (s_out, _) = (quantization(graph, name) for name in (op.inputs[0], op.outputs[0]))
     weight = graph.tensor(op.inputs[1]).quantization
@@ -63,7 +66,7 @@ class Layer:
         return self.weight.dtype
 
 
-def prepare(op: Conv2D | DepthwiseConv2D | FullyConnected, graph: QuantGraph, profile: str) -> Layer:
+def prepare(op: Weighted, graph: QuantGraph, profile: str) -> Layer:
     """Weights as [products summed, outputs] float32 or float64, whichever is exact, and the requantizer within the reach of their sums."""
     x, w, y = (graph.tensor(name) for name in (*op.inputs[:2], *op.outputs))
     if w.data is None:
@@ -120,7 +123,7 @@ def convolution(op: Conv2D, graph: QuantGraph, profile: str) -> Compute:
                 np.matmul(patches.reshape(len(acc), -1), weight, out=acc)
             else:
                 acc[:, columns] = patches.reshape(len(acc), -1) @ weight
-        y = _requantize(memory, layer, acc)
+        y = requantize(memory, layer, acc)
         for used in scratch:
             memory.give(used)
         return y
@@ -155,7 +158,7 @@ def _depthwise(op: Conv2D | DepthwiseConv2D, layer: Layer, kernel: tuple[int, ..
             np.einsum("nhwijc,ijc->nhwc", windows, taps, out=acc.reshape(n, ho, wo, out))
         if padded is not x:
             memory.give(padded)
-        return _requantize(memory, layer, acc)
+        return requantize(memory, layer, acc)
 
     return compute
 
@@ -168,12 +171,13 @@ def fully_connected(op: FullyConnected, graph: QuantGraph, profile: str) -> Comp
         vectors = x.reshape(-1, len(layer.weight)).astype(layer.dtype, copy=False)
         acc = memory.take((len(vectors), layer.weight.shape[1]), layer.dtype)
         np.matmul(vectors, layer.weight, out=acc)
-        return _requantize(memory, layer, acc)
+        return requantize(memory, layer, acc)
 
     return compute
 
 
-def _requantize(memory: Memory, layer: Layer, acc: np.ndarray) -> np.ndarray:
+def requantize(memory: Memory, layer: Layer, acc: np.ndarray) -> np.ndarray:
+    """Sums [M, out] of the layer → outputs [n, ..., out]; ``acc`` is given back to ``memory`` or becomes the outputs."""
     y = acc if acc.dtype == np.float32 else memory.take(acc.shape)
     scratch = memory.take(acc.shape, acc.dtype) if layer.requantize.half is not None else acc
     layer.requantize(acc, y, scratch)

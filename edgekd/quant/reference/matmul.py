@@ -1,15 +1,64 @@
-"""Products of two activations."""
+"""Products of two activations, or of an activation and a constant: exact integer sums by floating-point BLAS, then requantization."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 
+from edgekd.errors import InputError
 from edgekd.quant import ops
+from edgekd.quant.graph import QuantGraph
+from edgekd.quant.reference.memory import Memory
+from edgekd.quant.reference.profiles import kernels_of, quantization
+from edgekd.quant.reference.requantize import EXACT_FLOAT32, requantizer
+from edgekd.quant.reference.rounding import FixedPoint, FloatOnce, Rule
 
 Compute = Callable[..., np.ndarray]
+#: Coefficients are tiled to at most this many values: long inner loops.
+ROW = 2048
+
+
+def rule_of(op: ops.BatchMatMul, graph: QuantGraph, profile: str) -> Rule:
+    """TFLite's kernels multiply the input scales in float32 and divide in float64; XNNPACK stays in float32. Where it declines,
+    LiteRT runs its reference kernel."""
+    s_a, s_b, s_y = (np.float32(quantization(graph, name)[0]) for name in (*op.inputs, *op.outputs))
+    if kernels_of(op, graph, profile) == "xnnpack":
+        return FloatOnce(np.array([s_a * s_b / s_y], np.float32))
+    return FixedPoint.of(np.array([float(s_a * s_b) / float(s_y)]))
+
+
+def batch_matmul(op: ops.BatchMatMul, graph: QuantGraph, profile: str) -> Compute:
+    """A function (memory, a [n, ..., m, k], b [n, ..., k, p]) → [n, ..., m, p], centred float32; leading axes broadcast."""
+    depth = graph.tensor(op.inputs[0]).shape[-1]
+    shape = graph.tensor(op.outputs[0]).shape
+    _, zero_point = quantization(graph, op.outputs[0])
+    largest = [max(128 + quantization(graph, name)[1], 127 - quantization(graph, name)[1]) for name in op.inputs]
+    reach = depth * largest[0] * largest[1]
+    exact = np.float32 if reach <= EXACT_FLOAT32 else np.float64
+    size = math.prod(shape[1:])
+    rows = max(r for r in range(1, min(size, ROW) + 1) if size % r == 0)
+    limits = np.array([[-reach], [reach]], np.int64)
+    requantize = requantizer(rule_of(op, graph, profile), np.zeros(1, np.int64), (-128 - zero_point, 127 - zero_point), limits, rows)
+
+    def compute(memory: Memory, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        acc = np.matmul(a.astype(exact, copy=False), (b.swapaxes(-1, -2) if op.adjoint_b else b).astype(exact, copy=False))
+        if acc.shape[1:] != shape[1:]:
+            raise InputError(f"the product is {acc.shape[1:]}", where=f"BatchMatMul {op.name}", expected=f"{shape[1:]}, as the graph says")
+        column = acc.reshape(-1, 1)
+        result = memory.take(acc.shape)
+        requantize(column, result.reshape(-1, 1), np.empty_like(column) if requantize.half is not None else column)
+        return result
+
+    return compute
+
+
+def batch_matmul_float(op: ops.BatchMatMul, graph: QuantGraph, profile: str) -> Compute:
+    return lambda memory, a, b: a @ (b.swapaxes(-1, -2) if op.adjoint_b else b)
+
+
 #: Operator → a function (op, graph, profile) that returns its function (memory, *inputs) → output; integers.
-COMPILE: dict[type[ops.Op], Callable[..., Compute]] = {}
+COMPILE: dict[type[ops.Op], Callable[..., Compute]] = {ops.BatchMatMul: batch_matmul}
 #: The same for float graphs.
-COMPILE_FLOAT: dict[type[ops.Op], Callable[..., Compute]] = {}
+COMPILE_FLOAT: dict[type[ops.Op], Callable[..., Compute]] = {ops.BatchMatMul: batch_matmul_float}

@@ -1,0 +1,46 @@
+"""What a runtime does less, or otherwise, than an operator says: for docs, and for whoever looks for what a target lacks.
+
+The reference foretells the integers all the same, save where a runtime has no kernel to foretell. Operators that a runtime lacks
+altogether are in profiles.UNSUPPORTED.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edgekd.quant import ops
+from edgekd.quant.graph import QuantGraph
+
+#: Profile → operator → in words.
+LIMITS: Mapping[str, Mapping[type[ops.Op], str]] = {
+    "tflm": {
+        ops.Slice: "rank at most 5; with a step other than 1, at most 4",
+        ops.Transpose: "rank at most 5",
+        ops.BatchMatMul: "rank at most 5",
+        ops.Gather: "an index beyond the table is an error",
+    },
+    "litert_ref": {
+        ops.Sum: "the reference kernel takes int8 for uint8: its sums are of other values wherever one is negative (the reference does the same)",
+        ops.TransposeConv2D: "one sample at a time: the file fixes the output's batch",
+        ops.Slice: "of rank 5, one sample at a time: the file fixes the output's batch",
+    },
+    "xnnpack": {
+        ops.BatchMatMul: "XNNPACK takes it where the second input has zero point 0; elsewhere LiteRT's own kernel, slower",
+        ops.TransposeConv2D: "one sample at a time: the file fixes the output's batch",
+        ops.Slice: "of rank 5, one sample at a time: the file fixes the output's batch",
+    },
+}  # fmt: skip
+
+#: What TFLM has kernels for, by rank of the input.
+TFLM_RANKS: Mapping[type[ops.Op], int] = {ops.Slice: 5, ops.Transpose: 5, ops.BatchMatMul: 5}
+
+
+def lacks(op: ops.Op, graph: QuantGraph, profile: str) -> str | None:
+    """Why the runtime of ``profile`` has no kernel for ``op`` as it stands, or None."""
+    if profile != "tflm":
+        return None
+    rank = len(graph.tensor(op.inputs[0]).shape)
+    most = TFLM_RANKS.get(type(op), rank)
+    if isinstance(op, ops.Slice) and any(step > 1 and size > 1 for step, size in zip(op.step, op.size, strict=True)):
+        most = 4
+    return f"rank {rank}; {LIMITS['tflm'][type(op)]}" if rank > most else None
