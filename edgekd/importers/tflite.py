@@ -16,13 +16,14 @@ from edgekd.errors import InputError
 from edgekd.importers import tflite_ops, tflite_shape
 from edgekd.importers.check import FLOATS, check
 from edgekd.importers.tflite_build import Build
+from edgekd.importers.tflite_static import make_static
 from edgekd.importers.tflite_tables import File, FileOperator, parse, read_file
 from edgekd.quant import ops
 from edgekd.quant.graph import QuantGraph, Tensor
 
 READERS = {**tflite_ops.READERS, **tflite_shape.READERS}
-#: Inputs that decide the output's values; others only say what its shape is, which the file states as well.
-_DATA_INPUTS = {"RESHAPE": 1, "SQUEEZE": 1, "EXPAND_DIMS": 1}
+#: Inputs that decide the output's values; others only say what its shape is, which is known by then.
+_DATA_INPUTS = {"RESHAPE": slice(1), "SQUEEZE": slice(1), "EXPAND_DIMS": slice(1), "TRANSPOSE_CONV": slice(1, None)}
 
 
 def read(path: Path) -> QuantGraph:
@@ -40,6 +41,7 @@ def convert(file: File, name: str, where: str) -> QuantGraph:
     for what, numbers in (("inputs", file.inputs), ("outputs", file.outputs)):
         if len(numbers) != 1:
             raise InputError(f"{len(numbers)} {what}", where=where, expected="one input and one output")
+    file = make_static(file)
     build = Build(file, where)
     if build.is_constant(file.inputs[0]) or build.lifted(file.inputs[0]):
         raise InputError(
@@ -66,7 +68,7 @@ def _needed(file: File) -> list[FileOperator]:
     for op in reversed(file.operators):
         if wanted.intersection(op.outputs):
             needed.append(op)
-            wanted.update(op.inputs[: _DATA_INPUTS.get(op.kind)])
+            wanted.update(op.inputs[_DATA_INPUTS.get(op.kind, slice(None))])
     return needed[::-1]
 
 

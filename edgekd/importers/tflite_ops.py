@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from edgekd.importers.tflite_build import Build, lift_of
 from edgekd.importers.tflite_tables import FileOperator
 from edgekd.quant import ops
+from edgekd.quant.graph import Tensor
 
 #: schema.ActivationFunctionType and schema.Padding, by number.
 ACTIVATIONS: dict[int, ops.Activation] = {0: "none", 1: "relu", 3: "relu6"}
@@ -71,7 +73,8 @@ def _conv(build: Build, op: FileOperator) -> None:
     x, weight = build.shape(inputs[0]), build.shape(inputs[1])
     stride, dilation = _stride(build, op), (op.options["DilationHFactor"], op.options["DilationWFactor"])
     extent = ((weight[1] - 1) * dilation[0] + 1, (weight[2] - 1) * dilation[1] + 1)
-    padding, activation = _padding(op.options["Padding"] == SAME, x[1:3], stride, extent), fused(build, op)
+    padding = op.options.get("Amounts") or _padding(op.options["Padding"] == SAME, x[1:3], stride, extent)
+    activation = fused(build, op)
     if op.kind == "DEPTHWISE_CONV_2D":
         multiplier = weight[3] // x[3]
         if op.options["DepthMultiplier"] not in (0, multiplier) or not multiplier:
@@ -85,7 +88,7 @@ def _conv(build: Build, op: FileOperator) -> None:
 
 def _transpose_conv(build: Build, op: FileOperator) -> None:
     """TFLite states the output's shape and takes its padding from it, as if the convolution went the other way."""
-    inputs = operands(build, op, 3, 4)
+    inputs = (-1, *operands(build, replace(op, inputs=op.inputs[1:]), 2, 3))
     _images(build, op, inputs[1], inputs[2], op.outputs[0])
     size, stride = build.shape(op.outputs[0])[1:3], _stride(build, op)
     x, kernel = build.shape(inputs[2])[1:3], build.shape(inputs[1])[1:3]
@@ -178,6 +181,16 @@ def _comparing(build: Build, op: FileOperator) -> None:
     build.put(made, op.outputs[0], build.shape(op.outputs[0], lift_of(build, (*op.inputs, *op.outputs))))
 
 
+def _negate(build: Build, op: FileOperator) -> None:
+    """−x, of floats alone: under integers the scales would have to be looked at."""
+    (x,) = operands(build, op, 1)
+    if build.entry(x).type != "FLOAT32":
+        raise build.refuse(op, f"of {build.entry(x).type}", "float32")
+    minus = Tensor(build.fresh("minus"), "float32", (), None, np.array(-1, np.float32))
+    build.tensors[minus.name] = minus
+    build.put(ops.Mul("", (build.read(x), minus.name), ("",)), op.outputs[0])
+
+
 def _unary(build: Build, op: FileOperator) -> None:
     (x,) = operands(build, op, 1)
     name = (build.read(x),)
@@ -213,6 +226,7 @@ READERS: dict[str, Read] = {
     "TRANSPOSE_CONV": _transpose_conv,
     "FULLY_CONNECTED": _fully_connected,
     "BATCH_MATMUL": _matmul,
+    "NEG": _negate,
     "AVERAGE_POOL_2D": _pool,
     "MAX_POOL_2D": _pool,
     **dict.fromkeys(_ARITHMETIC, _arithmetic),

@@ -47,6 +47,7 @@ OPTIONS: Mapping[str, tuple[str, str]] = {
     "MEAN": _REDUCER,
     "SUM": _REDUCER,
     "REDUCE_MAX": _REDUCER,
+    "REDUCE_PROD": _REDUCER,
     "RESIZE_NEAREST_NEIGHBOR": ("ResizeNearestNeighborOptions", _RESIZE),
     "RESIZE_BILINEAR": ("ResizeBilinearOptions", _RESIZE),
     "ADD": ("AddOptions", "FusedActivationFunction PotScaleInt16"),
