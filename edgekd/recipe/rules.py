@@ -13,6 +13,8 @@ from edgekd.profile.packaged import target_files
 from edgekd.profile.strict import Problem, shown
 from edgekd.recipe.schema import BudgetOverride, Loss, Preset, Student, Teacher, Views
 
+#: Sources of finished teachers: they take no checkpoint and no schedule, and `edgekd teach` has nothing to do.
+FINISHED = frozenset({"onnx", "keras", "saved_model", "transformers", "soft_targets"})
 DATES = (datetime.date, datetime.time)
 
 
@@ -61,6 +63,9 @@ def _teacher(teacher: Teacher) -> Iterator[Problem]:
             "one value a channel in both",
             f"std = {[teacher.std[0]] * len(teacher.mean)}",
         )
+    yield from _finished(teacher)
+    if teacher.labels is not None and (len(set(teacher.labels)) != len(teacher.labels) or not all(teacher.labels)):
+        yield Problem("teacher.labels", f"{shown(teacher.labels)} has a name twice, or an empty one", "one name an output", "correct it")
     if teacher.checkpoint is None:
         return
     path = PurePosixPath(teacher.checkpoint)
@@ -75,6 +80,18 @@ def _teacher(teacher: Teacher) -> Iterator[Problem]:
         yield Problem(
             "teacher.checkpoint", shown(teacher.checkpoint), "a .safetensors file", f'checkpoint = "{path.stem or "teacher"}.safetensors"'
         )
+
+
+def _finished(teacher: Teacher) -> Iterator[Problem]:
+    """What a teacher that comes finished from a file has no use for."""
+    if teacher.source not in FINISHED:
+        return
+    useless = {"checkpoint": "the model's own file or folder in teacher.options", "schedule": "none: there is nothing to train"}
+    if teacher.source == "soft_targets":
+        useless |= dict.fromkeys(("mean", "std", "scale", "size"), "none: no image is fed to a file of outputs")
+    for key, expected in useless.items():
+        if key in teacher.model_fields_set and getattr(teacher, key) is not None:
+            yield Problem(f"teacher.{key}", f"has no meaning for source = {teacher.source!r}", expected, f"delete {key}")
 
 
 def _views(views: Views) -> Iterator[Problem]:

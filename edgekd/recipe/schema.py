@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from edgekd.profile.strict import Bytes, Positive, Strict, Version
 
 Count = Annotated[int, Field(ge=0)]
+Side = Annotated[int, Field(ge=1, le=4096)]
 Share = Annotated[float, Field(ge=0, le=1)]
 #: A name from one of edgekd's tables, or ``package.module:function``.
 Source = Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]*|[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*)$")]
@@ -35,14 +36,32 @@ class TeachTable(Strict):
 
 
 class Teacher(Strict):
-    """``source`` is a key of TEACHERS or ``package.module:function``; it returns a module of pixels in 0…1, normalized by mean and std."""
+    """``source`` is a key of TEACHERS or ``package.module:function``; ``options`` are that function's arguments.
+
+    The teacher is fed scale · (p/255 − mean)/std of 8-bit pixels p: mean and std are shares of the full range, whatever ``scale`` is.
+    """
 
     source: Source
     options: dict[str, Any] = {}
     checkpoint: str | None = Field(default=None, description="safetensors file beside the recipe")
     mean: Annotated[list[Share], Field(min_length=1)] = [0.0]
     std: Annotated[list[Positive], Field(min_length=1)] = [1.0]
+    scale: Annotated[float, Field(gt=0)] = Field(default=1.0, description="1: pixels are fed as 0 to 1; 255: as 0 to 255")
+    output: Literal["logits", "probabilities"] | None = Field(default=None, description="What the teacher answers; none stands for logits")
+    size: Annotated[list[Side], Field(min_length=2, max_length=2)] | None = Field(
+        default=None, description="Height and width that it is fed; none stands for what its file says, or else the data's"
+    )
+    labels: Annotated[list[str], Field(min_length=2)] | None = Field(
+        default=None, description="Names of its outputs, in their order; none stands for what its file says, or else the data's"
+    )
     schedule: TeachTable = TeachTable()
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the keys that came later, where they say nothing: a recipe that has none keeps its identity, and so its trainings."""
+        out = write(self)
+        later = {"scale": 1.0, "output": None, "size": None, "labels": None}
+        return {key: value for key, value in out.items() if key not in later or value != later[key]}
 
 
 class Student(Strict):

@@ -9,11 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from torch import nn
 
 from edgekd import runs
 from edgekd.errors import InputError
-from edgekd.teachers.teacher import amx, logits
+from edgekd.teachers.teacher import Teacher, amx, logits
 
 LOG = logging.getLogger(__name__)
 
@@ -24,7 +23,7 @@ def key(*hashes: str) -> str:
 
 
 def soft_targets(
-    teacher: nn.Module, views: Sequence[Callable[[], np.ndarray]], file: Path, progress: Callable[[int, int], None]
+    teacher: Teacher, views: Sequence[Callable[[], np.ndarray]], file: Path, progress: Callable[[int, int], None]
 ) -> np.ndarray:
     """Logits float16 [views, N, classes], memory-mapped from ``file`` (.npy), made if not there.
 
@@ -40,11 +39,12 @@ def soft_targets(
         return _store(_compute(teacher, views, file, progress), file)
 
 
-def _compute(teacher: nn.Module, views: Sequence[Callable[[], np.ndarray]], file: Path, progress: Callable[[int, int], None]) -> np.ndarray:
+def _compute(teacher: Teacher, views: Sequence[Callable[[], np.ndarray]], file: Path, progress: Callable[[int, int], None]) -> np.ndarray:
     parts = []
     for n, view in enumerate(views):
         pixels = view()
-        found = logits(teacher, pixels, bf16=amx(), progress=_whole(progress, n, len(views), len(pixels)))
+        each = _whole(progress, n, len(views), len(pixels))
+        found = logits(teacher, pixels, batch=teacher.batch, bf16=amx(), progress=each)
         with np.errstate(over="ignore"):  # looked for below
             parts.append(found.astype(np.float16))
     outputs = np.stack(parts)

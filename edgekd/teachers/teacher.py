@@ -10,20 +10,55 @@ import safetensors
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from torch.nn import functional
 
 from edgekd.errors import InputError
+from edgekd.teachers.answers import SMALLEST
 
 
 class Teacher(nn.Module):
-    """Pixels/255 [N, C, H, W] → (x − mean)/std → ``body`` → logits [N, classes]."""
+    """Pixels/255 [N, C, H, W] → resized to ``size`` → scale · (x − mean)/std → ``body`` → logits [N, classes].
 
-    def __init__(self, body: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    Images are resized as a student's are: the mean of the area that a pixel covers, rounded to 8 bits. With ``log`` the body answers
+    probabilities; their logarithms are logits of the same softmax at any temperature. ``columns`` are the body's outputs to be
+    taken, in the order of the data's classes.
+    """
+
+    def __init__(
+        self,
+        body: nn.Module,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        *,
+        scale: float = 1.0,
+        size: tuple[int, int] | None = None,
+        log: bool = False,
+        columns: tuple[int, ...] | None = None,
+    ) -> None:
         super().__init__()
         self.body = body
         self.mean, self.std = (torch.tensor(v).reshape(1, -1, 1, 1) for v in (mean, std))
+        self.scale, self.size, self.log, self.columns = scale, size, log, columns
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.body((x - self.mean) / self.std)
+        if self.size is not None and x.shape[2:] != self.size:
+            x = functional.interpolate(x * 255, self.size, mode="area").round_() / 255
+        x = (x - self.mean) / self.std
+        y = self.body(x if self.scale == 1 else x * self.scale)
+        if self.log:
+            y = y.float().clamp_min(SMALLEST).log()
+        return y if self.columns is None else y[:, list(self.columns)]
+
+    @property
+    def settings(self) -> tuple[object, ...]:
+        """What is neither weights nor mean nor std, and yet decides the outputs; empty where it is what it always was."""
+        now = (self.scale, self.size, self.log, self.columns)
+        return () if now == (1.0, None, False, None) else now
+
+    @property
+    def batch(self) -> int:
+        """Images at a time that a machine has memory for."""
+        return 500 if self.size is None else max(8, min(500, (1 << 22) // (self.size[0] * self.size[1])))
 
 
 def load_weights(body: nn.Module, file: Path) -> None:

@@ -21,9 +21,13 @@ from edgekd.errors import InputError
 from edgekd.losses import LOSSES
 from edgekd.quant import compare
 from edgekd.recipe.load import LoadedRecipe, checkpoint
+from edgekd.recipe.rules import FINISHED
 from edgekd.recipe.schema import Preset, Recipe
 from edgekd.records import Figure
 from edgekd.teachers import TEACHERS
+from edgekd.teachers.assemble import assemble
+from edgekd.teachers.opened import Opened
+from edgekd.teachers.outputs_file import StoredOutputs, Wanted, matched
 from edgekd.teachers.soft_targets import key, soft_targets
 from edgekd.teachers.teacher import Teacher, amx, load_weights, logits
 from edgekd.train.distill import LossFunction, Term
@@ -34,55 +38,75 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Lesson:
-    """``targets`` float16 [views, N, classes] are the teacher's logits for the training set, ``teacher_outputs`` for the test set."""
+    """``targets`` float16 [views, N, classes] are the teacher's logits for the training set, ``teacher_outputs`` for the test set.
+
+    ``teacher_outputs`` is None where the teacher is a file that has none for the test set: then its accuracy is not known.
+    ``teacher_where`` is where they were computed, as a figure names it.
+    """
 
     recipe: Recipe
     data: Dataset
     views: Views
     terms: tuple[Term, ...]
     targets: np.ndarray
-    teacher_outputs: np.ndarray
+    teacher_outputs: np.ndarray | None
     teacher_sha256: str
+    teacher_where: str = ""
 
 
 def open_lesson(loaded: LoadedRecipe, data: Dataset, cache: Path, progress: Progress, preset: Preset | None = None) -> Lesson:
     """Load the teacher, and compute or find its outputs in ``cache``, over the views of ``preset`` or else the recipe's own."""
     recipe = loaded.recipe
     losses = terms(recipe, len(data.labels))
+    views = Views(**((preset and preset.views) or recipe.views).model_dump())
     torch.manual_seed(0)  # a teacher without a checkpoint is random, but always the same
-    teacher = open_teacher(loaded, data)
+    body = _body(loaded, data)
+    if isinstance(body, StoredOutputs):
+        wanted = Wanted(data.labels, data.sha256, views.sha256, views.count, len(data.train), len(data.test))
+        targets, outputs = matched(body, wanted, recipe.teacher)
+        sha256 = key(body.sha256, repr((recipe.teacher.output, recipe.teacher.labels)))
+        return Lesson(recipe, data, views, losses, targets, outputs, sha256, f"file of outputs {body.sha256[:16]}")
+    teacher = _assembled(loaded, data, body, trained=True)
     sha256 = fingerprint(teacher)
     if own := lazy.source_sha256(recipe.teacher.source):
         # Weights alone do not say what a user's own module computes with them.
         sha256 = key(sha256, own, repr(recipe.teacher.options))
-    views = Views(**((preset and preset.views) or recipe.views).model_dump())
     file = cache / "soft_targets" / f"{key(sha256, data.sha256, views.sha256)}.npy"
     makers = [partial(views.all, data.train.x, n) for n in range(views.count)]
     targets = soft_targets(teacher, makers, file, lambda n, total: progress("soft targets", n, total))
     file = cache / "soft_targets" / f"{key(sha256, data.sha256, 'test')}.npy"
     outputs = soft_targets(teacher, [lambda: data.test.x], file, lambda n, total: progress("teacher on test", n, total))[0]
-    return Lesson(recipe, data, views, losses, targets, outputs, sha256)
+    library = body.about.library if isinstance(body, Opened) else host.library("torch")
+    return Lesson(recipe, data, views, losses, targets, outputs, sha256, f"{host.host()}, {library}")
 
 
 def open_teacher(loaded: LoadedRecipe, data: Dataset, *, trained: bool = True) -> Teacher:
-    """The recipe's teacher, with the weights of its checkpoint where it has one."""
+    """The recipe's teacher, with the weights of its checkpoint where it has one. Raises InputError if it is only a file of outputs."""
+    body = _body(loaded, data)
+    if isinstance(body, StoredOutputs):
+        raise InputError("is a file of outputs, there is no teacher to run", where=str(body.file), expected="a model")
+    return _assembled(loaded, data, body, trained=trained)
+
+
+def _body(loaded: LoadedRecipe, data: Dataset) -> nn.Module | StoredOutputs:
+    """What the recipe's source returns."""
     table = loaded.recipe.teacher
     function = lazy.resolve(table.source, TEACHERS, where="recipe, teacher.source")
-    given = {"channels": data.shape[2], "classes": len(data.labels)}
+    given = {"channels": data.shape[2], "classes": len(data.labels), "root": loaded.folder}
     body = lazy.call(table.source, function, given, table.options, where="recipe, teacher")
-    if not isinstance(body, nn.Module):
+    if not isinstance(body, nn.Module | StoredOutputs):
         raise InputError(f"{table.source} returned a {type(body).__name__}", where="recipe, teacher.source", expected="a torch module")
+    return body
+
+
+def _assembled(loaded: LoadedRecipe, data: Dataset, body: nn.Module, *, trained: bool) -> Teacher:
     if trained and (file := checkpoint(loaded)) is not None:
+        if isinstance(body, Opened):
+            raise InputError(
+                "the teacher is finished and takes no checkpoint", where="recipe, teacher.checkpoint", mend="delete checkpoint"
+            )
         load_weights(body, file)
-    teacher = Teacher(body, tuple(table.mean), tuple(table.std))
-    answer = lazy.attempt(table.source, lambda: logits(teacher, data.train.x[:2], bf16=False), where="recipe, teacher.source")
-    if answer.shape[1:] != (len(data.labels),):
-        raise InputError(
-            f"{table.source} answers {list(answer.shape)} for {len(answer)} images",
-            where="recipe, teacher.source",
-            expected=f"[{len(answer)}, {len(data.labels)}], one output a class of the data",
-        )
-    return teacher
+    return assemble(body, loaded.recipe.teacher, data.train.x[:8], data.labels)
 
 
 def terms(recipe: Recipe, classes: int) -> tuple[Term, ...]:
@@ -106,6 +130,11 @@ def terms(recipe: Recipe, classes: int) -> tuple[Term, ...]:
 def fingerprint(teacher: Teacher) -> str:
     """sha256 of a teacher's weights and normalization, and of the precision that its outputs are computed in."""
     digest = hashlib.sha256(repr((teacher.mean.tolist(), teacher.std.tolist(), amx())).encode())
+    if teacher.settings:
+        digest.update(repr(teacher.settings).encode())
+    if isinstance(teacher.body, Opened):
+        digest.update(teacher.body.about.sha256.encode())
+        return digest.hexdigest()
     for name, value in sorted(teacher.body.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().numpy())
@@ -116,8 +145,14 @@ def teach_recipe(loaded: LoadedRecipe, data: Dataset, folder: Path, progress: Pr
     """Train the recipe's teacher and store its weights as the recipe's checkpoint; returns what a card needs to say.
 
     ``folder`` keeps what an interrupted training goes on from. Raises InputError if the recipe names no checkpoint,
-    or if that is there already, whole, and ``fresh`` is not set.
+    or a finished model, or if the checkpoint is there already, whole, and ``fresh`` is not set.
     """
+    if loaded.recipe.teacher.source in FINISHED:
+        raise InputError(
+            f"there is nothing to train: source = {loaded.recipe.teacher.source!r} is a finished teacher",
+            where="recipe, teacher",
+            mend="edgekd build RECIPE --target TARGET",
+        )
     if loaded.recipe.teacher.checkpoint is None:
         raise InputError("the teacher has no checkpoint", where="recipe, teacher", mend='checkpoint = "teacher.safetensors"')
     file = loaded.folder / loaded.recipe.teacher.checkpoint
