@@ -121,7 +121,7 @@ class Build:
         scale = source.scale * weights.scale
         if bias.quantization is not None and bias.quantization.scale.size in (1, scale.size):
             away = float(np.max(np.abs(bias.quantization.scale.astype(np.float64) / scale - 1)))
-            if away > ROUNDING:
+            if away > ROUNDING and np.any(bias.data):
                 self.notes.append(f"bias {bias.name}: its scale is off s_x·s_w by {away:.2g}; its integers are kept, as runtimes do")
         per_channel = weights.axis is not None and bias.shape == (len(scale),)
         if not per_channel and len(scale) > 1:
