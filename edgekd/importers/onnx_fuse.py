@@ -13,10 +13,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from edgekd.importers.onnx_draft import real_values
 from edgekd.importers.onnx_elementwise import same
 from edgekd.importers.onnx_net import Net
 from edgekd.quant import ops
-from edgekd.quant.graph import Tensor
+from edgekd.quant.graph import Quantization, Tensor
 from edgekd.quant.ops import Op
 
 CONVOLUTIONS = (ops.Conv2D, ops.DepthwiseConv2D, ops.TransposeConv2D)
@@ -44,6 +45,10 @@ def fuse_real(net: Net) -> None:
                 net.swap(number, ops.SquaredDifference(op.name, before.inputs, op.outputs))
         elif isinstance(op, (ops.Mul, ops.Add)):
             _fold_constant(net, number, op)
+    for number in list(net.ops):
+        op = net.ops.get(number)
+        if isinstance(op, ops.Add):
+            _norm(net, number, op)
 
 
 def fuse_integers(net: Net) -> None:
@@ -106,24 +111,63 @@ def _fold_constant(net: Net, number: int, op: ops.Mul | ops.Add) -> None:
     values = _channels(net, before, constant)
     weight = net.tensors[before.inputs[1]]
     bias = net.tensors[before.inputs[2]] if len(before.inputs) > 2 else None
-    if values is None or weight.data is None or (bias is not None and (bias.quantization is not None or bias.data is None)):
+    if values is None or weight.data is None or (bias is not None and bias.data is None):
         return
-    old = np.zeros(len(values)) if bias is None or bias.data is None else bias.data.astype(np.float64)
+    old = np.zeros(len(values)) if bias is None else real_values(bias).astype(np.float64)
     if isinstance(op, ops.Add):
         weight_name, new = weight.name, old + values
     else:
-        if weight.quantization is not None:
+        scaled = _scaled(weight, 1 if isinstance(before, ops.TransposeConv2D) else 0, values)
+        if scaled is None:
             return
-        shape = (1, -1, 1, 1) if isinstance(before, ops.TransposeConv2D) else (-1, *(1,) * (weight.data.ndim - 1))
-        weight_name = net.free(weight.name)
-        data = (weight.data.astype(np.float64) * values.reshape(shape)).astype(weight.data.dtype)
-        net.tensors[weight_name] = Tensor(weight_name, weight.dtype, weight.shape, None, data)
-        new = old * values
+        weight_name, new = net.free(weight.name), old * values
+        net.tensors[weight_name] = replace(scaled, name=weight_name)
     bias_name = net.free(f"{before.name}/bias" if bias is None else bias.name)
     net.tensors[bias_name] = Tensor(bias_name, "float32", new.shape, None, new.astype(np.float32))
     net.remove(net.maker[x])
     merged = replace(before, inputs=(before.inputs[0], weight_name, bias_name), outputs=op.outputs, activation=op.activation)  # pyright: ignore[reportCallIssue]
     net.swap(number, merged)
+
+
+def _scaled(weight: Tensor, axis: int, factor: np.ndarray) -> Tensor | None:
+    """The weight times one factor an output channel; integers keep their values but for the sign, the scales take the factor."""
+    assert weight.data is not None
+    shape = [-1 if i == axis else 1 for i in range(weight.data.ndim)]
+    q = weight.quantization
+    if q is None:
+        return replace(weight, data=(weight.data.astype(np.float64) * factor.reshape(shape)).astype(weight.data.dtype))
+    lowest = -8 if weight.dtype == "int4" else np.iinfo(weight.data.dtype).min
+    if q.axis not in (None, axis) or q.zero_point.any() or bool((weight.data == lowest).any()) or not np.isfinite(factor).all():
+        return None
+    scale = (q.scale * np.where(factor == 0, 1, np.abs(factor))).astype(np.float32)
+    if not ((scale > 0).all() and np.isfinite(scale).all()):
+        return None
+    data = weight.data * np.sign(factor).astype(weight.data.dtype).reshape(shape)
+    return replace(weight, data=data, quantization=Quantization(scale, np.zeros(len(scale), np.int32), axis))
+
+
+def _norm(net: Net, number: int, op: ops.Add) -> None:
+    """A batch norm that nothing takes in is a depthwise convolution of 1x1, which has an integer form."""
+    tensors = net.tensors
+    at = 0 if tensors[op.inputs[1]].data is not None else 1
+    before = net.producer(op.inputs[at])
+    if not isinstance(before, ops.Mul) or before.activation != "none" or net.sole_reader(op.inputs[at]) is not op:
+        return
+    constants = [next((n for n in o.inputs if tensors[n].data is not None), None) for o in (before, op)]
+    y = tensors[op.outputs[0]]
+    if None in constants or len(y.shape) != 4 or y.shape[1] == 1:
+        return
+    per_channel = [tensors[n] for n in constants if n is not None]
+    if any(c.quantization is not None or c.shape != (1, y.shape[1], 1, 1) or c.data is None for c in per_channel):
+        return
+    names = []
+    for c, shape in zip(per_channel, ((y.shape[1], 1, 1, 1), (y.shape[1],)), strict=True):
+        names.append(net.free(c.name))
+        assert c.data is not None
+        tensors[names[-1]] = Tensor(names[-1], c.dtype, shape, None, c.data.reshape(shape))
+    x = next(n for n in before.inputs if n != constants[0])
+    net.remove(net.maker[before.outputs[0]])
+    net.swap(number, ops.DepthwiseConv2D(op.name, (x, *names), op.outputs, activation=op.activation))
 
 
 def _merge_reshape(net: Net, number: int, op: ops.Reshape) -> None:

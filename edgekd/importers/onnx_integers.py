@@ -28,6 +28,8 @@ def integer_weight(net: Net, op: Op) -> str | None:
     """
     weight = net.tensors[op.inputs[1]]
     q = weight.quantization
+    if isinstance(op, ops.DepthwiseConv2D) and q is None and weight.data is not None and weight.shape[1:] == (1, 1, 1):
+        return _one_value_a_channel(net, weight)
     if q is None or weight.data is None or weight.dtype not in ("int8", "int4"):
         return None
     where = f"{type(op).__name__} {op.name}"
@@ -51,6 +53,18 @@ def integer_weight(net: Net, op: Op) -> str | None:
     net.tensors[name] = replace(
         weight, name=name, data=moved.astype(np.int8), quantization=replace(q, zero_point=np.zeros_like(q.zero_point))
     )
+    return name
+
+
+def _one_value_a_channel(net: Net, weight: Tensor) -> str | None:
+    """A factor a channel as ±127, exact in the scales."""
+    values = np.asarray(weight.data, np.float64).reshape(-1)
+    scale = np.where(values == 0, 1, np.abs(values) / 127).astype(np.float32)
+    if not ((scale > 0).all() and np.isfinite(scale).all()):
+        return None
+    name = net.free(weight.name)
+    data = (np.sign(values) * 127).astype(np.int8).reshape(weight.shape)
+    net.tensors[name] = Tensor(name, "int8", weight.shape, Quantization.per_channel(scale, 0), data)
     return name
 
 
