@@ -92,6 +92,11 @@ def _batch_matmul(op: ops.BatchMatMul, graph: QuantGraph) -> Builtin:
     depth, columns = (b[-1], b[-2]) if op.adjoint_b else (b[-2], b[-1])
     if len(a) < 2 or a[-1] != depth or y != (*np.broadcast_shapes(a[:-2], b[:-2]), a[-2], columns):
         raise refuse(op, graph, f"{a} by {b} to {y}", "[..., m, k] by [..., k, n] to [..., m, n]")
+    scales = [graph.tensor(name).quantization for name in (*op.inputs, *op.outputs)]
+    if all(scales) and graph.tensor(op.inputs[1]).is_constant and not scales[1].single[1]:
+        multiplier = scales[0].single[0] * scales[1].single[0] / scales[2].single[0]
+        if multiplier >= 256:
+            raise refuse(op, graph, f"scales make a multiplier of {multiplier:.4g} beside a constant", "below 256: LiteRT dies of others")
     return Builtin(CODE.BATCH_MATMUL, integer_two(op, graph), schema.BatchMatMulOptionsT(adjX=False, adjY=op.adjoint_b))
 
 

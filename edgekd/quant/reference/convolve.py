@@ -45,9 +45,6 @@ def rule_of(op: Weighted, graph: QuantGraph, profile: str, channels: int) -> Rul
                 f"multiplier {multiplier.max():.4g}", where=f"{type(op).__name__} {op.name}", expected="below 256: XNNPACK loads no other"
             )
         return FloatOnce(multiplier)
-    if kind == "fixed_point" and isinstance(op, FullyConnected) and len(weight.scale) == 1:
-        # The product of the scales is taken in float32 here, and only here.
-        return FixedPoint.of((np.float32(s_in) * scales).astype(np.float64) / s_out)
     real = s_in * scales.astype(np.float64) / s_out
     return FloatOnce(real) if kind == "float64_once" else FixedPoint.of(real)
 

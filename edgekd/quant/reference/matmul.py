@@ -20,13 +20,22 @@ Compute = Callable[..., np.ndarray]
 ROW = 2048
 
 
+#: Whose kernels → how scales become a multiplier. TFLM multiplies them in float64 (since 2026), LiteRT in float32 before it divides in float64.
+RULES = {"tflm": "fixed_point", "litert_ref": "fixed_point_float32", "litert_opt": "fixed_point_float32", "xnnpack": "float32_once"}
+
+
 def rule_of(op: ops.BatchMatMul, graph: QuantGraph, profile: str) -> Rule:
-    """TFLite's kernels multiply the input scales in float32 and divide in float64; XNNPACK stays in float32. Where it declines,
-    LiteRT runs its reference kernel."""
-    s_a, s_b, s_y = (np.float32(quantization(graph, name)[0]) for name in (*op.inputs, *op.outputs))
-    if kernels_of(op, graph, profile) == "xnnpack":
-        return FloatOnce(np.array([s_a * s_b / s_y], np.float32))
-    return FixedPoint.of(np.array([float(s_a * s_b) / float(s_y)]))
+    """The requantization of a product. Raises InputError for a multiplier that XNNPACK cannot have beside a constant: LiteRT dies of it."""
+    kind = RULES[kernels_of(op, graph, profile)]
+    a, b, y = (quantization(graph, name)[0] for name in (*op.inputs, *op.outputs))
+    if kind == "fixed_point":
+        return FixedPoint.of(np.array([a * b / y]))
+    product = np.float32(a) * np.float32(b)
+    if kind == "fixed_point_float32":
+        return FixedPoint.of(np.array([float(product) / y]))
+    if product / np.float32(y) >= 256 and graph.tensor(op.inputs[1]).is_constant:
+        raise InputError(f"multiplier {product / y:.4g}", where=f"BatchMatMul {op.name}", expected="below 256: XNNPACK loads no other")
+    return FloatOnce(np.array([product / np.float32(y)], np.float32))
 
 
 def batch_matmul(op: ops.BatchMatMul, graph: QuantGraph, profile: str) -> Compute:
