@@ -1,4 +1,4 @@
-"""QuantGraph → ONNX in QDQ form (int8), or plain ONNX (float32, float16). ONNX operator set 21.
+"""QuantGraph → ONNX in QDQ form (int8, int16, weights of 4 bits), or plain ONNX (float32, float16). ONNX operator set 21.
 
 The border is float32, channels first, batch free: ``input`` [N, C, H, W] and ``output``. Inside, the integers of tensor T stand under
 ``T/q`` and its real values under ``T`` (the output tensor's under ``output``).
@@ -26,7 +26,7 @@ from onnx import TensorProto, helper
 from edgekd.errors import InputError
 from edgekd.export.onnx_nodes import INPUT, OUTPUT, Nodes, add_clamp, add_operator, clamp
 from edgekd.quant.graph import QuantGraph, Tensor
-from edgekd.quant.ops import Logistic, Relu, Softmax
+from edgekd.quant.ops import Logistic, Quantize, Relu, Softmax
 from edgekd.quant.passes.channels_first import channels_first
 from edgekd.records import Artifact, Figure
 from edgekd.runs import atomic_write
@@ -37,10 +37,12 @@ OPSET = 21
 IR_VERSION = 10
 FILE = "model.onnx"
 KEY = "edgekd"
+#: Inputs that are numbers of something (tokens), not quantized values; ONNX files hold them as int64.
+WHOLE = ("int32", "int64")
 
 
 def export(graph: QuantGraph, out: Path, *, unsigned: bool = False) -> Artifact:
-    """Write ``graph`` (channels last; int8, float32 or float16) as ``out/model.onnx``, atomically; the same graph gives the same bytes.
+    """Write ``graph`` (channels last; int8, int16, float, or some of each) as ``out/model.onnx``, atomically; the same graph, the same bytes.
 
     Raises InputError where an operator or dtype has no ONNX form. The figures count the convolutions that onnxruntime, on this host, runs
     as integer and as float kernels.
@@ -94,8 +96,6 @@ class _Form:
 
 def _form(graph: QuantGraph) -> _Form:
     dtypes = {t.dtype for t in graph.tensors.values()}
-    if "int16" in dtypes:
-        raise InputError("int16 activations", where=f"graph {graph.name}", expected="int8, float16 or float32", mend="export to TFLite")
     # Softmax and Logistic carry the zero point that TFLite prescribes under every scheme, so they say nothing.
     fixed = {op.outputs[0] for op in graph.ops if isinstance(op, (Softmax, Logistic))}
     zero_points = [
@@ -114,7 +114,7 @@ def _form(graph: QuantGraph) -> _Form:
 def build(graph: QuantGraph, *, unsigned: bool = False) -> onnx.ModelProto:
     """The checked ONNX model of ``graph`` in memory; see ``export``."""
     form = _form(graph)
-    if unsigned and (form.symmetric or not form.integer):
+    if unsigned and (form.symmetric or not form.integer or any(t.dtype == "int16" for t in graph.tensors.values())):
         raise InputError("unsigned activations", where=f"graph {graph.name}", expected="an asymmetric int8 scheme")
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise InputError(f"{len(graph.inputs)} inputs, {len(graph.outputs)} outputs", where=f"graph {graph.name}", expected="one of each")
@@ -131,7 +131,7 @@ def build(graph: QuantGraph, *, unsigned: bool = False) -> onnx.ModelProto:
     proto = helper.make_graph(
         nodes.nodes,
         graph.name,
-        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["N", *x.shape[1:]])],
+        [helper.make_tensor_value_info(INPUT, TensorProto.INT64 if x.dtype in WHOLE else TensorProto.FLOAT, ["N", *x.shape[1:]])],
         [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["N", *y.shape[1:]])],
         list(nodes.initializers.values()),
     )
@@ -149,7 +149,12 @@ def _border(graph: QuantGraph, tensor: Tensor, name: str) -> dict[str, Any]:
     """What stands at this border of the file: facts about it win over what the graph's own metadata said, all else is kept."""
     stated = graph.metadata.get(name)
     layout = "NCHW" if len(tensor.shape) == 4 else "N" + "C" * (len(tensor.shape) - 1)
-    border: dict[str, Any] = {"name": name, "dtype": "float32", "shape": ["N", *tensor.shape[1:]], "layout": layout}
+    border: dict[str, Any] = {
+        "name": name,
+        "dtype": "int64" if tensor.dtype in WHOLE else "float32",
+        "shape": ["N", *tensor.shape[1:]],
+        "layout": layout,
+    }
     if tensor.quantization is not None:
         border["scale"], border["zero_point"] = tensor.quantization.single
     return {**(stated if isinstance(stated, dict) else {}), **border}
@@ -162,7 +167,7 @@ def _value(name: str) -> str:
 def _add_input(nodes: Nodes, x: Tensor, *, half: bool) -> None:
     if x.quantization is not None:
         nodes.values[x.name] = nodes.quantize(INPUT, x, f"{x.name}/q", _value(x.name))
-    elif half:
+    elif half and x.dtype not in WHOLE:
         nodes.values[x.name] = nodes.node("Cast", [INPUT], _value(x.name), {"to": TensorProto.FLOAT16})
     else:
         nodes.values[x.name] = INPUT
@@ -173,7 +178,10 @@ def _add(nodes: Nodes, op: Any, form: _Form) -> None:
     y = nodes.graph.tensor(op.outputs[0])
     is_output = y.name == nodes.graph.outputs[0]
     result = OUTPUT if is_output and not form.half else _value(y.name)
-    bounds = None if isinstance(op, Relu) else clamp(op, y.quantization)
+    if isinstance(op, Quantize):
+        nodes.values[y.name] = nodes.quantize(nodes.read(op.inputs[0]), y, f"{y.name}/q", result)
+        return
+    bounds = None if isinstance(op, Relu) else clamp(op, y)
     last = f"{y.name}/real" if y.quantization is not None else result
     if bounds is None:
         add_operator(nodes, op, last)

@@ -7,25 +7,21 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from edgekd.errors import InputError
-from edgekd.quant.graph import QuantGraph, Quantization, Tensor
+from edgekd.export import onnx_elementwise, onnx_shape
+from edgekd.quant.graph import STORAGE, QuantGraph, Tensor
 from edgekd.quant.ops import (
-    Add,
     AveragePool2D,
-    Concat,
+    BatchMatMul,
     Conv2D,
     DepthwiseConv2D,
     FullyConnected,
-    Logistic,
     MaxPool2D,
-    Mean,
     Op,
-    Pad,
     Relu,
-    Reshape,
-    Softmax,
+    TransposeConv2D,
 )
 
 #: Names of the file's border. A tensor of the graph that bears one of them goes by ``NAME/value`` inside the file.
@@ -75,11 +71,11 @@ class Nodes:
         x, weight, bias = (self.graph.tensor(name) for name in op.inputs)
         if bias.data is None:
             raise InputError(f"bias {bias.name!r} is not a constant", where=f"{type(op).__name__} {op.name}", expected="a constant bias")
-        if bias.dtype != "int32" or x.quantization is None or weight.quantization is None:
+        if bias.dtype not in ("int32", "int64") or x.quantization is None or weight.quantization is None:
             return [self.read(bias.name)]
         scale = x.quantization.scale * weight.quantization.scale
         result = f"{bias.name}@{op.name}"
-        if not self.int32_bias:
+        if not self.int32_bias or bias.dtype == "int64":
             return [self.constant(result, (bias.data * scale.astype(np.float64)).astype(np.float32))]
         integers = self.constant(bias.name, bias.data)
         one = weight.quantization.axis is None
@@ -89,38 +85,55 @@ class Nodes:
     def _constant_value(self, tensor: Tensor) -> str:
         if tensor.data is None:
             raise InputError(f"{tensor.name!r} has no value", where=f"graph {self.graph.name}")
+        name = self._free(tensor.name)
         if tensor.quantization is None:
-            return self.constant(self._free(tensor.name), tensor.data.astype(self.float_type))
+            whole = tensor.dtype in ("int32", "int64")
+            return self.constant(name, tensor.data if whole else tensor.data.astype(self.float_type))
         scale, zero = self._parameters(tensor)
         axis = tensor.quantization.axis
-        inputs = [self.constant(self._free(tensor.name), tensor.data), scale, zero]
+        if tensor.dtype == "int4" and name not in self.initializers:
+            self.initializers[name] = helper.make_tensor(name, TensorProto.INT4, tensor.shape, _nibbles(tensor.data), raw=True)
+        inputs = [self.constant(name, tensor.data), scale, zero]
         return self.node("DequantizeLinear", inputs, f"{tensor.name}/value", None if axis is None else {"axis": axis})
 
     def _parameters(self, tensor: Tensor) -> tuple[str, str]:
         q = tensor.quantization
-        if q is None or tensor.dtype not in ("int8", "int4"):
-            raise InputError(f"{tensor.name!r} is {tensor.dtype}", where="ONNX export", expected="int8 with a scale, or float")
+        if q is None or tensor.dtype not in ("int8", "int4", "int16"):
+            raise InputError(f"{tensor.name!r} is {tensor.dtype}", where="ONNX export", expected="int8 or int16 with a scale, or float")
         scale: Any = q.scale if q.axis is not None else q.scale[0]
         zero: Any = q.zero_point if q.axis is not None else q.zero_point[0]
-        zero = (zero + 128).astype(np.uint8) if self.unsigned and not tensor.is_constant else zero.astype(np.int8)
-        return self.constant(f"{tensor.name}/scale", scale), self.constant(f"{tensor.name}/zero_point", zero)
+        name = f"{tensor.name}/zero_point"
+        if tensor.dtype == "int4" and name not in self.initializers:
+            dims = zero.shape
+            self.initializers[name] = helper.make_tensor(name, TensorProto.INT4, dims, _nibbles(np.asarray(zero)), raw=True)
+        unsigned = self.unsigned and not tensor.is_constant
+        zero = (zero + 128).astype(np.uint8) if unsigned else zero.astype(np.int16 if tensor.dtype == "int16" else np.int8)
+        return self.constant(f"{tensor.name}/scale", scale), self.constant(name, zero)
 
     @staticmethod
     def _free(name: str) -> str:
         return f"{name}/value" if name in (INPUT, OUTPUT) else name
 
 
-def clamp(op: Op, quantization: Quantization | None) -> tuple[float, float] | None:
-    """(low, high) of the operator's activation, high may be infinite; None where there is none or int8's own range clamps already."""
+def _nibbles(values: np.ndarray) -> bytes:
+    """4-bit integers two a byte, the first in the lower half."""
+    flat = (values.reshape(-1).astype(np.int64) & 15).astype(np.uint8)
+    flat = np.append(flat, np.zeros(len(flat) % 2, np.uint8))
+    return (flat[::2] | flat[1::2] << 4).tobytes()
+
+
+def clamp(op: Op, y: Tensor) -> tuple[float, float] | None:
+    """(low, high) of the operator's activation, high may be infinite; None where there is none, or the integers' range clamps already."""
     activation = getattr(op, "activation", "none")
     if activation == "none":
         return None
     low, high = 0.0, 6.0 if activation == "relu6" else float("inf")
-    if quantization is not None:
-        scale, zero = quantization.single
-        if zero <= -128:
+    if y.quantization is not None:
+        scale, zero = y.quantization.single
+        limits = np.iinfo(STORAGE[y.dtype])
+        if zero <= limits.min:
             low = -float("inf")
-        if zero + np.rint(high / scale) >= 127:
+        if zero + np.rint(high / scale) >= limits.max:
             high = float("inf")
         if low == -float("inf") and high == float("inf"):
             return None
@@ -163,22 +176,30 @@ def _convolution(nodes: Nodes, op: Any, output: str) -> None:
 
 
 def _fully_connected(nodes: Nodes, op: Any, output: str) -> None:
-    rank = len(nodes.graph.tensor(op.inputs[0]).shape)
-    x, weight = nodes.read(op.inputs[0]), nodes.read(op.inputs[1])
-    if rank == 2:
-        # Gemm takes the weight as it lies ([out, in], per-channel axis 0); onnxruntime fuses it, with its bias, into QGemm.
-        nodes.node("Gemm", [x, weight, *nodes.bias(op)], output, {"transB": 1})
+    """A vector's by Gemm, which takes the weight as it lies ([out, in], scales along axis 0): onnxruntime makes QGemm of it, with its bias.
+
+    Several vectors of one sample are rows of a Gemm between two Reshapes, where there are integers: a sum after a MatMul stays float.
+    """
+    x, y = nodes.graph.tensor(op.inputs[0]), nodes.graph.tensor(op.outputs[0])
+    value, weight, bias = nodes.read(x.name), nodes.read(op.inputs[1]), nodes.bias(op)
+    if len(x.shape) == 2:
+        nodes.node("Gemm", [value, weight, *bias], output, {"transB": 1})
         return
-    transposed = nodes.graph.tensor(op.inputs[1])
-    raise InputError(
-        f"input of rank {rank}, weight {transposed.shape}",
-        where=f"FullyConnected {op.name}",
-        expected="a vector [N, features]; reshape before it",
-    )
-
-
-def _add(nodes: Nodes, op: Any, output: str) -> None:
-    nodes.node("Add", [nodes.read(name) for name in op.inputs], output)
+    if x.quantization is None or y.quantization is None:
+        turned = nodes.node("Transpose", [weight], f"{output}/weight", {"perm": [1, 0]})
+        product = nodes.node("MatMul", [value, turned], f"{output}/product" if bias else output)
+        if bias:
+            nodes.node("Add", [product, *bias], output)
+        return
+    shapes = [
+        nodes.constant(f"{op.name}/{what}", np.array(v, np.int64))
+        for what, v in (("rows", [-1, x.shape[-1]]), ("shape", [-1, *y.shape[1:]]))
+    ]
+    rows = nodes.node("Reshape", [value, shapes[0]], f"{output}/rows")
+    rows = nodes.quantize(rows, x, f"{output}/rows/q", f"{output}/rows/value")
+    made = nodes.node("Gemm", [rows, weight, *bias], f"{output}/made", {"transB": 1})
+    made = nodes.quantize(made, y, f"{output}/made/q", f"{output}/made/value")
+    nodes.node("Reshape", [made, shapes[1]], output)
 
 
 def _pool(nodes: Nodes, op: Any, output: str) -> None:
@@ -188,63 +209,41 @@ def _pool(nodes: Nodes, op: Any, output: str) -> None:
     nodes.node("AveragePool" if isinstance(op, AveragePool2D) else "MaxPool", [nodes.read(op.inputs[0])], output, attributes)
 
 
-def _mean(nodes: Nodes, op: Any, output: str) -> None:
-    x = nodes.graph.tensor(op.inputs[0])
-    if len(x.shape) != 4 or set(op.axes) != {2, 3}:
-        axes = nodes.constant(f"{op.name}/axes", np.array(op.axes, np.int64))
-        nodes.node("ReduceMean", [nodes.read(op.inputs[0]), axes], output, {"keepdims": int(op.keepdims)})
-        return
-    if op.keepdims:
-        nodes.node("GlobalAveragePool", [nodes.read(op.inputs[0])], output)
-        return
-    pooled = nodes.node("GlobalAveragePool", [nodes.read(op.inputs[0])], f"{op.name}/pooled")
-    y = nodes.graph.tensor(op.outputs[0])
-    if y.quantization is not None:
-        # Quantized before it is flattened: a pool between Dequantize and Quantize is an integer kernel, pool and reshape together are none.
-        pooled = nodes.quantize(pooled, y, f"{op.name}/pooled/q", f"{op.name}/pooled/value")
-    nodes.node("Flatten", [pooled], output, {"axis": 1})
-
-
-def _reshape(nodes: Nodes, op: Any, output: str) -> None:
-    # 0 copies the batch, which stays free.
-    shape = nodes.constant(f"{op.name}/shape", np.array([0, *op.shape[1:]], np.int64))
-    nodes.node("Reshape", [nodes.read(op.inputs[0]), shape], output)
-
-
-def _concat(nodes: Nodes, op: Any, output: str) -> None:
-    nodes.node("Concat", [nodes.read(name) for name in op.inputs], output, {"axis": op.axis})
-
-
-def _pad(nodes: Nodes, op: Any, output: str) -> None:
-    amounts = [before for before, _ in op.amounts] + [after for _, after in op.amounts]
-    pads = nodes.constant(f"{op.name}/pads", np.array(amounts, np.int64))
-    nodes.node("Pad", [nodes.read(op.inputs[0]), pads, nodes.constant("pad/0", np.array(0, nodes.float_type))], output)
-
-
 def _relu(nodes: Nodes, op: Any, output: str) -> None:
     add_clamp(nodes, (0.0, 6.0 if op.activation == "relu6" else float("inf")), nodes.read(op.inputs[0]), output)
 
 
-def _softmax(nodes: Nodes, op: Any, output: str) -> None:
-    nodes.node("Softmax", [nodes.read(op.inputs[0])], output, {"axis": -1})
+def _transpose_convolution(nodes: Nodes, op: Any, output: str) -> None:
+    weight = nodes.graph.tensor(op.inputs[1])
+    attributes = {
+        "kernel_shape": list(weight.shape[2:]),
+        "strides": list(op.stride),
+        "pads": _pads(op.padding),
+        "output_padding": list(op.extra),
+    }
+    nodes.node("ConvTranspose", [nodes.read(op.inputs[0]), nodes.read(op.inputs[1]), *nodes.bias(op)], output, attributes)
 
 
-def _logistic(nodes: Nodes, op: Any, output: str) -> None:
-    nodes.node("Sigmoid", [nodes.read(op.inputs[0])], output)
+def _matmul(nodes: Nodes, op: Any, output: str) -> None:
+    a, b = (nodes.read(name) for name in op.inputs)
+    if op.adjoint_b:
+        tensor = nodes.graph.tensor(op.inputs[1])
+        rank = len(tensor.shape)
+        b = nodes.node("Transpose", [b], f"{op.name}/b", {"perm": [*range(rank - 2), rank - 1, rank - 2]})
+        if tensor.quantization is not None:
+            b = nodes.quantize(b, tensor, f"{op.name}/b/q", f"{op.name}/b/value")
+    nodes.node("MatMul", [a, b], output)
 
 
 _OPERATORS: dict[type[Op], Callable[[Nodes, Any, str], None]] = {
     Conv2D: _convolution,
     DepthwiseConv2D: _convolution,
+    TransposeConv2D: _transpose_convolution,
     FullyConnected: _fully_connected,
-    Add: _add,
+    BatchMatMul: _matmul,
     AveragePool2D: _pool,
     MaxPool2D: _pool,
-    Mean: _mean,
-    Reshape: _reshape,
-    Concat: _concat,
-    Pad: _pad,
     Relu: _relu,
-    Softmax: _softmax,
-    Logistic: _logistic,
+    **onnx_elementwise.OPERATORS,
+    **onnx_shape.OPERATORS,
 }
