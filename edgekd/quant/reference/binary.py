@@ -23,7 +23,7 @@ Compute = Callable[..., np.ndarray]
 Scales = tuple[float, float, float]
 
 #: Whose kernels → the rule: in what precision the ratio of the scales is taken, and how the product is brought to the output's scale.
-SUB = {"tflm": "fixed_point_float32", "litert_ref": "fixed_point", "litert_opt": "fixed_point", "xnnpack": "xnnpack_20_bits"}
+SUB = {"tflm": "fixed_point", "litert_ref": "fixed_point", "litert_opt": "fixed_point", "xnnpack": "xnnpack_20_bits"}
 MUL = {"tflm": "float64_ratio", "litert_ref": "float32_ratio", "litert_opt": "float32_ratio", "xnnpack": "float32_once"}
 PRELU = {"tflm": "float64_ratio", "litert_ref": "float32_ratio", "litert_opt": "float32_ratio"}
 

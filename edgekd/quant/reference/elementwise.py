@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from edgekd.errors import InputError
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.ops import Add, Concat, Logistic, Op, Pad, Relu, Reshape, Softmax
 from edgekd.quant.reference import tables
 from edgekd.quant.reference.memory import Memory
-from edgekd.quant.reference.profiles import quantization, rules_of
+from edgekd.quant.reference.profiles import kernels_of, quantization, rules_of
 from edgekd.quant.reference.rounding import activation_bounds
 
 Compute = Callable[..., np.ndarray]
@@ -85,6 +86,12 @@ def add(op: Add, graph: QuantGraph, profile: str) -> Compute:
     a, b, y = (quantization(graph, name) for name in (*op.inputs, *op.outputs))
     rules = rules_of(op, graph, profile)
     bounds = activation_bounds(op.activation, *y, half_to_even=rules["bounds"] == "xnnpack")
+    if kernels_of(op, graph, profile) == "litert_opt" and tables.COUNT * (a[0] + b[0]) / y[0] >= 1 << 15:
+        raise InputError(
+            f"output scale {y[0]:.4g} for inputs of {a[0]:.4g} and {b[0]:.4g}",
+            where=f"Add {op.name}",
+            expected=f"at least {(a[0] + b[0]) / 128:.4g}: LiteRT's optimized kernel overflows 16 bits, here and there",
+        )
     return lookup_pairs(tables.add_table(rules["add"], a, b, y, bounds), op, graph)
 
 

@@ -86,6 +86,14 @@ DECLINED: tuple[type[Op], ...] = (
 #: Profile → operators that its runtime lacks.
 UNSUPPORTED: Mapping[str, tuple[type[Op], ...]] = {"tflm": (ops.Gelu,)}
 
+#: Profile → float operators that are not foretold bit for bit, with the largest error seen on values within ±8, relative to max(1, |y|):
+#: a polynomial here, another library's function there. Operators of one IEEE operation a value are exact; those that sum differ by order.
+FLOAT_ERROR: Mapping[str, Mapping[type[Op], float]] = {
+    "tflm": {ops.Tanh: 2e-7, ops.Logistic: 2e-7, ops.Softmax: 3e-7},
+    "litert_ref": {ops.Tanh: 2e-7, ops.Logistic: 2e-7, ops.Softmax: 3e-7, ops.Gelu: 1e-6},
+    "xnnpack": {ops.Tanh: 4e-7, ops.Logistic: 2e-7, ops.Softmax: 3e-7, ops.Gelu: 1e-6, ops.HardSwish: 3e-7, ops.Rsqrt: 2e-7},
+}
+
 
 def xnnpack_takes(op: Op, graph: QuantGraph) -> bool:
     """Whether LiteRT delegates an int8 operator to XNNPACK (ai-edge-litert 2.3; seen in its delegate and in what comes out)."""

@@ -83,19 +83,15 @@ def _softmax_float(scale: float, below: np.ndarray) -> np.ndarray:
 
 
 def add_table(kind: str, a: Q, b: Q, y: Q, bounds: tuple[int, int], sign: int = 1) -> np.ndarray:
-    """int64 [256, 256]: the sum of every pair, or with ``sign`` −1 the difference. ``kind``: fixed_point, fixed_point_float32 (TFLM's
-    difference, which divides the scales in float32) or xnnpack_20_bits."""
+    """int64 [256, 256]: the sum of every pair, or with ``sign`` −1 the difference. ``kind``: fixed_point or xnnpack_20_bits."""
     first, second = (VALUES - a[1])[:, None], (VALUES - b[1])[None, :]
-    if kind == "xnnpack_20_bits":
-        raw = _add_20_bits(first, second, (a[0], b[0], y[0]), sign)
-    else:
-        raw = _add_fixed(first, second, (a[0], b[0], y[0]), sign, np.float32 if kind == "fixed_point_float32" else np.float64)
+    raw = (_add_20_bits if kind == "xnnpack_20_bits" else _add_fixed)(first, second, (a[0], b[0], y[0]), sign)
     return np.clip(raw + y[1], *bounds)
 
 
-def _add_fixed(first: np.ndarray, second: np.ndarray, scales: tuple[float, float, float], sign: int, precision: type) -> np.ndarray:
+def _add_fixed(first: np.ndarray, second: np.ndarray, scales: tuple[float, float, float], sign: int) -> np.ndarray:
     """Both to 20 more bits and a common scale (twice the larger), added, and brought to the output's scale."""
-    a, b, y = (precision(scale) for scale in scales)
+    a, b, y = scales
     common = 2 * max(a, b)
     terms = [
         multiply_by_quantized(x << 20, *quantize_multiplier(scale / common)) for x, scale in ((first, a), (second, b))

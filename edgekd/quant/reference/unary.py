@@ -24,6 +24,7 @@ from edgekd.quant.reference.rounding import (
     quantize_multiplier,
     round_half_away,
     rounding_divide_by_power,
+    rounding_doubling_high,
     wrap_int32,
 )
 from edgekd.quant.reference.tables import HIGHEST, LOWEST, VALUES, Q
@@ -32,7 +33,7 @@ Compute = Callable[..., np.ndarray]
 
 #: Whose kernels → the rule.
 LEAKY_RELU = {"tflm": "fixed_point", "litert_ref": "fixed_point", "litert_opt": "fixed_point", "xnnpack": "8_bits"}
-REQUANTIZE = LEAKY_RELU
+REQUANTIZE = {"tflm": "fixed_point", "litert_ref": "fixed_point", "litert_opt": "fixed_point_half_up", "xnnpack": "8_bits"}
 TANH = {"tflm": "fixed_point", "litert_ref": "tflite_table", "litert_opt": "tflite_table", "xnnpack": "xnnpack_table"}
 QUANTIZE = {"tflm": "divide", "litert_ref": "divide", "litert_opt": "divide", "xnnpack": "reciprocal"}
 
@@ -65,12 +66,16 @@ def leaky_relu_table(kind: str, alpha: float, x: Q, y: Q) -> np.ndarray:
 
 
 def requantize_table(kind: str, x: Q, y: Q) -> np.ndarray:
-    """``kind`` fixed_point (the ratio in float64), or 8_bits: XNNPACK's multiplier has 8 bits behind the point."""
+    """``kind`` fixed_point (the ratio in float64), 8_bits: XNNPACK's multiplier has 8 bits behind the point, or fixed_point_half_up:
+    LiteRT's vector code, which leaves fewer than 16 values at the end of a tensor to fixed_point (not followed here)."""
     values = VALUES - x[1]
+    mantissa, shift = quantize_multiplier(x[0] / y[0])
     if kind == "8_bits":
         factor = int(np.rint(256 * (np.float32(x[0]) / np.float32(y[0]))))
         return _clip(((values * factor + 128) >> 8) + y[1])
-    return _clip(multiply_by_quantized(values, *quantize_multiplier(x[0] / y[0])) + y[1])
+    if kind == "fixed_point_half_up" and shift < 0:
+        return _clip(((rounding_doubling_high(values, mantissa) + (1 << (-shift - 1))) >> -shift) + y[1])
+    return _clip(multiply_by_quantized(values, mantissa, shift) + y[1])
 
 
 def hard_swish_table(x: Q, y: Q) -> np.ndarray:
@@ -81,10 +86,10 @@ def hard_swish_table(x: Q, y: Q) -> np.ndarray:
     gate_factor, gate_shift = _multiplier_16(fine / np.float32(3 / 32768))
     gate = values if gate_shift <= 0 else _saturate_16(values << (gate_shift - 1))
     gate = _high_16(gate, gate_factor)
-    gate = _saturate_16(gate << 1) if gate_shift > 0 else rounding_divide_by_power(gate, -gate_shift)
+    gate = _saturate_16(gate << 1) if gate_shift > 0 else _divide_16(gate, -gate_shift)
     product = ((gate + (1 << 15)) >> 1) * _high_16(values, factor)
     whole = np.sign(product) * (np.abs(product) >> 15)
-    result = rounding_divide_by_power(whole, max(-shift, 0)) + y[1]
+    result = _divide_16(whole, max(-shift, 0)) + y[1]
     return _clip(((result + (1 << 15)) & 0xFFFF) - (1 << 15))
 
 
@@ -96,6 +101,11 @@ def _multiplier_16(real: np.float32) -> tuple[int, int]:
 def _high_16(a: np.ndarray, b: int) -> np.ndarray:
     """a·b / 2^15, a half rounded up."""
     return (a * b + (1 << 14)) >> 15
+
+
+def _divide_16(x: np.ndarray, exponent: int) -> np.ndarray:
+    """x / 2^exponent in 16 bits, a half rounded away from zero; beyond 15 the mask of C's 16 bits makes it 1 or −1."""
+    return rounding_divide_by_power(x, exponent) if exponent < 16 else np.where(x >= 0, 1, -1)
 
 
 def _saturate_16(x: np.ndarray) -> np.ndarray:
@@ -192,8 +202,9 @@ def quantize(op: ops.Quantize, graph: QuantGraph, profile: str) -> Compute:
     scale, divide = np.float32(y[0]), QUANTIZE[kernels] == "divide"
 
     def compute(memory: Memory, x: np.ndarray) -> np.ndarray:
-        steps = round_half_away(x / scale) if divide else np.rint(x * (np.float32(1) / scale))
-        return np.clip(steps, LOWEST - y[1], HIGHEST - y[1])
+        # Clipped first, so that infinities can be rounded.
+        steps = np.clip(x / scale if divide else x * (np.float32(1) / scale), -1024, 1024)
+        return np.clip(round_half_away(steps) if divide else np.rint(steps), LOWEST - y[1], HIGHEST - y[1])
 
     return compute
 
