@@ -2,33 +2,38 @@
 
 Given   nn.Module (evaluation mode)       conv2d → batch_norm → relu → … → linear
 Result  QuantGraph (channels first)       Conv2D(activation=relu) → … → FullyConnected
+
+What depends on parameters alone (position tables, class tokens, masks) is computed here and becomes a constant.
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from contextlib import redirect_stderr
+from typing import Any
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from edgekd.errors import InputError
-from edgekd.quant.aten import HANDLERS, Builder
+from edgekd.quant.aten import HANDLERS, Builder, instead
+from edgekd.quant.aten_builder import ours, shape_of
 from edgekd.quant.graph import QuantGraph
-from edgekd.quant.ops import Conv2D, DepthwiseConv2D
 from edgekd.quant.passes.fuse import fuse
+from edgekd.quant.passes.norms import norms_of_vectors
 
 
-def capture(model: nn.Module, shape: tuple[int, ...], *, name: str = "student") -> QuantGraph:
-    """The float graph of ``model`` for one sample of ``shape`` (without batch, channels first).
+def capture(model: nn.Module, shape: tuple[int, ...], *, name: str = "student", indices: bool = False) -> QuantGraph:
+    """The float graph of ``model`` for one sample of ``shape`` (without batch, channels first); of integers where ``indices``.
 
-    Raises InputError naming the operator and the user's source line where something is not supported.
+    Raises InputError naming the operator and the user's source line where something is not supported, and what is.
     """
     was_training = model.training
     model.eval()
-    example = torch.zeros(1, *shape)
+    example = torch.zeros(1, *shape, dtype=torch.int64 if indices else torch.float32)
     try:
-        with redirect_stderr(io.StringIO()):  # torch prints the graph that it could not capture
+        with redirect_stderr(io.StringIO()), torch.no_grad():  # torch prints the graph that it could not capture
             program = torch.export.export(model, (example,))
     except Exception as error:  # torch.export raises whatever the user's forward() raises, and a dozen kinds of its own
         raise InputError(
@@ -46,18 +51,10 @@ def capture(model: nn.Module, shape: tuple[int, ...], *, name: str = "student") 
             expected="one tensor",
             mend="return the logits from a module around it",
         )
-    graph = fuse(_translate(program, name, shape))
-    for op in graph.ops:
-        if isinstance(op, Conv2D | DepthwiseConv2D) and len(graph.tensors[op.inputs[0]].shape) != 4:
-            raise InputError(
-                f"{op.name} convolves or normalizes what is no image: {graph.tensors[op.inputs[0]].shape}",
-                where=type(model).__name__,
-                expected="Conv2d and BatchNorm2d on [N, C, H, W], BatchNorm1d right after a Linear",
-            )
-    return graph
+    return norms_of_vectors(fuse(_translate(program, name, shape, indices=indices)))
 
 
-def _translate(program: torch.export.ExportedProgram, name: str, shape: tuple[int, ...]) -> QuantGraph:
+def _translate(program: torch.export.ExportedProgram, name: str, shape: tuple[int, ...], *, indices: bool) -> QuantGraph:
     builder = Builder(name)
     signature = program.graph_signature
     stored = {**program.state_dict, **program.constants}
@@ -67,24 +64,62 @@ def _translate(program: torch.export.ExportedProgram, name: str, shape: tuple[in
             if node.name in owners:
                 value = stored[owners[node.name]]
                 assert isinstance(value, torch.Tensor)
-                builder.hold(node.name, value.detach().cpu().numpy())
+                builder.hold(node.name, value.detach().cpu())
             else:
-                builder.input(node.name, (1, *shape))
+                builder.input(node.name, (1, *shape), indices=indices)
         elif node.op == "call_function":
-            key = str(node.target).removeprefix("aten.").partition(".")[0]
-            handler = HANDLERS.get(key)
-            if handler is None:
-                raise InputError(f"operator {node.target} is not supported", where=source_line(node), expected=", ".join(sorted(HANDLERS)))
-            try:
-                handler(builder, node)
-                if key.endswith("_"):
-                    builder.alias_argument(node)
-            except InputError as error:
-                raise InputError(error.what, where=source_line(node), expected=error.expected, mend=error.mend) from None
+            _call(builder, node)
     nodes = {node.name: node for node in program.graph.nodes}
     for result in signature.user_outputs:
-        builder.output(builder.name_of(nodes.get(str(result))))
+        builder.output(_result(builder, nodes.get(str(result))))
     return builder.graph()
+
+
+def _result(builder: Builder, node: Any) -> str:
+    """The tensor behind what the module returns, batch first as it is there."""
+    found = builder.name_of(node)
+    whole = shape_of(node)
+    if whole[:1] != (1,):
+        raise InputError(f"the student returns {whole} for one sample", where=builder.title, expected="the batch first")
+    return builder.reshaped(found, ours(whole, 0))
+
+
+def _call(builder: Builder, node: fx.Node) -> None:
+    if _computed_of_constants(builder, node):
+        return
+    key = str(node.target).removeprefix("aten.").partition(".")[0]
+    handler = HANDLERS.get("getitem" if "getitem" in str(node.target) else key)
+    if handler is None:
+        near, known = instead(str(node.target)), ", ".join(sorted(k for k in HANDLERS if not k.startswith("_") and not k.endswith("_")))
+        raise InputError(
+            f"operator {node.target} is not supported",
+            where=source_line(node),
+            expected=known,
+            mend=f"use {near}" if near else None,
+        )
+    try:
+        handler(builder, node)
+        if key.endswith("_"):
+            builder.alias_argument(node)
+    except InputError as error:
+        raise InputError(error.what, where=source_line(node), expected=error.expected, mend=error.mend) from None
+
+
+def _computed_of_constants(builder: Builder, node: fx.Node) -> bool:
+    """Whether ``node`` reads no activation; its value is then held."""
+    target: Any = node.target
+    if any(source.name not in builder.held for source in node.all_input_nodes) or not isinstance(target, Callable):
+        return False
+    if not node.all_input_nodes and not isinstance(node.meta.get("val"), torch.Tensor):
+        return False
+
+    def known(source: fx.Node) -> Any:
+        found = builder.held[source.name]
+        return found.clone() if isinstance(found, torch.Tensor) else found
+
+    with torch.no_grad():
+        builder.hold(node.name, target(*fx.map_arg(node.args, known), **fx.map_arg(node.kwargs, known)))
+    return True
 
 
 def source_line(node: torch.fx.Node) -> str:

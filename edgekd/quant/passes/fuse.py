@@ -31,6 +31,10 @@ def fuse(graph: QuantGraph) -> QuantGraph:
             if before is None or op.inputs[0] in graph.outputs or sum(op.inputs[0] in o.inputs for o in ops) != 1:
                 continue
             merged = _merge(before, op, tensors)
+            if isinstance(merged, Reshape) and merged.shape == tensors[merged.inputs[0]].shape and not set(op.outputs) & set(graph.outputs):
+                ops = [replace(o, inputs=_renamed(o.inputs, op.outputs[0], merged.inputs[0])) for o in ops if o not in (before, op)]
+                changed = True
+                break
             if merged is not None:
                 ops[at] = merged
                 ops.remove(before)
@@ -38,6 +42,10 @@ def fuse(graph: QuantGraph) -> QuantGraph:
                 break
     used = {name for op in ops for name in (*op.inputs, *op.outputs)} | set(graph.inputs)
     return replace(graph, ops=tuple(ops), tensors={n: t for n, t in tensors.items() if n in used})
+
+
+def _renamed(names: tuple[str, ...], old: str, new: str) -> tuple[str, ...]:
+    return tuple(new if name == old else name for name in names)
 
 
 def _needed(graph: QuantGraph) -> list[Op]:

@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch import nn
 
-from edgekd.errors import InputError
 from edgekd.quant import ops
 from edgekd.quant.capture import capture
 from edgekd.quant.freeze import freeze
@@ -70,22 +69,35 @@ def float_graph(op: ops.Op, into: tuple[int, ...], out: tuple[int, ...]) -> Quan
 
 
 @pytest.mark.parametrize(
-    ("op", "into", "out", "message"),
+    ("op", "into", "out", "moved"),
     [
-        (ops.Mean("y", ("x",), ("y",), axes=(2,)), (1, 2, 3, 4), (1, 2, 4), "leaves a spatial axis"),
-        (ops.Softmax("y", ("x",), ("y",)), (1, 2, 3, 4), (1, 2, 3, 4), "Softmax on the last axis of a 4-D tensor"),
-        (ops.Reshape("y", ("x",), ("y",), shape=(1, 2, 3, 4)), (1, 24), (1, 2, 3, 4), "a reshape from"),
-        (ops.Reshape("y", ("x",), ("y",), shape=(1, 24)), (1, 2, 3, 4), (1, 24), "the flattened image is an output"),
+        (ops.Mean("y", ("x",), ("y",), axes=(2,)), (1, 2, 3, 4), (1, 2, 4), 1),
+        (ops.Softmax("y", ("x",), ("y",)), (1, 2, 3, 4), (1, 2, 3, 4), 2),
+        (ops.Reshape("y", ("x",), ("y",), shape=(1, 2, 3, 4)), (1, 24), (1, 2, 3, 4), 1),
+        (ops.Reshape("y", ("x",), ("y",), shape=(1, 24)), (1, 2, 3, 4), (1, 24), 1),
+        (ops.Transpose("y", ("x",), ("y",), order=(0, 2, 3, 1)), (1, 2, 3, 4), (1, 3, 4, 2), 1),
     ],
 )
-def test_what_would_need_a_transpose(op: ops.Op, into: tuple[int, ...], out: tuple[int, ...], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        channels_last(float_graph(op, into, out))
+def test_what_must_move_is_transposed(op: ops.Op, into: tuple[int, ...], out: tuple[int, ...], moved: int) -> None:
+    graph = channels_last(float_graph(op, into, out))
+    assert sum(isinstance(each, ops.Transpose) for each in graph.ops) == moved
+    x = np.random.default_rng(0).normal(size=(3, *into[1:])).astype(np.float32)
+    match op:
+        case ops.Mean():
+            expected = x.mean(2)
+        case ops.Softmax():
+            expected = np.exp(x) / np.exp(x).sum(-1, keepdims=True)
+        case ops.Transpose():
+            expected = x.transpose(0, 2, 3, 1)
+        case _:
+            expected = x.reshape(3, *out[1:])
+    found = run(graph, np.moveaxis(x, 1, -1) if x.ndim == 4 else x, "float")["y"]
+    np.testing.assert_allclose(np.moveaxis(found, -1, 1) if found.ndim == 4 else found, expected, rtol=1e-5)
 
 
 def test_a_flattened_image_read_by_a_sum() -> None:
-    with pytest.raises(InputError, match="Add reads what flatten flattened from"):
-        channels_last(capture(Doubled().eval(), (2, 3, 4)))
+    graph = channels_last(capture(Doubled().eval(), (2, 3, 4)))
+    assert [type(op).__name__ for op in graph.ops] == ["Reshape", "Add", "Reshape", "Transpose", "Reshape"]
 
 
 class Doubled(nn.Module):
