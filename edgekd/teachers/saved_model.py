@@ -55,7 +55,7 @@ def load(*, root: Path, channels: int, folder: str, signature: str = "serving_de
     shape = images_of(None if spec.shape.rank is None else spec.shape.as_list(), where)
     size = channels_last(shape, channels, where)
     dtype = np.dtype(spec.dtype.as_numpy_dtype)
-    if dtype not in (np.float32, np.float16, np.float64, np.uint8):
+    if dtype.name not in ("float32", "float16", "float64", "uint8"):
         raise InputError(f"its input is {dtype}", where=where, expected="float32, float16, float64 or uint8")
     output = chosen(output_name, sorted(function.structured_outputs), where)
 

@@ -106,7 +106,8 @@ def _assembled(loaded: LoadedRecipe, data: Dataset, body: nn.Module, *, trained:
                 "the teacher is finished and takes no checkpoint", where="recipe, teacher.checkpoint", mend="delete checkpoint"
             )
         load_weights(body, file)
-    return assemble(body, loaded.recipe.teacher, data.train.x[:8], data.labels)
+    sample = data.train.x[: 8 if isinstance(body, Opened) else 2]
+    return assemble(body, loaded.recipe.teacher, sample, data.labels)
 
 
 def terms(recipe: Recipe, classes: int) -> tuple[Term, ...]:
