@@ -157,6 +157,8 @@ def _border(graph: QuantGraph, tensor: Tensor, name: str) -> dict[str, Any]:
     }
     if tensor.quantization is not None:
         border["scale"], border["zero_point"] = tensor.quantization.single
+        if tensor.dtype != "int8":
+            border["integers"] = tensor.dtype
     return {**(stated if isinstance(stated, dict) else {}), **border}
 
 

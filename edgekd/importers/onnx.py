@@ -156,6 +156,12 @@ def _graph(net: Net, model: Model, path: Path) -> QuantGraph:
             raise InputError(
                 f"{tensor.name!r} holds integers, and nothing states their scale", where=str(path), expected="a DequantizeLinear"
             )
+    for op in ordered:
+        shape = tensors[op.outputs[0]].shape
+        if not shape or shape[0] != 1:
+            raise InputError(
+                f"makes {list(shape)}, without the batch", where=f"{type(op).__name__} {op.name}", expected="the batch (1) first"
+            )
     new = _names(tensors)
     tensors = {new[name]: replace(tensor, name=new[name]) for name, tensor in tensors.items()}
     renamed = tuple(replace(op, inputs=tuple(new[n] for n in op.inputs), outputs=tuple(new[n] for n in op.outputs)) for op in ordered)

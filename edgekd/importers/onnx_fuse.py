@@ -61,6 +61,8 @@ def fuse_integers(net: Net) -> None:
             _merge_reshape(net, number, op)
         elif isinstance(op, ops.BatchMatMul):
             _merge_transpose(net, number, op)
+        elif isinstance(op, ops.FullyConnected):
+            _merge_rows(net, number, op)
 
 
 def _fuse_relu(net: Net, number: int, op: ops.Relu) -> None:
@@ -106,7 +108,7 @@ def _fold_constant(net: Net, number: int, op: ops.Mul | ops.Add) -> None:
     before = None if x is None else net.producer(x)
     if constant is None or x is None or net.sole_reader(x) is not op or not isinstance(before, ops.WEIGHTED):
         return
-    if getattr(before, "activation", "none") != "none" or op.activation != "none" and isinstance(op, ops.Mul):
+    if getattr(before, "activation", "none") != "none" or (op.activation != "none" and isinstance(op, ops.Mul)):
         return
     values = _channels(net, before, constant)
     weight = net.tensors[before.inputs[1]]
@@ -185,6 +187,17 @@ def _merge_reshape(net: Net, number: int, op: ops.Reshape) -> None:
     if x.shape == y.shape and same(x.quantization, y.quantization) and y.name not in net.outputs:
         net.remove(number)
         net.redirect(y.name, x.name)
+
+
+def _merge_rows(net: Net, number: int, op: ops.FullyConnected) -> None:
+    """[1, rows, in] → Reshape [rows, in] → FullyConnected → Reshape [1, rows, out]: one FullyConnected."""
+    before, after = net.producer(op.inputs[0]), net.sole_reader(op.outputs[0])
+    if not isinstance(before, ops.Reshape) or not isinstance(after, ops.Reshape):
+        return
+    x, y, made = net.tensors[before.inputs[0]], net.tensors[after.outputs[0]], net.tensors[op.outputs[0]]
+    if x.shape[:-1] == y.shape[:-1] and x.shape[-1] == net.tensors[op.inputs[0]].shape[-1] and y.shape[-1] == made.shape[-1]:
+        net.remove(net.maker[y.name])
+        net.swap(number, replace(op, inputs=(x.name, *op.inputs[1:]), outputs=(y.name,)))
 
 
 def _merge_transpose(net: Net, number: int, op: ops.BatchMatMul) -> None:

@@ -22,9 +22,10 @@ def _move(draft: Draft, node: Node, op: type[ops.Op], x: Tensor, shape: tuple[in
 def _to_shape(draft: Draft, node: Node, x: Tensor, shape: tuple[int, ...]) -> None:
     if shape == x.shape:
         draft.finish(node, x.name)
-    elif not shape or shape[0] != x.shape[0]:
-        raise node.refuse(f"{list(x.shape)} to {list(shape)} moves the batch", "a reshape that keeps the batch first")
+    elif not shape:
+        raise node.refuse(f"{list(x.shape)} to a single number", "a reshape that keeps the batch")
     else:
+        # A batch that goes away here has to come back: that is checked at the end, when rows of one matrix product have become one operator.
         _move(draft, node, ops.Reshape, x, shape, shape=shape)
 
 
@@ -195,13 +196,16 @@ def _resize(draft: Draft, node: Node) -> None:
     rounding = "floor" if old_form else node.attributes.get("nearest_mode", "round_prefer_floor")
     sizes, scales = (None, draft.array(node, 1)) if old_form else (draft.array(node, 3), draft.array(node, 2))
     scales = node.attributes.get("scales", scales)
-    if len(x.shape) != 4 or mode not in ("nearest", "linear") or "axes" in node.attributes or node.attributes.get("antialias", 0):
-        raise node.refuse(f"mode {mode!r} on {list(x.shape)}", "nearest or linear on an image, without axes and antialias")
+    axes = [a % 4 for a in node.attributes.get("axes", range(4))]
+    if len(x.shape) != 4 or mode not in ("nearest", "linear") or node.attributes.get("antialias", 0) or sorted(set(axes)) != axes:
+        raise node.refuse(f"mode {mode!r} on {list(x.shape)}", "nearest or linear on an image, without antialias")
     if sizes is not None and sizes.size:
-        size = ints(sizes)
+        given = dict(zip(axes, ints(sizes), strict=True))
+        size = [given.get(a, d) for a, d in enumerate(x.shape)]
         factors = [s / d for s, d in zip(size, x.shape, strict=True)]
     else:
-        factors = [float(v) for v in np.asarray(() if scales is None else scales).reshape(-1)]
+        scaled = dict(zip(axes, (float(v) for v in np.asarray(() if scales is None else scales).reshape(-1)), strict=True))
+        factors = [scaled.get(a, 1.0) for a in range(4)]
         size = [math.floor(d * f) for d, f in zip(x.shape, factors, strict=True)]
     if tuple(size[:2]) != x.shape[:2] or min(size) < 1 or max(size) > 1 << 16:
         raise node.refuse(f"{list(x.shape)} to {size}", "another height and width, and nothing else")

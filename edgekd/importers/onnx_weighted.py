@@ -250,7 +250,7 @@ def _reduce(draft: Draft, node: Node) -> None:
     else:
         axes = axes_of(node, [None, draft.array(node, 1)], rank)
         axes = list(range(rank)) if not axes else axes
-    if 0 in axes and (rank == 1 or not keep) or (0 in axes and x.shape[0] != 1):
+    if (0 in axes and (rank == 1 or not keep)) or (0 in axes and x.shape[0] != 1):
         raise node.refuse(f"axes {axes} hold the batch", "axes of one sample")
     axes = sorted(a for a in axes if a)
     shape = tuple(1 if a in axes else d for a, d in enumerate(x.shape) if keep or a not in axes)

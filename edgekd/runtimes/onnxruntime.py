@@ -15,6 +15,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as native  # pyright: ig
 
 from edgekd.errors import InputError
 from edgekd.runtimes.border import Border, in_batches
+from edgekd.runtimes.onnx_border import border_of
 
 #: Keeps int8 activations int8 on x86. Without it they are rewritten to uint8 first, and convolutions beside residual tensors stay float.
 INT8_OPTION = "session.qdqisint8allowed"
@@ -45,7 +46,9 @@ class OnnxRuntimeRunner:
         return f"{INTEGER_KERNELS_WHERE}, {self._threads} thread{'s' if self._threads > 1 else ''}"
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        return in_batches(x, BATCH, self._run)
+        # A file may have a fixed batch.
+        batch = self._session.get_inputs()[0].shape[0]
+        return in_batches(x, batch if isinstance(batch, int) and batch > 0 else BATCH, self._run)
 
     def close(self) -> None:
         """Sessions free themselves when nothing refers to them any more."""
@@ -57,11 +60,11 @@ class OnnxRuntimeRunner:
 
 
 def open_model(path: Path, *, threads: int = 1) -> OnnxRuntimeRunner:
-    """Load an ONNX file that edgekd exported. Raises InputError where it is not one."""
+    """Load an ONNX file, edgekd's or another's (see ``onnx_border``). Raises InputError where onnxruntime cannot load it."""
     session = _session(path, _options(threads))
     text = session.get_modelmeta().custom_metadata_map.get(KEY)
     if text is None:
-        raise InputError(f"no metadata under {KEY!r}", where=str(path), expected="a file that edgekd exported")
+        return OnnxRuntimeRunner(session, border_of(path), threads)
     try:
         metadata = json.loads(text)
     except ValueError as error:

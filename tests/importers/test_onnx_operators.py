@@ -1,0 +1,73 @@
+"""Export to ONNX, import again: the same integers of the reference, bit for bit; and onnxruntime against the reference."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgekd.errors import InputError
+from edgekd.export.onnx import build
+from edgekd.importers.onnx import read
+from edgekd.quant import ops
+from edgekd.quant.graph import Tensor
+from edgekd.quant.reference import run
+from edgekd.runtimes.onnxruntime import open_model
+
+_spec = importlib.util.spec_from_file_location("onnx_importer_cases", Path(__file__).parent / "onnx_cases.py")
+assert _spec and _spec.loader
+cases = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(cases)
+NAMES = list(cases.cases())
+#: How far onnxruntime may be off; sums are three operators in a row.
+MOST = 2
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "float32"])
+@pytest.mark.parametrize("name", NAMES)
+def test_round_trip(tmp_path, name, dtype):
+    case = cases.cases(dtype)[name]
+    graph, x = case.graph(), case.samples(12)
+    path = tmp_path / "case.onnx"
+    path.write_bytes(build(graph).SerializeToString())
+    again = read(path)
+    assert not again.metadata.get("notes"), again.metadata
+    for before, after in zip(graph.ops, again.ops, strict=False):
+        assert graph.tensor(before.outputs[0]).dtype == again.tensor(after.outputs[0]).dtype, f"{after} is an island"
+    there = open_model(path).run(x)
+    if dtype == "int16":
+        again_path = tmp_path / "again.onnx"
+        again_path.write_bytes(build(again).SerializeToString())
+        np.testing.assert_array_equal(open_model(again_path).run(x), there)
+        return
+    profile = "float" if dtype == "float32" else "tflm"
+    try:
+        expected = run(graph, x, profile)[graph.outputs[0]]
+    except InputError as error:
+        pytest.skip(f"the reference: {error}")
+    found = run(again, x, profile)[again.outputs[0]]
+    if dtype == "float32":
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        np.testing.assert_allclose(there, expected, atol=1e-4)
+    else:
+        np.testing.assert_array_equal(found, expected)
+        assert np.abs(there.astype(int) - expected).max() <= MOST, "onnxruntime differs"
+
+
+def test_tokens_and_weights_of_4_bits(tmp_path):
+    case = cases.Case((1, 4))
+    table = case.constant("table", (20, 8))
+    case.tensors["x"] = Tensor("x", "int32", (1, 4))
+    case.op(ops.Gather, (1, 4, 8), inputs=(table, "x"), fixed=case.tensors[table].quantization)
+    case.op(ops.FullyConnected, (1, 4, 3), *case.weights((3, 8), 0, "int4"), limit=2.0)
+    path = tmp_path / "case.onnx"
+    path.write_bytes(build(case.graph()).SerializeToString())
+    again = read(path)
+    assert [type(op) for op in again.ops] == [ops.Gather, ops.FullyConnected]
+    weight = again.tensor(again.ops[1].inputs[1])
+    assert weight.dtype == "int4" and again.tensor(again.inputs[0]).dtype == "int32"
+    np.testing.assert_array_equal(weight.data, case.tensors["w"].data)
+    y = open_model(path).run(np.array([[3, 0, 19, 7]], np.int32))
+    assert y.dtype == np.int8 and y.shape == (1, 4, 3)
