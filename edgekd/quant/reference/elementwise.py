@@ -36,8 +36,7 @@ def lookup_pairs(table: np.ndarray, op: Op, graph: QuantGraph) -> Compute:
 
     def compute(memory: Memory, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         result = memory.take(np.broadcast_shapes(first.shape, second.shape))
-        np.copyto(result, first)
-        np.multiply(result, tables.COUNT, out=result)
+        np.multiply(first, tables.COUNT, out=result)
         np.add(result, second, out=result)
         np.add(result, base, out=result)
         return np.take(centred, result.astype(np.intp), out=result, mode="clip")

@@ -20,12 +20,12 @@ LIMITS: Mapping[str, Mapping[type[ops.Op], str]] = {
         ops.Gather: "an index beyond the table is an error",
     },
     "litert_ref": {
-        ops.Sum: "the reference kernel takes int8 for uint8: its sums are of other values wherever one is negative (the reference does the same)",
+        ops.Sum: "its kernel takes int8 for uint8: sums of other values wherever one is negative (foretold as they come)",
         ops.TransposeConv2D: "one sample at a time: the file fixes the output's batch",
         ops.Slice: "of rank 5, one sample at a time: the file fixes the output's batch",
     },
     "xnnpack": {
-        ops.BatchMatMul: "XNNPACK takes it where the second input has zero point 0; elsewhere LiteRT's own kernel, slower",
+        ops.BatchMatMul: "XNNPACK takes a second input of zero point 0; LiteRT's own kernel, slower, any other",
         ops.TransposeConv2D: "one sample at a time: the file fixes the output's batch",
         ops.Slice: "of rank 5, one sample at a time: the file fixes the output's batch",
     },

@@ -78,6 +78,12 @@ def test_two_activations_broadcast(op) -> None:
     assert_foretold(graph, np.stack([VALUES, VALUES[::-1]]))
 
 
+@pytest.mark.parametrize("op", [ops.Add, ops.Sub, ops.Mul, ops.SquaredDifference])
+def test_a_tensor_with_itself(op) -> None:
+    tensors = [tensor("x", (1, 256), (0.03, 9)), tensor("y", (1, 256), (0.05, -60))]
+    assert_foretold(graph_of(tensors, op("op", ("x", "x"), ("y",))), VALUES[None])
+
+
 @pytest.mark.parametrize("shape", [(), (1,), (4,), (1, 4), (3, 4), (3, 1), (1, 3, 1), (1, 1, 1, 4), (1, 2, 3, 4)])
 @pytest.mark.parametrize("swapped", [False, True])
 def test_constants_of_every_rank(shape: tuple[int, ...], swapped: bool) -> None:
