@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from edgekd import lazy
+from edgekd.export import EXPORTERS
+from edgekd.quant import ops
+from edgekd.quant.capture import capture
+from edgekd.quant.freeze import freeze
+from edgekd.quant.passes.channels_last import channels_last
+from edgekd.quant.prepare import QatModule
+from edgekd.quant.reference import run
+from edgekd.quant.scheme import Scheme
+from edgekd.runtimes import RUNTIMES
+
 FAMILIES = ("mobilenet_v2", "resnet", "regnet", "mobilevit", "convnext", "poolformer", "vit", "deit", "bert")
+
+#: Steps of the output by which half of the outputs may differ from what was trained, or between libraries that round otherwise.
+NEAR = 3
+#: Whose kernels, and under which rules the reference foretells them.
+TFLITE = (("tflm", "tflm"), ("litert_ref", "litert_ref"), ("xnnpack", "litert_xnnpack"))
+#: TFLM has no Gelu.
+ON_BOARDS = ("mobilenet_v2", "resnet", "regnet")
+#: By how many steps a runtime may differ from its own reference, where its kernels are not followed to the last bit.
+APART: dict[tuple[str, str], int] = {}
 
 
 class Logits(nn.Module):
@@ -97,3 +119,68 @@ def samples(shape: tuple[int, ...], ids: bool, count: int, seed: int = 0) -> np.
     if ids:
         return rng.integers(0, 50, (count, *shape))
     return (rng.integers(-128, 128, (count, *shape)) / 128).astype(np.float32)
+
+
+def channels_last_input(x: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(np.moveaxis(x, 1, -1)) if x.ndim == 4 else x.astype(np.int32) if x.dtype == np.int64 else x
+
+
+def trained(name: str, scheme: Scheme) -> tuple[QatModule, tuple[int, ...], bool]:
+    """Calibrated, and two steps on random labels."""
+    model, shape, ids = family(name)
+    module = QatModule(capture(model, shape, name=name, indices=ids), scheme)
+    module.calibrate([torch.from_numpy(samples(shape, ids, 16))])
+    optimizer = torch.optim.SGD((p for p in module.parameters() if p.requires_grad), lr=1e-3)
+    for seed in (1, 2):
+        x = torch.from_numpy(samples(shape, ids, 8, seed))
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(module(x), torch.arange(8) % 5).backward()
+        assert all(torch.isfinite(p.grad).all() for p in module.parameters() if p.grad is not None)
+        optimizer.step()
+    return module, shape, ids
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_captured_as_it_computes(name: str) -> None:
+    model, shape, ids = family(name)
+    graph = channels_last(capture(model, shape, name=name, indices=ids))
+    x = samples(shape, ids, 4)
+    with torch.no_grad():
+        expected = model(torch.from_numpy(x)).numpy()
+    found = run(graph, channels_last_input(x), "float")[graph.outputs[0]]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * float(np.abs(expected).max() + 1))
+    moved = sum(isinstance(op, ops.Transpose) for op in graph.ops)
+    attentions = sum(isinstance(op, ops.Softmax) for op in graph.ops)
+    # Heads: query, key and value apart, and together again. MobileViT also unfolds its patches and folds them.
+    assert moved <= 4 * attentions + 2 * (name == "mobilevit") * 3, moved
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_integers_are_the_same_everywhere(name: str, tmp_path: Path) -> None:
+    module, shape, ids = trained(name, Scheme())
+    graph = freeze(module)
+    x = samples(shape, ids, 24, 7)
+    with torch.no_grad():
+        real = module(torch.from_numpy(x)).numpy()
+    scale, zero = graph.tensor(graph.outputs[0]).quantization.single  # type: ignore[union-attr]
+    trained_for = np.rint(real / scale) + zero
+    given = channels_last_input(x)
+    given = given if ids else np.rint(given * 128).astype(np.int8)
+    assert len(np.unique(trained_for)) > 10
+    tflite = lazy.load(EXPORTERS["tflite"])(graph, tmp_path)
+    for profile, runtime in TFLITE if name in ON_BOARDS else TFLITE[1:]:
+        found = run(graph, given, profile)[graph.outputs[0]]
+        difference = np.abs(found - trained_for)
+        answers = lazy.load(RUNTIMES[runtime])(tmp_path / tflite.path, threads=1).run(given)
+        apart = np.abs(answers.astype(int) - found)
+        print(name, profile, "trained", np.bincount(difference.astype(int).ravel())[:12], "runtime", np.bincount(apart.ravel())[:8])
+        assert apart.max() <= APART.get((name, runtime), 0), (profile, np.bincount(apart.ravel()))
+        assert np.median(difference) <= NEAR, (profile, np.bincount(difference.astype(int).ravel()))
+    for exporter, runtime in (("onnx", "onnxruntime"), ("openvino", "openvino")):
+        artifact = lazy.load(EXPORTERS[exporter])(graph, tmp_path)
+        answers = lazy.load(RUNTIMES[runtime])(tmp_path / artifact.path, threads=1).run(given)
+        apart = np.abs(answers.astype(int) - run(graph, given, "xnnpack")[graph.outputs[0]])
+        print(name, runtime, np.bincount(apart.ravel())[:8])
+        assert np.median(apart) <= NEAR

@@ -39,7 +39,7 @@ class LearnedStep(torch.autograd.Function):
             towards = _dot(gradient, y) - _dot(inside, x)
             return inside, (towards * math.log(2)).reshape(step.shape), None, None
         inside = gradient * ((x > (ctx.low - 0.5) * step) & (x < (ctx.high + 0.5) * step))
-        towards = (gradient * y - inside * x).sum(dim=tuple(range(1, x.ndim)), keepdim=True)
+        towards = (gradient * y - inside * x).sum(dim=tuple(d for d in range(x.ndim) if step.shape[d] == 1), keepdim=True)
         return inside, towards * math.log(2), None, None
 
 

@@ -11,13 +11,12 @@ from edgekd.errors import InputError
 from edgekd.quant import ops
 from edgekd.quant.graph import QuantGraph, Quantization, Tensor
 from edgekd.quant.passes.channels_last import channels_last
-from edgekd.quant.prepare import WEIGHT_LEVELS, QatModule
+from edgekd.quant.prepare import WEIGHT_LEVELS, QatModule, weight_axis
 
 #: Largest bias, in steps: the sums that are added to it need room in 32 bits as well.
 BIAS_REACH = 2**30
 #: XNNPACK loads no convolution whose s_x·s_w/s_y is outside (xnn_create_convolution2d_nhwc_qs8_qc8w, as in ai-edge-litert 2.3).
 MULTIPLIER = (2.0**-32, 256.0)
-_WEIGHTED = (ops.Conv2D, ops.DepthwiseConv2D, ops.FullyConnected)
 
 
 @torch.no_grad()
@@ -35,9 +34,10 @@ def freeze(module: QatModule) -> QuantGraph:
     tensors = dict(graph.tensors)
     if module.scheme.is_integer:
         for name, index in module.group_of.items():
-            tensors[name] = replace(tensors[name], dtype="int8", quantization=_activation(module, index))
+            data = _levels(module, name, index) if tensors[name].is_constant else None
+            tensors[name] = replace(tensors[name], dtype="int8", quantization=_activation(module, index), data=data)
         for op in graph.ops:
-            if isinstance(op, _WEIGHTED):
+            if isinstance(op, ops.WEIGHTED):
                 _freeze_constants(op, module, tensors)
     else:
         dtype = np.float16 if module.scheme.numeric == "float16" else np.float32
@@ -58,12 +58,21 @@ def _activation(module: QatModule, index: int) -> Quantization:
     return Quantization(scale, np.array([int(module.zero_points[index])], np.int32))  # pyright: ignore[reportIndexIssue]
 
 
+def _levels(module: QatModule, name: str, index: int) -> np.ndarray:
+    """A constant that is read as an activation, in its group's integers."""
+    quantization = _activation(module, index)
+    low, high = module.levels(index)
+    steps = torch.clamp(torch.round(module.values[name] * torch.exp2(module.steps[index]).reciprocal()), low, high)
+    return (steps.numpy() + quantization.single[1]).astype(np.int8)
+
+
 def _freeze_constants(op: ops.Op, module: QatModule, tensors: dict[str, Tensor]) -> None:
     name, values, per_channel = op.inputs[1], module.values[op.inputs[1]], module.scheme.per_channel_weights
     step = _legal_step(op, module, tensors)
     levels = torch.clamp(torch.round(values * step.reciprocal()), *WEIGHT_LEVELS)
     scale = step.reshape(-1).numpy().astype(np.float32)
-    weight_scale = Quantization.per_channel(scale, 0) if per_channel else Quantization(scale, np.zeros(1, np.int32))
+    axis = weight_axis(module.graph, name)
+    weight_scale = Quantization.per_channel(scale, axis) if per_channel else Quantization(scale, np.zeros(1, np.int32))
     tensors[name] = replace(tensors[name], dtype="int8", quantization=weight_scale, data=levels.numpy().astype(np.int8))
     if (bias := module.bias(op)) is None:
         return

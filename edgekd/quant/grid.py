@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from edgekd.errors import InputError
 from edgekd.quant.graph import QuantGraph, Quantization
-from edgekd.quant.ops import SHARES_SCALE, Logistic, Relu, Softmax
+from edgekd.quant.ops import SHARES_SCALE, WEIGHTED, Logistic, Relu, Softmax, Tanh
 
 #: TFLite prescribes the output of softmax and logistic (TFLite 8-bit quantization specification, 2019).
 FIXED_OUTPUT = Quantization.per_tensor(1 / 256, -128)
+#: The same for tanh.
+TANH_OUTPUT = Quantization.per_tensor(1 / 128, 0)
 #: An image student sees (p − 128)/128 of 8-bit pixels p.
 IMAGE_INPUT = Quantization.per_tensor(1 / 128, 0)
 
@@ -33,7 +35,10 @@ def groups(graph: QuantGraph, *, symmetric: bool) -> tuple[Group, ...]:
 
     Raises InputError where an operator that shares scales meets two that are prescribed and differ.
     """
-    names = [*graph.inputs, *(name for op in graph.ops for name in op.outputs)]
+    constants, names = constants_read(graph), [name for name in graph.inputs if _has_scale(graph, name)]
+    for op in graph.ops:
+        names += [name for name in dict.fromkeys(op.inputs) if name in constants and name not in names]
+        names += op.outputs
     leader = {name: name for name in names}
 
     def find(name: str) -> str:
@@ -43,7 +48,7 @@ def groups(graph: QuantGraph, *, symmetric: bool) -> tuple[Group, ...]:
 
     for op in graph.ops:
         if isinstance(op, SHARES_SCALE):
-            for name in op.inputs:
+            for name in filter(leader.__contains__, op.inputs):
                 leader[find(op.outputs[0])] = find(name)
     members: dict[str, list[str]] = {}
     for name in names:
@@ -51,22 +56,38 @@ def groups(graph: QuantGraph, *, symmetric: bool) -> tuple[Group, ...]:
     return tuple(_group(graph, tuple(m), symmetric) for m in members.values())
 
 
+def constants_read(graph: QuantGraph) -> tuple[str, ...]:
+    """Constants that are read as activations, not as weights: addends, factors, tables."""
+    read = (name for op in graph.ops if not isinstance(op, WEIGHTED) for name in op.inputs)
+    return tuple(name for name in dict.fromkeys(read) if graph.tensor(name).is_constant and _has_scale(graph, name))
+
+
+def _has_scale(graph: QuantGraph, name: str) -> bool:
+    """Indices have none."""
+    return graph.tensor(name).dtype not in ("int32", "int64")
+
+
 def _group(graph: QuantGraph, tensors: tuple[str, ...], symmetric: bool) -> Group:
     fixed: list[Quantization] = []
     rectified = True
     for name in tensors:
         op = graph.producer(name)
-        if op is None:
+        if (data := graph.tensor(name).data) is not None:
+            rectified &= bool((data >= 0).all())
+        elif op is None:
             fixed.append(IMAGE_INPUT)
             rectified = False
         elif isinstance(op, Softmax | Logistic):
             fixed.append(probabilities(symmetric=symmetric))
+        elif isinstance(op, Tanh):
+            fixed.append(TANH_OUTPUT)
+            rectified = False
         elif not isinstance(op, SHARES_SCALE):
             rectified &= isinstance(op, Relu) or getattr(op, "activation", "none") != "none"
     if len({q.single for q in fixed}) > 1:
         raise InputError(
             f"{', '.join(tensors)} must share one scale, but two are prescribed",
             where=graph.name,
-            expected="softmax, logistic and the input not joined by concat, pooling or reshape with one another",
+            expected="softmax, logistic, tanh and the input not joined by concat, pooling or reshape with one another",
         )
     return Group(tensors, rectified, fixed[0] if fixed else None)

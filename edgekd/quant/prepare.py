@@ -7,7 +7,7 @@ Result  QatModule: the same operators, weights fake-quantized once a step, each 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -16,11 +16,19 @@ from torch.nn import functional
 
 from edgekd.quant import ops
 from edgekd.quant.fake import best_step, fake_quantize
+from edgekd.quant.forward import FORWARD
 from edgekd.quant.graph import QuantGraph
-from edgekd.quant.grid import Group, groups
+from edgekd.quant.grid import Group, constants_read, groups
 from edgekd.quant.scheme import Scheme
 
 WEIGHT_LEVELS = (-127, 127)
+#: XNNPACK takes no sum whose addends are this much finer than it, or finer still (xnn_create_add_nd_qs8, as in ai-edge-litert 2.3).
+FINEST_ADDEND = 2.0**-10
+#: What only moves values keeps them on the grid of its input.
+_MOVES = (
+    ops.MaxPool2D, ops.ReduceMax, ops.ResizeNearest, ops.Maximum, ops.Minimum, ops.Reshape, ops.Transpose, ops.Concat, ops.Slice,
+    ops.Gather, ops.Pad,
+)  # fmt: skip
 
 
 class QatModule(nn.Module):
@@ -37,7 +45,7 @@ class QatModule(nn.Module):
         self.group_of = {name: i for i, group in enumerate(self.groups) for name in group.tensors}
         constants = {t.name: t.data for t in graph.tensors.values() if t.data is not None}
         self.values = nn.ParameterDict({n: nn.Parameter(torch.from_numpy(np.array(v, np.float32))) for n, v in constants.items()})
-        self.weight_steps = nn.ParameterDict({n: nn.Parameter(self._weight_step(self.values[n])) for n in self.weights})
+        self.weight_steps = nn.ParameterDict({n: nn.Parameter(self._weight_step(n)) for n in self.weights})
         self.steps = nn.ParameterList(nn.Parameter(torch.tensor([self._fixed_step(g)])) for g in self.groups)
         self.register_buffer("zero_points", torch.tensor([self._fixed_zero(g) for g in self.groups], dtype=torch.int32))
         for step, group in zip(self.steps, self.groups, strict=True):
@@ -49,12 +57,14 @@ class QatModule(nn.Module):
     @property
     def weights(self) -> list[str]:
         """Names of the constants that are fake-quantized; biases are not."""
-        return [op.inputs[1] for op in self.graph.ops if isinstance(op, ops.Conv2D | ops.DepthwiseConv2D | ops.FullyConnected)]
+        return [op.inputs[1] for op in self.graph.ops if isinstance(op, ops.WEIGHTED)]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         values: dict[str, torch.Tensor] = {self.graph.inputs[0]: x}
+        for name in constants_read(self.graph):
+            values[name] = self._constant(name)
         for op in self.graph.ops:
-            y = _FORWARD[type(op)](self, op, values)
+            y = FORWARD[type(op)](self, op, values)
             values[op.outputs[0]] = self._activation(op, y)
         return values[self.graph.outputs[0]]
 
@@ -83,6 +93,7 @@ class QatModule(nn.Module):
         for index, group in enumerate(self.groups):
             if group.fixed is None:
                 self._set_range(index, torch.cat(self._seen[index]))
+        self._raise_small_addends()
         self.mode, self._seen, self._levels = "quantized", {}, {}
 
     def _set_range(self, index: int, sample: torch.Tensor) -> None:
@@ -97,23 +108,42 @@ class QatModule(nn.Module):
         self._levels.pop(index, None)
         self.steps[index].fill_(math.log2(best_step(sample, *self.levels(index))))
 
+    def _raise_small_addends(self) -> None:
+        """A constant addend far below the sum (a norm's epsilon) takes a step that XNNPACK loads."""
+        for op in self.graph.ops:
+            for name in op.inputs if isinstance(op, ops.Add | ops.Sub) else ():
+                index = self.group_of[name]
+                if self.graph.tensors[name].is_constant and self.groups[index].fixed is None:
+                    least = float(self.steps[self.group_of[op.outputs[0]]]) + math.log2(2 * FINEST_ADDEND)
+                    self.steps[index].clamp_(min=least)
+
+    def _constant(self, name: str) -> torch.Tensor:
+        """A constant that is read as an activation."""
+        index, value = self.group_of[name], self.values[name]
+        if self.mode == "quantized":
+            return fake_quantize(value, self.steps[index], *self.levels(index))
+        self._observe(index, value)
+        return value
+
     def _activation(self, op: ops.Op, y: torch.Tensor) -> torch.Tensor:
         index = self.group_of[op.outputs[0]]
         if self.mode == "quantized":
             activation = getattr(op, "activation", "none")
-            # What only moves values keeps them on the grid of its input.
-            if isinstance(op, ops.MaxPool2D | ops.Reshape | ops.Concat | ops.Pad) and activation == "none":
+            if isinstance(op, _MOVES) and activation == "none":
                 return y
             y = _rectify(op, y) if activation == "relu6" else y
             return fake_quantize(y, self.steps[index], *self._reach(op, index))
         y = _rectify(op, y)
+        self._observe(index, y)
+        return y
+
+    def _observe(self, index: int, y: torch.Tensor) -> None:
         if self.mode == "observe" and index not in self._fixed():
             flat = y.detach().float().reshape(-1)
             stride = max(1, len(flat) // 65536)
             while math.gcd(stride, len(flat)) > 1:  # else it meets the same columns of every image
                 stride += 1
             self._seen.setdefault(index, []).append(flat[::stride])
-        return y
 
     def _reach(self, op: ops.Op, index: int) -> tuple[int, int]:
         """Levels that ``op`` may write: a rectifier cuts at zero, by the same clamp that quantizes."""
@@ -123,10 +153,13 @@ class QatModule(nn.Module):
     def _fixed(self) -> set[int]:
         return {i for i, g in enumerate(self.groups) if g.fixed is not None}
 
-    def _weight_step(self, weight: torch.Tensor) -> torch.Tensor:
-        shape = (len(weight) if self.scheme.per_channel_weights else 1, *[1] * (weight.ndim - 1))
-        largest = weight.detach().abs().flatten(1).amax(1)
-        if not self.scheme.per_channel_weights:
+    def _weight_step(self, name: str) -> torch.Tensor:
+        weight, axis = self.values[name], weight_axis(self.graph, name)
+        shape = [1] * weight.ndim
+        largest = weight.detach().abs().transpose(0, axis).flatten(1).amax(1)
+        if self.scheme.per_channel_weights:
+            shape[axis] = weight.shape[axis]
+        else:
             largest = largest.max()
         return torch.log2(torch.clamp(largest, min=1e-5) / WEIGHT_LEVELS[1]).reshape(shape)
 
@@ -139,6 +172,11 @@ class QatModule(nn.Module):
         return group.fixed.single[1] if group.fixed else 0
 
 
+def weight_axis(graph: QuantGraph, name: str) -> int:
+    """The axis of a weight that counts the outputs."""
+    return 1 if any(isinstance(op, ops.TransposeConv2D) and op.inputs[1] == name for op in graph.ops) else 0
+
+
 def _rectify(op: ops.Op, y: torch.Tensor) -> torch.Tensor:
     match getattr(op, "activation", "none"):
         case "relu":
@@ -147,46 +185,3 @@ def _rectify(op: ops.Op, y: torch.Tensor) -> torch.Tensor:
             return functional.relu6(y)
         case _:
             return y
-
-
-def _convolution(module: QatModule, op: ops.Op, values: dict[str, torch.Tensor]) -> torch.Tensor:
-    assert isinstance(op, ops.Conv2D | ops.DepthwiseConv2D)
-    x = values[op.inputs[0]]
-    top, bottom, left, right = op.padding
-    padding: tuple[int, int] = (top, left)
-    if (top, left) != (bottom, right):
-        x, padding = functional.pad(x, (left, right, top, bottom)), (0, 0)
-    count = op.groups if isinstance(op, ops.Conv2D) else x.shape[1]
-    return functional.conv2d(x, module.weight(op.inputs[1]), module.bias(op), op.stride, padding, op.dilation, count)
-
-
-def _pool(module: QatModule, op: ops.Op, values: dict[str, torch.Tensor]) -> torch.Tensor:
-    assert isinstance(op, ops.AveragePool2D | ops.MaxPool2D)
-    x, (top, bottom, left, right) = values[op.inputs[0]], op.padding
-    if isinstance(op, ops.MaxPool2D):
-        if any(op.padding):
-            x = functional.pad(x, (left, right, top, bottom), value=-math.inf)
-        return functional.max_pool2d(x, op.kernel, op.stride)
-    return functional.avg_pool2d(x, op.kernel, op.stride, (top, left), count_include_pad=False)
-
-
-def _pad(_: QatModule, op: ops.Op, values: dict[str, torch.Tensor]) -> torch.Tensor:
-    assert isinstance(op, ops.Pad)
-    return functional.pad(values[op.inputs[0]], [side for pair in reversed(op.amounts) for side in pair])
-
-
-_FORWARD: dict[type[ops.Op], Callable[[QatModule, ops.Op, dict[str, torch.Tensor]], torch.Tensor]] = {
-    ops.Conv2D: _convolution,
-    ops.DepthwiseConv2D: _convolution,
-    ops.FullyConnected: lambda m, op, v: functional.linear(v[op.inputs[0]], m.weight(op.inputs[1]), m.bias(op)),
-    ops.Add: lambda _, op, v: v[op.inputs[0]] + v[op.inputs[1]],
-    ops.AveragePool2D: _pool,
-    ops.MaxPool2D: _pool,
-    ops.Mean: lambda _, op, v: v[op.inputs[0]].mean(op.axes, keepdim=op.keepdims),  # pyright: ignore[reportAttributeAccessIssue]
-    ops.Reshape: lambda _, op, v: v[op.inputs[0]].reshape(len(v[op.inputs[0]]), *op.shape[1:]),  # pyright: ignore[reportAttributeAccessIssue]
-    ops.Concat: lambda _, op, v: torch.cat([v[n] for n in op.inputs], op.axis),  # pyright: ignore[reportAttributeAccessIssue]
-    ops.Pad: _pad,
-    ops.Relu: lambda _, op, v: v[op.inputs[0]],
-    ops.Softmax: lambda _, op, v: v[op.inputs[0]].softmax(-1),
-    ops.Logistic: lambda _, op, v: v[op.inputs[0]].sigmoid(),
-}

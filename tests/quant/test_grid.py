@@ -75,4 +75,4 @@ def test_two_that_are_prescribed_alike_may_meet() -> None:
 def test_two_that_are_prescribed_differently_may_not() -> None:
     with pytest.raises(InputError, match="must share one scale, but two are prescribed") as caught:
         of("clash")
-    assert "softmax, logistic and the input not joined by concat" in str(caught.value)
+    assert "softmax, logistic, tanh and the input not joined by concat" in str(caught.value)
