@@ -18,13 +18,18 @@ LIMITS: Mapping[str, Mapping[type[ops.Op], str]] = {
         ops.Transpose: "rank at most 5",
         ops.BatchMatMul: "rank at most 5",
         ops.Gather: "an index beyond the table is an error",
+        ops.Rsqrt: "a negative value is an error",
     },
     "litert_ref": {
+        ops.Rsqrt: "a negative value is an error",
         ops.Sum: "its kernel takes int8 for uint8: sums of other values wherever one is negative (foretold as they come)",
         ops.TransposeConv2D: "one sample at a time: the file fixes the output's batch",
         ops.Slice: "of rank 5, one sample at a time: the file fixes the output's batch",
     },
     "xnnpack": {
+        ops.Rsqrt: "a negative value is an error",
+        ops.Add: "LiteRT's own kernel, where XNNPACK declines, overflows 16 bits if the inputs' scales are over 128 times the output's",
+        ops.Quantize: "int8 to int8 by a ratio of scales outside 1/256 to 128: fewer than 16 values at a tensor's end may differ by 1",
         ops.BatchMatMul: "XNNPACK takes a second input of zero point 0; LiteRT's own kernel, slower, any other",
         ops.TransposeConv2D: "one sample at a time: the file fixes the output's batch",
         ops.Slice: "of rank 5, one sample at a time: the file fixes the output's batch",
