@@ -10,7 +10,9 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-LIBRARIES = ("numpy", "torch", "onnx", "onnxruntime", "openvino", "ai-edge-litert", "tflite-micro")
+LIBRARIES = (
+    "numpy", "torch", "onnx", "onnxruntime", "openvino", "ai-edge-litert", "tflite-micro", "tensorflow-cpu", "transformers", "nncf",
+)  # fmt: skip
 #: Instruction sets that decide how fast, and in OpenVINO which, integers come out.
 FLAGS = ("avx2", "avx512f", "avx512bw", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm", "bf16", "sve")
 

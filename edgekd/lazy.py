@@ -25,6 +25,9 @@ EXTRAS = {
     "ai_edge_litert": "tflite",
     "flatbuffers": "tflite",
     "tflite_micro": "tflite",
+    "tensorflow": "tensorflow",
+    "transformers": "transformers",
+    "nncf": "baseline",
 }
 
 

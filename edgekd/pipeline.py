@@ -276,4 +276,4 @@ class Build:
             return {}
         share = compare.accuracy(self.lesson.teacher_outputs, self.job.data.test.y)
         low, high = share.interval
-        return {"teacher_accuracy": Figure(share.value, "share", "measured", f"{host.host()}, {host.library('torch')}", share.n, low, high)}
+        return {"teacher_accuracy": Figure(share.value, "share", "measured", self.lesson.teacher_where, share.n, low, high)}

@@ -146,7 +146,7 @@ def _accuracy(figure: dict[str, Any] | None, teacher: dict[str, Any] | None) -> 
     if figure["low"] is not None:
         text += f" [{100 * figure['low']:.2f}, {100 * figure['high']:.2f}]"
     text += f"\nn = {figure['n']}" if figure["n"] else ""
-    return text + (f"\n(teacher {teacher['value']:.2%})" if teacher else "")
+    return text + (f"\n(teacher {teacher['value']:.2%})" if teacher else "\n(teacher's not known)")
 
 
 def _amount(figure: dict[str, Any] | None) -> str:
