@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from edgekd.export.tflite_builtin import CODE, FUSED, Builtin, integer_two, is_integer, refuse
+from edgekd.export.tflite_builtin import CODE, FUSED, Builtin, integer_two, refuse
 from edgekd.quant import ops
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.passes.explicit_padding import same_or_valid_transpose
@@ -92,24 +92,32 @@ def _batch_matmul(op: ops.BatchMatMul, graph: QuantGraph) -> Builtin:
     depth, columns = (b[-1], b[-2]) if op.adjoint_b else (b[-2], b[-1])
     if len(a) < 2 or a[-1] != depth or y != (*np.broadcast_shapes(a[:-2], b[:-2]), a[-2], columns):
         raise refuse(op, graph, f"{a} by {b} to {y}", "[..., m, k] by [..., k, n] to [..., m, n]")
-    scales = [graph.tensor(name).quantization for name in (*op.inputs, *op.outputs)]
-    if all(scales) and graph.tensor(op.inputs[1]).is_constant and not scales[1].single[1]:
-        multiplier = scales[0].single[0] * scales[1].single[0] / scales[2].single[0]
-        if multiplier >= 256:
-            raise refuse(op, graph, f"scales make a multiplier of {multiplier:.4g} beside a constant", "below 256: LiteRT dies of others")
+    _check_multiplier(op, graph)
     return Builtin(CODE.BATCH_MATMUL, integer_two(op, graph), schema.BatchMatMulOptionsT(adjX=False, adjY=op.adjoint_b))
+
+
+def _check_multiplier(op: ops.BatchMatMul, graph: QuantGraph) -> None:
+    """LiteRT hands a product by a constant of zero point 0 to XNNPACK, and dies where XNNPACK then refuses the multiplier."""
+    q_a, q_b, q_y = (graph.tensor(name).quantization for name in (*op.inputs, *op.outputs))
+    if q_a is None or q_b is None or q_y is None or not graph.tensor(op.inputs[1]).is_constant or q_b.single[1]:
+        return
+    multiplier = q_a.single[0] * q_b.single[0] / q_y.single[0]
+    if multiplier >= 256:
+        raise refuse(op, graph, f"scales make a multiplier of {multiplier:.4g} beside a constant", "below 256: LiteRT dies of others")
 
 
 def _transpose_conv(op: ops.TransposeConv2D, graph: QuantGraph) -> Builtin:
     x, y = _shapes(op, graph)
     weight = graph.tensor(op.inputs[1]).shape
-    if len(x) != 4 or weight[3] != x[3] or weight[0] != y[3]:
+    if len(x) != 4 or len(weight) != 4 or weight[3] != x[3] or weight[0] != y[3]:
         raise refuse(op, graph, f"weight {weight} from {x} to {y}", "[out, kh, kw, in]")
     padding = same_or_valid_transpose(op, graph)
     if padding is None:
         raise refuse(op, graph, f"padding {op.padding} is neither SAME nor VALID", "a graph that went through explicit_padding")
-    options = schema.TransposeConvOptionsT(getattr(schema.Padding, padding), op.stride[1], op.stride[0], FUSED[op.activation])
-    version = 4 if op.activation != "none" else 3 if len(op.inputs) > 2 else 2 if is_integer(op.inputs[0], graph) else 1
+    kind = schema.Padding.SAME if padding == "SAME" else schema.Padding.VALID
+    options = schema.TransposeConvOptionsT(kind, op.stride[1], op.stride[0], FUSED[op.activation])
+    plain = integer_two(op, graph)
+    version = 4 if op.activation != "none" else 3 if len(op.inputs) > 2 else plain
     return Builtin(CODE.TRANSPOSE_CONV, version, options, (np.array(y, np.int32),), constants_first=True)
 
 

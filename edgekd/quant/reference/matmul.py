@@ -20,7 +20,8 @@ Compute = Callable[..., np.ndarray]
 ROW = 2048
 
 
-#: Whose kernels → how scales become a multiplier. TFLM multiplies them in float64 (since 2026), LiteRT in float32 before it divides in float64.
+#: Whose kernels → how scales become a multiplier. TFLM multiplies them in float64 (of October 2026; earlier in float32), LiteRT in
+#: float32 before it divides in float64.
 RULES = {"tflm": "fixed_point", "litert_ref": "fixed_point_float32", "litert_opt": "fixed_point_float32", "xnnpack": "float32_once"}
 
 
