@@ -61,19 +61,20 @@ class Subject:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """``x`` int8 (integer students) or float32 [N, H, W, C], and the labels ``y`` int64 [N].
+    """``x`` [N, H, W, C] in the dtype of the graph's input (float32 for float16 too), and the labels ``y`` int64 [N], None where
+    there are none: then nothing is said of accuracy.
 
     ``oracle``, for float students: what the float student itself answers [N, classes], instead of the reference.
     """
 
     x: np.ndarray
-    y: np.ndarray
+    y: np.ndarray | None
     oracle: np.ndarray | None = None
 
 
 def rule_for(graph: QuantGraph, runtime: str) -> Rule:
     """The rule of ``runtime``. Raises InputError for a runtime without one."""
-    if graph.tensor(graph.inputs[0]).dtype != "int8":
+    if not any(t.dtype in ("int8", "int16") for t in graph.tensors.values() if not t.is_constant):
         return FLOAT_RULE
     if runtime not in RULES:
         raise InputError(f"no rule says what {runtime!r} must equal", where="verify", expected=", ".join(RULES))
@@ -119,15 +120,16 @@ def verify(
 
 def _check(graph: QuantGraph, subjects: Sequence[Subject], samples: Samples) -> None:
     tensor = graph.tensor(graph.inputs[0])
-    dtype = "int8" if tensor.dtype == "int8" else "float32"
+    dtype = "float32" if tensor.dtype == "float16" else tensor.dtype
     if samples.x.shape[1:] != tensor.shape[1:] or samples.x.dtype != dtype:
         raise InputError(
             f"samples are {samples.x.dtype} {samples.x.shape}",
             where="verify",
             expected=f"{dtype} {('N', *tensor.shape[1:])} as {tensor.name}",
         )
-    if samples.y.shape != (len(samples.x),) or not len(samples.x):
-        raise InputError(f"{len(samples.x)} samples, labels of shape {samples.y.shape}", where="verify", expected="one label a sample")
+    if not len(samples.x) or (samples.y is not None and samples.y.shape != (len(samples.x),)):
+        labels = "" if samples.y is None else f", labels of shape {samples.y.shape}"
+        raise InputError(f"{len(samples.x)} samples{labels}", where="verify", expected="at least one, and one label a sample")
     for subject in subjects:
         if not subject.path.is_file():
             raise InputError("there is no such file", where=str(subject.path), expected=f"an exported file for {subject.runtime}")
@@ -142,11 +144,14 @@ def _judge(graph: QuantGraph, subject: Subject, rule: Rule, samples: Samples, ou
         )
     integer = a.dtype.kind == "i" and a.dtype == b.dtype
     where = f"{host.host()}, {got.where}"
-    agreement, mine, theirs = compare.top1_agreement(a, b), compare.accuracy(a, samples.y), compare.accuracy(b, samples.y)
-    figures = {
-        "top1_agreement": _share(agreement, where),
-        "accuracy": _share(mine, where),
-        "reference_accuracy": _share(theirs, f"{host.host()}, {want.where}"),
+    agreement = compare.top1_agreement(a, b)
+    loss_pp = None
+    figures = {"top1_agreement": _share(agreement, where)}
+    if samples.y is not None:
+        mine, theirs = compare.accuracy(a, samples.y), compare.accuracy(b, samples.y)
+        loss_pp = 100 * (theirs.count - mine.count) / mine.n
+        figures |= {"accuracy": _share(mine, where), "reference_accuracy": _share(theirs, f"{host.host()}, {want.where}")}
+    figures |= {
         "runtime_cpu_s": Figure(got.cpu_s, "s", "measured", where, n=len(a)),
         "reference_cpu_s": Figure(want.cpu_s, "s", "measured", f"{host.host()}, {want.where}", n=len(a)),
     }
@@ -157,7 +162,6 @@ def _judge(graph: QuantGraph, subject: Subject, rule: Rule, samples: Samples, ou
         equal = equality.whole
         figures |= {"bit_equal": _share(equality.samples, where), "bit_equal_outputs": _share(equality.outputs, where)}
         histogram = {str(lsb): count for lsb, count in compare.histogram(a, b).items()}
-    loss_pp = 100 * (theirs.count - mine.count) / mine.n
     ok, reason = _decide(rule, figures, agreement, loss_pp)
     found = None
     if (subject.export or subject.path.suffix in CUTTERS) and not equal and (not ok or agreement.count < agreement.n):
@@ -166,8 +170,8 @@ def _judge(graph: QuantGraph, subject: Subject, rule: Rule, samples: Samples, ou
     return Verdict(subject.path.name, subject.runtime, rule.profile, ok, reason, histogram, figures, str(found) if found else None)
 
 
-def _decide(rule: Rule, figures: dict[str, Figure], agreement: compare.Share, loss_pp: float) -> tuple[bool, str]:
-    """Whether the rule is kept, and the sentence that says so, numbers included."""
+def _decide(rule: Rule, figures: dict[str, Figure], agreement: compare.Share, loss_pp: float | None) -> tuple[bool, str]:
+    """Whether the rule is kept, and the sentence that says so, numbers included; ``loss_pp`` is None without labels."""
     if rule.exact:
         if "bit_equal" not in figures:
             return False, "its outputs are no integers, though every one must equal the reference's"
@@ -177,7 +181,7 @@ def _decide(rule: Rule, figures: dict[str, Figure], agreement: compare.Share, lo
         return equal.value == 1.0, said if equal.value == 1.0 else f"{said}; every one is demanded"
     said = f"top-1 agrees for {agreement.value:.2%} of {agreement.n} samples (at least {rule.agreement:.1%} demanded)"
     ok = agreement.value >= rule.agreement
-    if rule.loss_pp < 100:
+    if rule.loss_pp < 100 and loss_pp is not None:
         said += f", accuracy lost {loss_pp:+.2f} pp (at most {rule.loss_pp:g} allowed)"
         ok = ok and round(loss_pp, 9) <= rule.loss_pp
     return ok, said

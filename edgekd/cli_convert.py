@@ -1,0 +1,139 @@
+"""The commands for models that were not trained here: convert, inspect. cli.py lists them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from edgekd.convert import Verified
+    from edgekd.inspect_model import Inspection
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite or .onnx file, or a folder with graph.json.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
+SamplesFile = Annotated[Path | None, typer.Option("--samples", help="An .npz file with x [N, …], channels last, and perhaps labels y.")]
+Threads = Annotated[int, typer.Option(min=0, help="Workers for verification; 0 is one a core.")]
+
+
+def convert(
+    model: Model,
+    to: Annotated[str, typer.Option("--to", help="Formats, commas between them: tflite, onnx, openvino.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for what is written.")],
+    samples: SamplesFile = None,
+    verify: Annotated[bool, typer.Option(help="Run what was written in its runtimes, against the reference.")] = True,
+    threads: Threads = 0,
+    as_json: Json = False,
+) -> None:
+    """Write a quantized model in other formats, with the same integers, and prove it. Exit code 1 if a runtime disagrees."""
+    from edgekd import console
+    from edgekd.convert import convert as run
+    from edgekd.convert import verify_files
+
+    formats = tuple(dict.fromkeys(name.strip() for name in to.split(",") if name.strip()))
+    graph, done = run(model, formats, out)
+    verified = None
+    if verify:
+        written = [out / artifact.path for artifact in done.artifacts]
+        # The original too, where a runtime runs it as it is: then each written file is proven equal to it.
+        files = [model, *written] if model.suffix == ".tflite" else written
+        with console.bars() as bars:
+            verified = verify_files(graph, files, samples, workers=threads, progress=lambda done, total, what: bars("verify", done, total))
+    if as_json:
+        document = {**asdict(done), "verified": asdict(verified) if verified else None}
+        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        typer.echo(f"{done.name}: {len(graph.ops)} operators, read and written in {done.seconds:.2f} s")
+        for note in done.notes:
+            typer.echo(f"note: {note}")
+        for artifact in done.artifacts:
+            typer.echo(f"{out / artifact.path}: {artifact.figures['model_bytes'].value:.0f} B")
+            for note in artifact.notes:
+                typer.echo(f"  note: {note}")
+        if verified:
+            show(verified)
+    if verified:
+        judge(verified)
+
+
+def inspect(
+    model: Model,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", "-t", help="Also say what this target lacks: a profile, or tflm, tensorrt, gpu, ethos-u."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Operators, scales, MACs, bytes and arena of a model, layer by layer, and what a target lacks."""
+    from edgekd.convert import read_model
+    from edgekd.inspect_model import inspect as run
+
+    found = run(read_model(model), tuple(dict.fromkeys(target or ())))
+    if as_json:
+        typer.echo(json.dumps(found.document(), indent=2, ensure_ascii=False))
+        return
+    _print(found)
+
+
+def show(verified: Verified) -> None:
+    """One line a file and runtime."""
+    typer.echo(f"against the reference, on {verified.inputs}:")
+    for v in verified.verdicts:
+        first = f"; first at {v.first_layer}" if v.first_layer else ""
+        typer.echo(f"{v.artifact:<24} {v.runtime:<15} {'ok' if v.ok else 'NO'}  {v.reason}{first}")
+    for what, why in verified.not_run.items():
+        typer.echo(f"{what}: not run: {why}")
+
+
+def judge(verified: Verified) -> None:
+    """Exits with 1 if a runtime disagrees."""
+    if not all(v.ok for v in verified.verdicts):
+        raise typer.Exit(1)
+
+
+def _print(found: Inspection) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from edgekd.inspect_model import peak, readable
+
+    table = Table(box=box.SIMPLE)
+    for head in ("OPERATOR", "NAME", "OUTPUT", "WEIGHTS", "SCALE", "ZERO", "MACS", "CONSTANTS B", "OUTPUT B", "LIVE B"):
+        words = head in ("OPERATOR", "NAME", "OUTPUT", "WEIGHTS")
+        table.add_column(head, justify="left" if words else "right", overflow="ellipsis", no_wrap=True, max_width=36)
+    for layer in found.layers:
+        table.add_row(
+            layer.kind,
+            layer.name,
+            f"{'×'.join(map(str, layer.shape))} {layer.dtype}",
+            layer.weights,
+            "" if layer.scale is None else f"{layer.scale:.6g}",
+            "" if layer.zero_point is None else str(layer.zero_point),
+            *(f"{count:,}" for count in (layer.macs, layer.weight_bytes, layer.output_bytes, layer.live_bytes)),
+        )
+    console = Console(width=None if Console().is_terminal else 200, highlight=False, markup=False)
+    console.print(table)
+    typer.echo(f"input   {found.input}\noutput  {found.output}")
+    most = peak(found)
+    typer.echo(
+        f"{len(found.layers)} operators, {found.macs:,} MACs, {found.parameters:,} parameters ({readable(found.weight_bytes)}), arena "
+        f"{readable(found.arena_bytes)} of activations and scratch" + (f", most at {most.name}" if most else "")
+    )
+    for note in found.notes:
+        typer.echo(f"note: {note}")
+    for name, survey in found.surveys.items():
+        if not survey.asked:
+            typer.echo(f"{name}: not asked: {survey.by}")
+        elif not survey.lacks:
+            typer.echo(f"{name}: lacks nothing ({survey.by})")
+        for lack in survey.lacks:
+            typer.echo(f"{name}: {lack.kind} {lack.operator}: {lack.reason}".replace(": :", ":"))
+        if survey.lacks:
+            typer.echo(f"{name}: said by {survey.by}")
+
+
+COMMANDS: dict[str, Any] = {"convert": convert, "inspect": inspect}

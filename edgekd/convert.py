@@ -1,0 +1,178 @@
+"""Any quantized model through the waist: read, write in other formats, and prove that every written file computes the same."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from edgekd.errors import EdgekdError, InputError
+from edgekd.export import EXPORTERS
+from edgekd.importers import IMPORTERS
+from edgekd.lazy import load
+from edgekd.quant import io
+from edgekd.quant.graph import STORAGE, QuantGraph
+from edgekd.records import Artifact, Verdict
+from edgekd.runtimes import RUNTIMES
+
+#: Kind of file → the runtimes of this host that run it.
+RUNNERS = {
+    ".tflite": ("tflm", "litert_ref", "litert_xnnpack"),
+    ".onnx": ("onnxruntime",),
+    ".xml": ("openvino",),
+}
+#: Random inputs where no samples are given.
+COUNT = 200
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Verified:
+    """Verdicts of files in runtimes, and why a runtime did not run a file, by "file in runtime"."""
+
+    verdicts: tuple[Verdict, ...]
+    not_run: dict[str, str] = field(default_factory=dict)
+    inputs: str = ""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was written. ``seconds`` is reading and writing, without verification; ``verified`` is None where that was not asked."""
+
+    name: str
+    artifacts: tuple[Artifact, ...]
+    seconds: float
+    notes: tuple[str, ...]
+    verified: Verified | None = None
+
+
+def read_model(path: Path) -> QuantGraph:
+    """The graph of a model file, or of a folder where one was saved. Raises InputError for another kind of file."""
+    if path.is_dir():
+        return io.load(path)
+    if path.suffix not in IMPORTERS:
+        raise InputError(
+            f"a {path.suffix or 'nameless'} file", where=str(path), expected=f"{', '.join(IMPORTERS)}, or a folder with graph.json"
+        )
+    return load(IMPORTERS[path.suffix])(path)
+
+
+def convert(model: Path, formats: Sequence[str], out: Path) -> tuple[QuantGraph, Conversion]:
+    """Write ``model`` into the folder ``out`` in each of ``formats``. Raises InputError for what cannot be read or stated."""
+    for name in formats:
+        if name not in EXPORTERS:
+            raise InputError(f"format {name!r}", where="--to", expected=", ".join(EXPORTERS))
+    if not formats:
+        raise InputError("no format", where="--to", expected=", ".join(EXPORTERS))
+    if model.stem == "model" and model.resolve().parent == out.resolve():
+        raise InputError("would be overwritten", where=str(model), expected="another folder", mend=f"--out {out / 'converted'}")
+    start = time.perf_counter()
+    graph = read_model(model)
+    out.mkdir(parents=True, exist_ok=True)
+    artifacts = tuple(load(EXPORTERS[name])(graph, out) for name in formats)
+    seconds = time.perf_counter() - start
+    source = graph.metadata.get("source")
+    notes = tuple(source.get("notes", ())) if isinstance(source, dict) else ()
+    return graph, Conversion(graph.name, artifacts, seconds, notes)
+
+
+def verify_files(
+    graph: QuantGraph,
+    files: Sequence[Path],
+    samples: Path | None = None,
+    *,
+    workers: int = 0,
+    progress: Progress | None = None,
+) -> Verified:
+    """Each of ``files`` in each runtime that runs its kind, against the reference of ``graph``.
+
+    Inputs are those of ``samples`` (.npz with x, perhaps y), or random. A runtime that lacks an operator, or does not load a file, gives no
+    verdict but a reason. Raises InputError if no runtime ran anything, or for samples that do not fit.
+    """
+    from edgekd.runtimes.lacks_tflm import survey
+    from edgekd.verify.certificate import Samples, Subject, verify
+
+    x, y = random_inputs(graph), None
+    inputs = f"{COUNT} random inputs"
+    if samples is not None:
+        x, y = load_samples(graph, samples)
+        inputs = f"{len(x)} samples of {samples.name}"
+    not_run: dict[str, str] = {}
+    subjects: list[Subject] = []
+    lacks = survey(graph).lacks
+    for path in files:
+        if path.suffix not in RUNNERS:
+            raise InputError(f"a {path.suffix or 'nameless'} file", where=str(path), expected=", ".join(RUNNERS))
+        for runtime in RUNNERS[path.suffix]:
+            if runtime == "tflm" and lacks:
+                not_run[f"{path.name} in {runtime}"] = f"{lacks[0].kind} {lacks[0].operator}: {lacks[0].reason}"
+            else:
+                subjects.append(Subject(runtime, RUNTIMES[runtime], path))
+    verdicts: list[Verdict] = []
+
+    def judge(some: list[Subject]) -> None:
+        verdicts.extend(verify(graph, some, Samples(x, y), workers=workers or None, progress=progress))
+
+    try:
+        judge(subjects)
+    except EdgekdError:  # one of them cannot: each by itself says which
+        for subject in subjects:
+            try:
+                judge([subject])
+            except EdgekdError as error:
+                not_run[f"{subject.path.name} in {subject.runtime}"] = str(error)
+    if not verdicts:
+        raise InputError(
+            "; ".join(f"{what}: {why}" for what, why in not_run.items()) or "no files",
+            where="verify",
+            expected="a file that some runtime runs",
+        )
+    return Verified(tuple(verdicts), not_run, inputs)
+
+
+def random_inputs(graph: QuantGraph, count: int = COUNT) -> np.ndarray:
+    """Noise [N, ...] for the graph's input, every second sample coarse, so that answers differ; indices within the table they index."""
+    tensor, rng = graph.tensor(graph.inputs[0]), np.random.default_rng(0)
+    shape = (count, *tensor.shape[1:])
+    if tensor.dtype in ("int32", "int64"):
+        rows = min((graph.tensor(op.inputs[0]).shape[0] for op in graph.ops if type(op).__name__ == "Gather"), default=2)
+        return rng.integers(0, rows, shape).astype(tensor.dtype)
+    noise = rng.uniform(-1, 1, shape)
+    coarse = rng.uniform(-1, 1, (len(noise[1::2]), *(-(-size // 8) for size in shape[1:])))
+    for axis, size in enumerate(shape[1:], start=1):
+        coarse = np.take(np.repeat(coarse, 8, axis), np.arange(size), axis)
+    noise[1::2] = np.clip(coarse + 0.25 * noise[1::2], -1, 1)
+    if tensor.dtype in ("float16", "float32"):
+        return noise.astype(np.float32)
+    limits = np.iinfo(STORAGE[tensor.dtype])
+    return np.clip(np.rint(noise * (limits.max + 1)), limits.min, limits.max).astype(STORAGE[tensor.dtype])
+
+
+def load_samples(graph: QuantGraph, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """``x`` [N, ...] in the dtype of the graph's input, and the labels ``y`` int64 [N] where the file has them.
+
+    Float samples of an integer graph are quantized with the input's own scale. Raises InputError for what does not fit.
+    """
+    tensor = graph.tensor(graph.inputs[0])
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            x, y = file["x"], file["y"] if "y" in file.files else None
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise InputError(f"cannot be read: {error}", where=str(path), expected="an .npz file with x, and perhaps y") from error
+    expected = f"[N, {', '.join(map(str, tensor.shape[1:]))}] {tensor.dtype}"
+    if x.shape[1:] != tensor.shape[1:] or not len(x):
+        raise InputError(f"x is {x.dtype} {list(x.shape)}", where=str(path), expected=expected)
+    if x.dtype.kind == "f" and tensor.quantization is not None:
+        scale, zero = tensor.quantization.single
+        limits = np.iinfo(STORAGE[tensor.dtype])
+        x = np.clip(np.rint(x / np.float32(scale)) + zero, limits.min, limits.max).astype(STORAGE[tensor.dtype])
+    elif x.dtype.kind == "f" and tensor.dtype in ("float16", "float32"):
+        x = x.astype(np.float32)
+    elif x.dtype != STORAGE[tensor.dtype]:
+        raise InputError(f"x is {x.dtype} {list(x.shape)}", where=str(path), expected=expected)
+    if y is not None and (y.shape != (len(x),) or y.dtype.kind not in "iu"):
+        raise InputError(f"y is {y.dtype} {list(y.shape)}", where=str(path), expected="one integer a sample")
+    return x, None if y is None else y.astype(np.int64)

@@ -1,0 +1,146 @@
+"""What stands in a model: operators, scales, MACs, bytes and arena, layer by layer, and what a target lacks."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edgekd.errors import EdgekdError, InputError
+from edgekd.lazy import load
+from edgekd.profile.load import load as load_profile
+from edgekd.quant import arena, size
+from edgekd.quant.graph import QuantGraph
+from edgekd.quant.passes.explicit_padding import explicit_padding
+from edgekd.runtimes.lacks import LACKS, Survey
+
+#: A profile's runtime → whom to ask what it lacks. Others take whatever their exporter can state.
+ASK = {"tflm": ("tflm",), "ethos-u": ("ethos-u", "tflm"), "tensorrt": ("tensorrt",), "litert": ("gpu",)}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One operator: multiply-accumulates, bytes of its constants and of its output, and of all that must be in memory while it runs."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float | None
+    zero_point: int | None
+    weights: str
+    macs: int
+    weight_bytes: int
+    output_bytes: int
+    live_bytes: int
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """``arena_bytes``: activations and scratch as TensorFlow Lite Micro would place them; ``surveys``: who was asked what is lacking."""
+
+    name: str
+    input: str
+    output: str
+    layers: tuple[Layer, ...]
+    macs: int
+    parameters: int
+    weight_bytes: int
+    arena_bytes: int
+    surveys: dict[str, Survey]
+    notes: tuple[str, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def inspect(graph: QuantGraph, targets: tuple[str, ...] = ()) -> Inspection:
+    """``targets`` are names or files of profiles, or names in LACKS. Raises InputError for one that is neither."""
+    surveys = {name: _survey(graph, name) for target in targets for name in _asked(target)}
+    try:
+        padded = explicit_padding(graph)
+    except InputError:  # TFLM cannot be given it; what can be said without padding is said
+        padded = graph
+    lifetimes = arena.lifetimes(padded)
+    costs = {cost.name: cost for cost in size.count(padded)}
+    layers = []
+    for at, op in enumerate(padded.ops, start=1):
+        out, cost = padded.tensor(op.outputs[0]), costs[op.name]
+        scale, zero = (None, None) if out.quantization is None else out.quantization.single
+        live = sum(life.nbytes for life in lifetimes if life.first <= at <= life.last)
+        layers.append(
+            Layer(op.name, cost.kind, out.shape, out.dtype, scale, zero, _weights(padded, op.inputs), cost.macs, cost.weight_bytes,
+                  cost.output_bytes, live)
+        )  # fmt: skip
+    source = graph.metadata.get("source")
+    return Inspection(
+        graph.name,
+        _border(graph, graph.inputs[0]),
+        _border(graph, graph.outputs[0]),
+        tuple(layers),
+        size.macs(graph),
+        size.parameters(graph),
+        size.weight_bytes(graph),
+        arena.place(padded).total_bytes,
+        surveys,
+        tuple(source.get("notes", ())) if isinstance(source, dict) else (),
+    )
+
+
+def _weights(graph: QuantGraph, inputs: tuple[str, ...]) -> str:
+    """Shape, dtype and how many scales of an operator's first constant; "" where it has none."""
+    found = next((graph.tensor(name) for name in inputs if graph.tensor(name).is_constant), None)
+    if found is None:
+        return ""
+    scales = "" if found.quantization is None else f", {len(found.quantization.scale)} scale{'s' * (len(found.quantization.scale) > 1)}"
+    return f"{'×'.join(map(str, found.shape)) or '1'} {found.dtype}{scales}"
+
+
+def _border(graph: QuantGraph, name: str) -> str:
+    tensor = graph.tensor(name)
+    said = f"{name} {list(tensor.shape)} {tensor.dtype}"
+    if tensor.quantization is None:
+        return said
+    scale, zero = tensor.quantization.single
+    return f"{said}, scale {scale:.6g}, zero point {zero}"
+
+
+def _asked(target: str) -> tuple[str, ...]:
+    if target in LACKS:
+        return (target,)
+    try:
+        profile = load_profile(target)
+    except InputError as error:
+        raise InputError(
+            error.what, where=error.where, expected=f"{error.expected}, or one of {', '.join(LACKS)}", mend=error.mend
+        ) from error
+    if profile.deploy.runtime == "litert" and not profile.device.accelerator:
+        return ()
+    return ASK.get(profile.deploy.runtime, ())
+
+
+def _survey(graph: QuantGraph, name: str) -> Survey:
+    from edgekd.export.tflite import export
+
+    with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
+        path: Path | None = None
+        try:
+            path = Path(folder) / export(graph, Path(folder)).path
+        except EdgekdError:
+            path = None
+        return load(LACKS[name])(graph, path)
+
+
+def peak(inspection: Inspection) -> Layer | None:
+    """The layer at which most must be in memory."""
+    return max(inspection.layers, key=lambda layer: layer.live_bytes, default=None)
+
+
+def readable(count: int) -> str:
+    """Bytes for people."""
+    for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if count >= 1 << power:
+            return f"{count / (1 << power):.4g} {unit}"
+    return f"{math.floor(count)} B"

@@ -1,0 +1,56 @@
+"""What Arm's Ethos-U leaves to the processor beside it, as its compiler Vela says of the TFLite file."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from edgekd.quant.graph import QuantGraph
+from edgekd.runtimes.lacks import Lack, Survey
+
+TIME_LIMIT_S = 120.0
+ACCELERATOR = "ethos-u55-128"
+#: "Warning (supported operators) operator: KIND, ofm: 'TENSOR'", then "Reason: …" (ethos-u-vela 5.2).
+_WARNING = re.compile(r"Warning \(supported operators\) operator: (\w+), ofm: '([^']*)'\s*\nReason: ([^\n]*)")
+
+
+def survey(graph: QuantGraph, tflite: Path | None) -> Survey:
+    """Operators that fall back to the processor. Not asked where there is no Vela, no file, or no answer."""
+    if find_spec("ethosu") is None:
+        return Survey("Vela, which is not installed (pip install ethos-u-vela)", asked=False)
+    if tflite is None:
+        return Survey("Vela, which needs a TFLite file: this graph cannot be one", asked=False)
+    with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
+        command = [sys.executable, "-m", "ethosu.vela", str(tflite), "--accelerator-config", ACCELERATOR, "--output-dir", folder]
+        try:
+            answer = subprocess.run(
+                [*command, "--show-cpu-operations"],
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=TIME_LIMIT_S,
+                check=False,
+                stdin=subprocess.DEVNULL,
+            )
+        except subprocess.TimeoutExpired:
+            return Survey(f"Vela, which gave no answer within {TIME_LIMIT_S:g} s", asked=False)
+    if answer.returncode:
+        return Survey(f"Vela, which failed: {(answer.stderr or answer.stdout).strip()[-200:]!r}", asked=False)
+    return Survey(_by(), tuple(parse(answer.stdout + answer.stderr)))
+
+
+def parse(text: str) -> list[Lack]:
+    """What Vela printed → lacks, an operator named by the tensor that it writes."""
+    return [Lack(tensor, kind, reason.strip()) for kind, tensor, reason in _WARNING.findall(text)]
+
+
+def _by() -> str:
+    try:
+        return f"Vela {version('ethos-u-vela')} for {ACCELERATOR}"
+    except PackageNotFoundError:
+        return f"Vela for {ACCELERATOR}"

@@ -1,0 +1,71 @@
+"""What a phone's GPU delegate does not take, as TensorFlow's own analyzer says of the TFLite file."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from edgekd.quant.graph import QuantGraph
+from edgekd.runtimes.lacks import Lack, Survey
+
+#: TensorFlow takes long to load, and the analyzer reads a file that nobody vouches for: a process of its own, with a limit.
+TIME_LIMIT_S = 180.0
+#: tf.lite.experimental.Analyzer prints what it finds; each warning stands below the operator that it is about.
+_PROGRAM = """
+import sys
+import tensorflow as tf
+with open(sys.argv[1], "rb") as file:
+    tf.lite.experimental.Analyzer.analyze(model_content=file.read(), gpu_compatibility=True)
+"""
+_OPERATOR = re.compile(r"^\s*Op#(\d+) (\w+)\(.*-> \[T#(\d+)")
+_WARNING = re.compile(r"GPU COMPATIBILITY WARNING: (.*)")
+
+
+def survey(graph: QuantGraph, tflite: Path | None) -> Survey:
+    """Operators that the analyzer warns of. Not asked where there is no TensorFlow, no file, or no answer in time."""
+    if find_spec("tensorflow") is None:
+        return Survey("TensorFlow's analyzer, which is not installed (pip install tensorflow-cpu)", asked=False)
+    if tflite is None:
+        return Survey("TensorFlow's analyzer, which needs a TFLite file: this graph cannot be one", asked=False)
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-c", _PROGRAM, str(tflite)],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=TIME_LIMIT_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired:
+        return Survey(f"TensorFlow's analyzer, which gave no answer within {TIME_LIMIT_S:g} s", asked=False)
+    if answer.returncode or "TFLite ModelAnalyzer" not in answer.stdout:
+        return Survey(f"TensorFlow's analyzer, which failed: {answer.stderr.strip()[-200:]!r}", asked=False)
+    return Survey(_by(), tuple(parse(answer.stdout)))
+
+
+def parse(text: str) -> list[Lack]:
+    """What the analyzer printed → lacks, an operator named by its place in the file and its output's number there."""
+    found: list[Lack] = []
+    at = ("", "")
+    for line in text.splitlines():
+        if match := _OPERATOR.match(line):
+            at = (f"operator {match[1]} of the file, tensor {match[3]}", match[2])
+        elif match := _WARNING.search(line):
+            whole = match[1].startswith("Subgraph")
+            if not (whole and found):  # a summary of what was said before
+                found.append(Lack("" if whole else at[0], "" if whole else at[1], match[1].strip()))
+    return found
+
+
+def _by() -> str:
+    for name in ("tensorflow-cpu", "tensorflow"):
+        try:
+            return f"analyzer of TensorFlow {version(name)}"
+        except PackageNotFoundError:
+            continue
+    return "analyzer of TensorFlow"

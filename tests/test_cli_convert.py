@@ -1,0 +1,134 @@
+"""edgekd convert and edgekd inspect, as a user calls them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from edgekd import inspect_model
+from edgekd.cli import app
+from edgekd.convert import load_samples, random_inputs, read_model, verify_files
+from edgekd.errors import InputError
+from edgekd.runtimes.lacks import Lack, Survey
+from edgekd.runtimes.lacks_ethos_u import parse as parse_vela
+from edgekd.runtimes.lacks_gpu import parse as parse_analyzer
+from edgekd.runtimes.lacks_tensorrt import survey as tensorrt
+from edgekd.runtimes.lacks_tflm import survey as tflm
+from tests.verify.small import graph as small
+
+FILES = Path(__file__).parent / "importers" / "files"
+LINE = FILES / "one_dimension_int8.tflite"
+
+
+def run(*words: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, list(words))
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.mark.slow
+def test_convert_writes_and_proves(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", x=random_inputs(read_model(LINE), 40), y=np.arange(40) % 4)
+    code, out, err = run(
+        "convert", str(LINE), "--to", "tflite,onnx", "--out", str(tmp_path), "--samples", str(tmp_path / "data.npz"), "--json"
+    )
+    assert code == 0, err
+    document = json.loads(out)
+    assert [a["format"] for a in document["artifacts"]] == ["tflite", "onnx"] and document["verified"]["inputs"] == "40 samples of data.npz"
+    verdicts = {(v["artifact"], v["runtime"]): v for v in document["verified"]["verdicts"]}
+    for file in (LINE.name, "model.tflite"):
+        for runtime in ("tflm", "litert_ref", "litert_xnnpack"):
+            assert verdicts[file, runtime]["figures"]["bit_equal"]["value"] == 1.0
+    assert "accuracy" in verdicts["model.onnx", "onnxruntime"]["figures"] and document["verified"]["not_run"] == {}
+
+
+def test_convert_without_verification(tmp_path: Path) -> None:
+    code, out, _ = run("convert", str(LINE), "--to", "tflite", "--out", str(tmp_path / "new"), "--no-verify")
+    assert code == 0 and "11 operators, read and written in" in out and "against the reference" not in out
+    assert (tmp_path / "new" / "model.tflite").is_file()
+
+
+def test_a_runtime_that_lacks_an_operator_says_so() -> None:
+    path = FILES / "attention_int8.tflite"
+    found = tflm(read_model(path)).lacks
+    assert [(lack.kind, lack.reason) for lack in found] == [("Gelu", "no kernel")]
+
+
+@pytest.mark.slow
+def test_the_others_run_it_all_the_same() -> None:
+    path = FILES / "attention_int8.tflite"
+    verified = verify_files(read_model(path), [path])
+    assert [(v.runtime, v.ok) for v in verified.verdicts] == [("litert_ref", True), ("litert_xnnpack", True)]
+    assert list(verified.not_run) == [f"{path.name} in tflm"] and "no kernel" in verified.not_run[f"{path.name} in tflm"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("convert", "no.tflite", "--to", "tflite"), "no.tflite: cannot be read"),
+        (("convert", "model.pb", "--to", "tflite"), "a .pb file"),
+        (("convert", str(LINE), "--to", "caffe"), "format 'caffe'"),
+        (("convert", str(LINE), "--to", ","), "no format"),
+    ],
+)
+def test_what_cannot_be_done_is_said(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    code, _, err = run(*words, "--out", str(tmp_path))
+    assert code == 2 and message in err and "Traceback" not in err
+
+
+def test_a_model_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "model.tflite").write_bytes(LINE.read_bytes())
+    code, _, err = run("convert", str(tmp_path / "model.tflite"), "--to", "tflite", "--out", str(tmp_path))
+    assert code == 2 and "would be overwritten" in err and (tmp_path / "model.tflite").read_bytes() == LINE.read_bytes()
+
+
+def test_samples_are_fitted_or_refused(tmp_path: Path) -> None:
+    graph, path = read_model(LINE), tmp_path / "x.npz"
+    np.savez(path, x=np.zeros((3, 64, 6), np.float32))
+    x, y = load_samples(graph, path)
+    quantization = graph.tensor(graph.inputs[0]).quantization
+    assert x.dtype == np.int8 and y is None and quantization is not None and (x == quantization.single[1]).all()
+    for wrong in ({"x": np.zeros((3, 6, 64), np.int8)}, {"x": np.zeros((3, 64, 6), np.int16)}, {"y": np.zeros(3)},
+                  {"x": np.zeros((3, 64, 6), np.int8), "y": np.zeros(2, int)}):  # fmt: skip
+        np.savez(path, **wrong)
+        with pytest.raises(InputError, match=r"x\.npz: "):
+            load_samples(graph, path)
+
+
+def test_inspect_counts(tmp_path: Path) -> None:
+    code, out, _ = run("inspect", str(LINE), "--target", "tflm", "--json")
+    document = json.loads(out)
+    assert code == 0 and document["macs"] == 64 * 8 * 5 * 6 + 30 * 8 * 3 * 8 + 32 and document["arena_bytes"] == 1024
+    conv = next(layer for layer in document["layers"] if layer["kind"] == "Conv2D")
+    assert conv["weights"] == "8×1×5×6 int8, 8 scales" and conv["macs"] == 15360 and conv["weight_bytes"] == 240 + 32
+    assert max(layer["live_bytes"] for layer in document["layers"]) <= document["arena_bytes"]
+    assert document["surveys"]["tflm"]["lacks"] == []
+    code, out, _ = run("inspect", str(LINE))
+    assert code == 0 and "21,152 MACs, 480 parameters (528 B)" in out and "FullyConnected" in out
+
+
+def test_inspect_asks_what_the_target_needs() -> None:
+    found = inspect_model.inspect(read_model(FILES / "attention_int8.tflite"), ("nrf52840dk", "orin-nano"))
+    assert [lack.kind for lack in found.surveys["tflm"].lacks] == ["Gelu"]
+    assert any("symmetric scales only" in lack.reason for lack in found.surveys["tensorrt"].lacks)
+    with pytest.raises(InputError, match="or one of tflm, tensorrt, gpu, ethos-u"):
+        inspect_model.inspect(small(), ("toaster",))
+
+
+def test_tensorrt_wants_symmetric_scales() -> None:
+    assert tensorrt(small(symmetric=True)).lacks == ()
+    assert {lack.operator for lack in tensorrt(small()).lacks} >= {"stem", "logits"}
+
+
+def test_what_tools_print_is_read() -> None:
+    vela = "x\nWarning (supported operators) operator: PACK, ofm: 'a/b'\nReason: Operation has shapeless tensor\nTensors must …\n"
+    assert parse_vela(vela) == [Lack("a/b", "PACK", "Operation has shapeless tensor")]
+    analyzer = (
+        "  Op#0 FlexCosh(T#0) -> [T#2]\nGPU COMPATIBILITY WARNING: Not supported custom op FlexCosh\n  Op#1 ADD(T#1, T#2) -> [T#3]\n"
+        "GPU COMPATIBILITY WARNING: Subgraph#0 has GPU delegate compatibility issues at nodes 0 on TFLite runtime version 2.21.0\n"
+    )
+    assert parse_analyzer(analyzer) == [Lack("operator 0 of the file, tensor 2", "FlexCosh", "Not supported custom op FlexCosh")]
+    assert Survey("nobody", asked=False).lacks == ()
