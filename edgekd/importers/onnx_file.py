@@ -127,6 +127,8 @@ def _node(node: onnx.NodeProto, at: int, folder: Path) -> Node:
             expected="standard operators, or com.microsoft's",
             mend="inline functions",
         )
+    if not node.output or not node.output[0]:
+        raise InputError("an operator without an output", where=where, expected="at least one")
     attributes = {a.name: _attribute(a, where, folder) for a in node.attribute}
     return Node(node.op_type, name, tuple(node.input), tuple(node.output), attributes)
 

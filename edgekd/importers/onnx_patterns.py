@@ -20,6 +20,8 @@ def recognize(model: Model) -> Model:
     """``model`` with the groups above in place of their nodes. Constants are looked up, nothing is computed."""
     group = _Groups(model)
     for node in model.nodes:
+        if not node.inputs or not node.outputs:
+            continue
         if node.kind == "Erf":
             group.gelu(node)
         elif node.kind == "Sqrt":
@@ -53,7 +55,7 @@ class _Groups:
         return None if found is None or found.size != 1 or found.dtype.kind != "f" else float(found.reshape(-1)[0])
 
     def only_reader(self, node: Node) -> Node | None:
-        readers = self.readers.get(node.outputs[0], [])
+        readers = self.readers.get(node.outputs[0], []) if node.outputs else []
         return readers[0] if len(readers) == 1 and node.outputs[0] not in self.outputs else None
 
     def split(self, node: Node | None, kind: str) -> tuple[str, float] | None:
