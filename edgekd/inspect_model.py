@@ -122,15 +122,29 @@ def _asked(target: str) -> tuple[str, ...]:
 
 
 def _survey(graph: QuantGraph, name: str) -> Survey:
-    from edgekd.export.tflite import export
-
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
-        path: Path | None = None
+        path: Path | None = Path(folder) / "named.tflite"
         try:
-            path = Path(folder) / export(graph, Path(folder)).path
+            _write_named(graph, Path(folder) / "named.tflite")
         except EdgekdError:
             path = None
         return load(LACKS[name])(graph, path)
+
+
+def _write_named(graph: QuantGraph, path: Path) -> None:
+    """The exported file with the graph's names inside, which it does not carry, so that another tool's words can be understood."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    from edgekd.export.tflite import encode, tensor_numbers
+
+    padded = explicit_padding(graph)
+    model: Any = schema.ModelT.InitFromPackedBuf(encode(padded), 0)
+    for name, number in tensor_numbers(padded).items():
+        model.subgraphs[0].tensors[number].name = name
+    builder = flatbuffers.Builder(1 << 16)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path.write_bytes(bytes(builder.Output()))
 
 
 def peak(inspection: Inspection) -> Layer | None:

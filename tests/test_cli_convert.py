@@ -129,6 +129,7 @@ def test_what_tools_print_is_read() -> None:
     analyzer = (
         "  Op#0 FlexCosh(T#0) -> [T#2]\nGPU COMPATIBILITY WARNING: Not supported custom op FlexCosh\n  Op#1 ADD(T#1, T#2) -> [T#3]\n"
         "GPU COMPATIBILITY WARNING: Subgraph#0 has GPU delegate compatibility issues at nodes 0 on TFLite runtime version 2.21.0\n"
+        "  T#2(a/b) shape:[1, 3], type:INT8\n"
     )
-    assert parse_analyzer(analyzer) == [Lack("operator 0 of the file, tensor 2", "FlexCosh", "Not supported custom op FlexCosh")]
+    assert parse_analyzer(analyzer) == [Lack("a/b", "FlexCosh", "Not supported custom op FlexCosh")]
     assert Survey("nobody", asked=False).lacks == ()

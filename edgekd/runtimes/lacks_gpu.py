@@ -22,6 +22,7 @@ with open(sys.argv[1], "rb") as file:
     tf.lite.experimental.Analyzer.analyze(model_content=file.read(), gpu_compatibility=True)
 """
 _OPERATOR = re.compile(r"^\s*Op#(\d+) (\w+)\(.*-> \[T#(\d+)")
+_TENSOR = re.compile(r"^\s*T#(\d+)\((.*)\) shape")
 _WARNING = re.compile(r"GPU COMPATIBILITY WARNING: (.*)")
 
 
@@ -49,12 +50,13 @@ def survey(graph: QuantGraph, tflite: Path | None) -> Survey:
 
 
 def parse(text: str) -> list[Lack]:
-    """What the analyzer printed → lacks, an operator named by its place in the file and its output's number there."""
+    """What the analyzer printed → lacks, an operator named by the tensor that it writes."""
+    names = {match[1]: match[2] for line in text.splitlines() if (match := _TENSOR.match(line))}
     found: list[Lack] = []
     at = ("", "")
     for line in text.splitlines():
         if match := _OPERATOR.match(line):
-            at = (f"operator {match[1]} of the file, tensor {match[3]}", match[2])
+            at = (names.get(match[3], f"tensor {match[3]}"), match[2])
         elif match := _WARNING.search(line):
             whole = match[1].startswith("Subgraph")
             if not (whole and found):  # a summary of what was said before
