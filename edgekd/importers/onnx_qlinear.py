@@ -70,9 +70,9 @@ class _Expansion:
         self._finish(node, "Gemm", operands, rest[1], rest[2])
 
     def concat(self, node: Node) -> None:
-        sy, zy, *parts = node.inputs
-        if not parts or len(parts) % 3:
+        if len(node.inputs) < 5 or len(node.inputs) % 3 != 2:
             raise node.refuse(f"{len(node.inputs)} inputs", "two, and three for each part")
+        sy, zy, *parts = node.inputs
         operands = [self._real(node, str(i), *parts[i : i + 3]) for i in range(0, len(parts), 3)]
         self._finish(node, "Concat", operands, sy, zy)
 

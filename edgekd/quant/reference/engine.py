@@ -11,9 +11,9 @@ import numpy as np
 from edgekd.errors import InputError
 from edgekd.quant import ops
 from edgekd.quant.graph import STORAGE, QuantGraph, Tensor
-from edgekd.quant.reference import binary, convolve, elementwise, floats, matmul, move, pool, reduce, resize, transpose_conv, unary
+from edgekd.quant.reference import binary, convolve, elementwise, floats, matmul, move, onnxruntime, pool, reduce, resize, transpose_conv, unary
 from edgekd.quant.reference.memory import Memory
-from edgekd.quant.reference.profiles import PROFILES, UNSUPPORTED, is_float, is_quantized, quantization, quantization_of
+from edgekd.quant.reference.profiles import OTHERS, PROFILES, UNSUPPORTED, is_float, is_quantized, quantization, quantization_of
 
 #: Samples of a chunk are so many that the largest activation holds about this many values (and at least one, at most ``batch``).
 CACHED = 1 << 18
@@ -97,7 +97,7 @@ def compile_graph(graph: QuantGraph, profile: str, wanted: Collection[str]) -> t
             readers[name] = index
     steps = []
     for index, op in enumerate(graph.ops):
-        build = floats.COMPILE if is_float(op, graph) else COMPILE
+        build = floats.COMPILE if is_float(op, graph) else COMPILE if profile != "onnxruntime" else {**COMPILE, **onnxruntime.COMPILE}
         if type(op) not in build:
             raise InputError(
                 f"{type(op).__name__} is unknown to the reference", where=f"operator {op.name}", expected="one of its operators"
@@ -151,8 +151,8 @@ def _leave(tensor: Tensor, values: np.ndarray, out: np.ndarray) -> None:
 
 def _check(graph: QuantGraph, x: np.ndarray, profile: str, keep: Collection[str]) -> None:
     where = f"reference of {graph.name}"
-    if profile not in (*PROFILES, "float"):
-        raise InputError(f"profile {profile!r}", where=where, expected=", ".join((*PROFILES, "float")))
+    if profile not in (*PROFILES, *OTHERS, "float"):
+        raise InputError(f"profile {profile!r}", where=where, expected=", ".join((*PROFILES, *OTHERS, "float")))
     if graph.layout != "channels_last":
         raise InputError(f"layout {graph.layout}", where=where, expected="channels_last", mend="run the pass to_channels_last first")
     if len(graph.inputs) != 1:

@@ -17,6 +17,8 @@ from edgekd.quant.graph import QuantGraph, Tensor
 from edgekd.quant.ops import Op
 
 PROFILES = ("tflm", "litert_ref", "xnnpack")
+#: Runtimes of other formats, of which not every operator is foretold bit for bit.
+OTHERS = ("onnxruntime",)
 
 #: profile → kind of operator → rule. "fixed_point" and "…_once" are in rounding.py, the others in the file of their operator.
 RULES: Mapping[str, Mapping[str, str]] = {
@@ -46,6 +48,11 @@ RULES: Mapping[str, Mapping[str, str]] = {
         "add": "xnnpack_20_bits",
         "mean": "float32",
         "logistic": "xnnpack_table",
+        "bounds": "xnnpack",
+    },
+    "onnxruntime": {
+        "conv": "float32_once",
+        "fully_connected": "float32_once",
         "bounds": "xnnpack",
     },
     "litert_opt": {
