@@ -30,8 +30,8 @@ def convert(
 ) -> None:
     """Write a quantized model in other formats, with the same integers, and prove it. Exit code 1 if a runtime disagrees."""
     from edgekd import console
+    from edgekd.convert import RUNNERS, verify_files
     from edgekd.convert import convert as run
-    from edgekd.convert import verify_files
 
     formats = tuple(dict.fromkeys(name.strip() for name in to.split(",") if name.strip()))
     graph, done = run(model, formats, out)
@@ -39,7 +39,7 @@ def convert(
     if verify:
         written = [out / artifact.path for artifact in done.artifacts]
         # The original too, where a runtime runs it as it is: then each written file is proven equal to it.
-        files = [model, *written] if model.suffix == ".tflite" else written
+        files = [model, *written] if model.suffix in RUNNERS else written
         with console.bars() as bars:
             verified = verify_files(graph, files, samples, workers=threads, progress=lambda done, total, what: bars("verify", done, total))
     if as_json:
@@ -76,6 +76,22 @@ def inspect(
         typer.echo(json.dumps(found.document(), indent=2, ensure_ascii=False))
         return
     _print(found)
+
+
+def verify_models(models: list[Path], samples: Path | None, threads: int, as_json: bool) -> None:
+    """Files instead of runs: the first is the graph, and each runs in its runtimes. Exits with 1 if one disagrees."""
+    from edgekd import console
+    from edgekd.convert import RUNNERS, read_model, verify_files
+
+    graph = read_model(models[0])
+    files = [path for path in models if path.suffix in RUNNERS]
+    with console.bars() as bars:
+        verified = verify_files(graph, files, samples, workers=threads, progress=lambda done, total, what: bars("verify", done, total))
+    if as_json:
+        typer.echo(json.dumps(asdict(verified), indent=2, ensure_ascii=False))
+    else:
+        show(verified)
+    judge(verified)
 
 
 def show(verified: Verified) -> None:

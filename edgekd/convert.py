@@ -17,6 +17,8 @@ from edgekd.quant import io
 from edgekd.quant.graph import STORAGE, QuantGraph
 from edgekd.records import Artifact, Verdict
 from edgekd.runtimes import RUNTIMES
+from edgekd.runtimes.lacks_tflm import survey
+from edgekd.verify.certificate import Samples, Subject, verify
 
 #: Kind of file → the runtimes of this host that run it.
 RUNNERS = {
@@ -92,9 +94,6 @@ def verify_files(
     Inputs are those of ``samples`` (.npz with x, perhaps y), or random. A runtime that lacks an operator, or does not load a file, gives no
     verdict but a reason. Raises InputError if no runtime ran anything, or for samples that do not fit.
     """
-    from edgekd.runtimes.lacks_tflm import survey
-    from edgekd.verify.certificate import Samples, Subject, verify
-
     x, y = random_inputs(graph), None
     inputs = f"{COUNT} random inputs"
     if samples is not None:

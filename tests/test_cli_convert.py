@@ -11,8 +11,10 @@ from typer.testing import CliRunner
 
 from edgekd import inspect_model
 from edgekd.cli import app
+from edgekd.cli_convert import verify_models
 from edgekd.convert import load_samples, random_inputs, read_model, verify_files
 from edgekd.errors import InputError
+from edgekd.export.tflite import export
 from edgekd.runtimes.lacks import Lack, Survey
 from edgekd.runtimes.lacks_ethos_u import parse as parse_vela
 from edgekd.runtimes.lacks_gpu import parse as parse_analyzer
@@ -63,6 +65,14 @@ def test_the_others_run_it_all_the_same() -> None:
     verified = verify_files(read_model(path), [path])
     assert [(v.runtime, v.ok) for v in verified.verdicts] == [("litert_ref", True), ("litert_xnnpack", True)]
     assert list(verified.not_run) == [f"{path.name} in tflm"] and "no kernel" in verified.not_run[f"{path.name} in tflm"]
+
+
+@pytest.mark.slow
+def test_files_are_verified_against_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    export(read_model(LINE), tmp_path)
+    verify_models([LINE, tmp_path / "model.tflite"], None, 0, as_json=False)
+    said = capsys.readouterr().out
+    assert said.count(" ok  bit-equal for 100.0000% of 200 samples") == 6 and "on 200 random inputs" in said
 
 
 @pytest.mark.parametrize(

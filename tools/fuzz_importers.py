@@ -14,7 +14,9 @@ import contextlib
 import sys
 import tempfile
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = ROOT / "tests" / "golden"
@@ -38,8 +40,7 @@ def seeds(kind: str, folder: Path) -> None:
 
 def target(kind: str) -> Callable[[bytes], None]:
     """What is called with each input. Importing edgekd here lets atheris instrument it."""
-    import atheris
-
+    atheris: Any = import_module("atheris")
     with atheris.instrument_imports(include=["edgekd"]):
         from edgekd.errors import InputError
         from edgekd.lazy import load
@@ -70,7 +71,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, help="a folder to start from and to keep what reaches new code; default: a temporary one")
     options = parser.parse_args()
     try:
-        import atheris
+        atheris: Any = import_module("atheris")
     except ModuleNotFoundError:
         sys.exit("atheris is not installed\n  to mend:  pip install atheris")
     corpus = options.corpus or Path(tempfile.mkdtemp(prefix="edgekd-corpus-"))

@@ -134,9 +134,10 @@ def _fully_connected(op: ops.FullyConnected, shapes: list[Shape]) -> Shape:
 
 def _matmul(op: ops.BatchMatMul, shapes: list[Shape]) -> Shape:
     a, b = shapes
-    n, k = (b[-2], b[-1]) if op.adjoint_b else (b[-1], b[-2])
-    _demand(len(a) >= 2 and a[-1] == k, "[..., m, k] and [..., k, n]")
-    return (*np.broadcast_shapes(a[:-2], b[:-2]), a[-2], n)
+    _demand(len(a) >= 2 and len(b) >= 2, "[..., m, k] and [..., k, n]")
+    (m, k), (rows, columns) = a[len(a) - 2 :], b[len(b) - 2 :]
+    _demand(k == (columns if op.adjoint_b else rows), "[..., m, k] and [..., k, n]")
+    return (*np.broadcast_shapes(a[:-2], b[:-2]), m, rows if op.adjoint_b else columns)
 
 
 def _pool(op: ops.AveragePool2D | ops.MaxPool2D, shapes: list[Shape]) -> Shape:

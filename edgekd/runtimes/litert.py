@@ -103,7 +103,8 @@ class LiteRTRunner:
                     interpreter.resize_tensor_input(self._input, (batch, *self._shape))
                     interpreter.allocate_tensors()
                 self._batch = batch
-                if batch == 1 or int(interpreter.get_output_details()[0]["shape"][0]) == batch:
+                last: dict[str, Any] = interpreter.get_output_details()[0]
+                if batch == 1 or int(last["shape"][0]) == batch:
                     return batch
             except (ValueError, RuntimeError):
                 self._batch = 0  # what is set now computes nothing
