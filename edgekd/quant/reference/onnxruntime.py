@@ -38,7 +38,7 @@ def _leave(graph: QuantGraph, name: str, real_over_scale: np.ndarray) -> np.ndar
 
 def through_float(op: ops.Op, graph: QuantGraph, profile: str) -> Compute:
     """Any operator between Dequantize and Quantize."""
-    inner = floats.COMPILE[type(op)](op, graph, profile)
+    inner = _as_it_is if isinstance(op, ops.Quantize) else floats.COMPILE[type(op)](op, graph, profile)
     held = [is_quantized(graph.tensor(name)) for name in op.inputs]
     scales = [np.float32(quantization(graph, name)[0]) if whole else None for name, whole in zip(op.inputs, held, strict=True)]
     s_out = np.float32(quantization(graph, op.outputs[0])[0])
@@ -48,6 +48,10 @@ def through_float(op: ops.Op, graph: QuantGraph, profile: str) -> Compute:
         return _leave(graph, op.outputs[0], inner(memory, *real) / s_out)
 
     return compute
+
+
+def _as_it_is(memory: Memory, x: np.ndarray) -> np.ndarray:
+    return x
 
 
 def _limits(op: Any, graph: QuantGraph, centred: np.ndarray) -> np.ndarray:
@@ -95,7 +99,7 @@ def mul(op: ops.Mul, graph: QuantGraph, profile: str) -> Compute:
     scale = np.float32(s_a) * np.float32(s_b) / np.float32(s_y)
 
     def compute(memory: Memory, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        shifted = (a.astype(np.float64) * b * float(scale) + z_y).astype(np.float32)
+        shifted = (a * b) * scale + np.float32(z_y)
         return _limits(op, graph, _leave(graph, op.outputs[0], np.rint(shifted) - z_y))
 
     return compute
