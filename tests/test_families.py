@@ -93,7 +93,20 @@ def family(name: str) -> tuple[nn.Module, tuple[int, ...], bool]:
         case _:
             config = transformers.BertConfig(vocab_size=50, max_position_embeddings=16, **encoder)
             model, image = transformers.BertForSequenceClassification(config), (12,)
-    return settled(Logits(model)), image, name == "bert"
+    model = settled(Logits(model))
+    if name == "mobilevit":
+        norms_from(model, torch.from_numpy(samples(image, False, 16)))
+    return model, image, name == "bert"
+
+
+def norms_from(model: nn.Module, x: torch.Tensor) -> None:
+    """Running statistics as training leaves them: without them, what goes through so many SiLUs hardly depends on the input."""
+    for part in model.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.momentum = 1.0
+    with torch.no_grad():
+        model.train()(x)
+    model.eval()
 
 
 def settled(model: nn.Module) -> nn.Module:
@@ -107,9 +120,8 @@ def settled(model: nn.Module) -> nn.Module:
         for parameter in model.parameters():
             if parameter.ndim == 1:
                 parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
-            else:  # transformers starts at 0.02, which all but kills small networks
-                fan = parameter[0].numel() if parameter.ndim > 1 else 1
-                parameter.mul_(min(1 / (fan**0.5 * float(parameter.std()) + 1e-6), 20.0))
+            else:  # transformers starts at 0.02, at which what small networks answer hardly depends on their input
+                parameter.mul_(min(1 / (parameter[0].numel() ** 0.5 * float(parameter.std()) + 1e-6), 100.0))
     return model.eval()
 
 

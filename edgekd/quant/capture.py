@@ -22,6 +22,7 @@ from edgekd.quant.aten_builder import ours, shape_of
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.passes.fuse import fuse
 from edgekd.quant.passes.norms import norms_of_vectors
+from edgekd.quant.passes.tokens import tokens
 
 
 def capture(model: nn.Module, shape: tuple[int, ...], *, name: str = "student", indices: bool = False) -> QuantGraph:
@@ -51,7 +52,7 @@ def capture(model: nn.Module, shape: tuple[int, ...], *, name: str = "student", 
             expected="one tensor",
             mend="return the logits from a module around it",
         )
-    return norms_of_vectors(fuse(_translate(program, name, shape, indices=indices)))
+    return tokens(norms_of_vectors(fuse(_translate(program, name, shape, indices=indices))))
 
 
 def _translate(program: torch.export.ExportedProgram, name: str, shape: tuple[int, ...], *, indices: bool) -> QuantGraph:

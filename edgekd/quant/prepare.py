@@ -97,6 +97,10 @@ class QatModule(nn.Module):
         self.mode, self._seen, self._levels = "quantized", {}, {}
 
     def _set_range(self, index: int, sample: torch.Tensor) -> None:
+        maker = self.graph.producer(self.groups[index].tensors[0])
+        if isinstance(maker, ops.Rsqrt):  # what is rounded to zero saturates: no step has to reach as far as its inverse root would
+            finest = torch.exp2(self.steps[self.group_of[maker.inputs[0]]])
+            sample = sample.clamp(max=float(finest.rsqrt()))
         low, high = min(float(sample.min()), 0.0), max(float(sample.max()), 1e-6)
         if self.scheme.symmetric_activations:
             zero = 0
