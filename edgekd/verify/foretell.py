@@ -21,6 +21,10 @@ RULE_OF: dict[type[ops.Op], str] = {
     ops.Logistic: "logistic",
     ops.Relu: "relu",
     ops.MaxPool2D: "",
+    ops.ReduceMax: "",
+    ops.Slice: "",
+    ops.Transpose: "",
+    ops.Gather: "",
     ops.Reshape: "",
     ops.Concat: "",
     ops.Pad: "",
@@ -56,6 +60,8 @@ def branch_point(graph: QuantGraph, a: str, b: str) -> str | None:
     """The last tensor up to which profiles ``a`` and ``b`` compute the same and through which all the rest goes; None if there is none."""
     if a not in RULES or b not in RULES or RULES[a]["bounds"] != RULES[b]["bounds"]:
         return None
+    if any(tensor.dtype == "int16" for tensor in graph.tensors.values()):
+        return None  # the table's rules are those of int8
     alike = []
     for op in graph.ops:
         rule = RULE_OF.get(type(op))
