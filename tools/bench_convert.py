@@ -2,8 +2,8 @@
 
     python tools/bench_convert.py [--millions 25] [--float-weights]
 
-Makes a network of 3x3 convolutions with that many weights (random, per-channel), as onnxruntime's quantizer writes it, then converts it in a
-process of its own and prints seconds and the peak of its resident memory.
+Makes a network of 3x3 convolutions with that many weights (random, per-channel), as onnxruntime's quantizer writes it, then converts it in
+a process of its own and prints seconds and the peak of its resident memory.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ WHOLE = ("int32", "int64")
 
 
 def export(graph: QuantGraph, out: Path, *, unsigned: bool = False) -> Artifact:
-    """Write ``graph`` (channels last; int8, int16, float, or some of each) as ``out/model.onnx``, atomically; the same graph, the same bytes.
+    """Write ``graph`` (channels last; int8, int16, float, or some of each) as ``out/model.onnx``, atomically; same graph, same bytes.
 
     Raises InputError where an operator or dtype has no ONNX form. The figures count the convolutions that onnxruntime, on this host, runs
     as integer and as float kernels.

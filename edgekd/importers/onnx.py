@@ -3,8 +3,9 @@
     file ─► onnx_file ─► onnx_qlinear, onnx_patterns ─► onnx_draft, by READ ─► onnx_fuse, onnx_absorb ─► channels_last
             plain data   one form for all               real operators, Q, DQ  integers
 
-Kept exactly: weights, scales, zero points (uint8 becomes int8, 128 lower), int32 biases. Said in ``metadata["notes"]``: biases that were rounded,
-outputs that are rounded twice, operators that stay float. The batch becomes 1. Nothing of onnx's or onnxruntime's own machinery runs.
+Kept exactly: weights, scales, zero points (uint8 becomes int8, 128 lower), int32 biases. Said in
+``metadata["notes"]``: biases that were rounded, outputs that are rounded twice, operators that stay float. The batch
+becomes 1. Nothing of onnx's or onnxruntime's own machinery runs.
 """
 
 from __future__ import annotations

@@ -36,7 +36,8 @@ COMPUTES = (
 )  # fmt: skip
 #: Scale and zero point of the output that TFLite prescribes: int8, int16.
 PRESCRIBED = {
-    ops.Softmax: ((1 / 256, -128), (1 / 32768, 0)), ops.Logistic: ((1 / 256, -128), (1 / 32768, 0)), ops.Tanh: ((1 / 128, 0), (1 / 32768, 0)),
+    ops.Softmax: ((1 / 256, -128), (1 / 32768, 0)), ops.Logistic: ((1 / 256, -128), (1 / 32768, 0)),
+    ops.Tanh: ((1 / 128, 0), (1 / 32768, 0)),
 }  # fmt: skip
 ROUNDS = 16
 

@@ -90,7 +90,7 @@ class Draft:
         return tensor
 
     def emit(self, op: type[Op], node: Node, inputs: list[str], shape: tuple[int, ...], /, **options: Any) -> str:
-        """Add ``op``; returns the name of its output, float32 (``like``: with dtype and scale of that tensor; ``output``: an output of the file).
+        """Add ``op``; the name of its output, float32 (``like``: with dtype and scale of that tensor; ``output``: one of the file).
 
         Unless the output is ``like`` an input, or ``integers`` may be read, activations that are integers are refused.
         """

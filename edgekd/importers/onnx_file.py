@@ -1,6 +1,6 @@
 """An ONNX file as plain data: nodes with their attributes, constants as NumPy arrays, inputs and outputs. Nothing in it is trusted.
 
-Nothing is allocated from a size that the file merely states: a constant's bytes must be there, in the file or in a file of external data that
+Nothing is allocated from a size that the file merely states: a constant's bytes must be there, in the file or in one of external data that
 lies in the same folder. Format: onnx.proto of ONNX 1.23 (2026).
 """
 
@@ -63,7 +63,7 @@ class Value:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """What a file holds. ``nibbles`` are the constants of 4 bits, which lie one value a byte; ``opset`` is that of the standard operators."""
+    """What a file holds. ``nibbles`` are the constants of 4 bits, one value a byte; ``opset`` is that of the standard operators."""
 
     name: str
     opset: int

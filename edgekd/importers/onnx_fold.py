@@ -1,4 +1,4 @@
-"""Constant folding: ONNX operators on NumPy arrays, for the chains that compute shapes, axes and tables (Shape → Gather → Concat → Reshape).
+"""Constant folding: ONNX operators on NumPy arrays, for chains that compute shapes, axes and tables (Shape → Gather → Concat → Reshape).
 
 Semantics: the ONNX operators (2026). Nothing larger than LARGEST values is made.
 """
@@ -20,7 +20,7 @@ Arrays = list[np.ndarray | None]
 
 
 def fold(node: Node, inputs: Arrays, opset: int) -> list[np.ndarray] | None:
-    """What ``node`` computes of constant ``inputs`` (None where one is left out), or None where it cannot be folded. May raise NumPy's errors."""
+    """What ``node`` computes of constant ``inputs`` (None where one is left out); None where it cannot be. May raise NumPy's errors."""
     if node.kind in _ELEMENTWISE:
         arrays = [x for x in inputs if x is not None]
         _bounded(node, np.broadcast_shapes(*(x.shape for x in arrays)))

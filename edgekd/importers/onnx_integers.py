@@ -44,7 +44,7 @@ def integer_weight(net: Net, op: Op) -> str | None:
     low, high = (-8, 7) if weight.dtype == "int4" else (-128, 127)
     if moved.min() < low or moved.max() > high:
         raise InputError(
-            f"weights with zero points (such as {int(q.zero_point[np.argmax(np.abs(q.zero_point))])}) that do not fit {weight.dtype} without",
+            f"weights with zero points (such as {int(q.zero_point[np.argmax(np.abs(q.zero_point))])}) that do not fit {weight.dtype} less them",
             where=where,
             expected="symmetric weights",
             mend="quantize the weights symmetrically (onnxruntime: weight_type=QInt8, or WeightSymmetric)",
@@ -112,7 +112,7 @@ def integer_bias(net: Net, op: Op, x: Tensor, weight: Tensor) -> str:
 def integer_constant(net: Net, op: Op, name: str, like: Tensor) -> str | None:
     """The name of an operand as integers of ``like``'s type with one scale, or None where that would lose anything.
 
-    A real constant of one value c is ±1 at scale |c|: exact. Real constants of several values are left real, since nothing says their scale.
+    A real constant of one value c is ±1 at scale |c|: exact. Those of several values are left real: nothing says their scale.
     """
     x = net.tensors[name]
     q = x.quantization

@@ -25,7 +25,7 @@ def _to_shape(draft: Draft, node: Node, x: Tensor, shape: tuple[int, ...]) -> No
     elif not shape:
         raise node.refuse(f"{list(x.shape)} to a single number", "a reshape that keeps the batch")
     else:
-        # A batch that goes away here has to come back: that is checked at the end, when rows of one matrix product have become one operator.
+        # A batch that goes away here has to come back: checked at the end, when rows of a matrix product have become one operator.
         _move(draft, node, ops.Reshape, x, shape, shape=shape)
 
 

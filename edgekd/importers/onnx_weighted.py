@@ -249,7 +249,7 @@ def _reduce(draft: Draft, node: Node) -> None:
         axes = list(range(2, rank))
     else:
         axes = axes_of(node, [None, draft.array(node, 1)], rank)
-        axes = list(range(rank)) if not axes else axes
+        axes = axes or list(range(rank))
     if (0 in axes and (rank == 1 or not keep)) or (0 in axes and x.shape[0] != 1):
         raise node.refuse(f"axes {axes} hold the batch", "axes of one sample")
     axes = sorted(a for a in axes if a)

@@ -54,7 +54,14 @@ def convert(file: File, name: str, where: str) -> QuantGraph:
         reader = READERS.get(op.kind)
         if reader is None:
             raise build.refuse(op, f"{op.kind} is not supported", ", ".join(sorted(READERS)))
-        reader(build, op)
+        try:
+            reader(build, op)
+        except InputError as error:
+            if error.where.startswith(where):
+                raise
+            raise InputError(
+                error.what, where=build.refuse(op, "", "").where, expected=error.expected, mend=error.mend
+            ) from error  # the operator that was to be made has no name yet; the file's has
     first, last, chosen, border = _without_borders(build)
     used = {name for op in chosen for name in (*op.inputs, *op.outputs)} | {first, last}
     tensors = {name: tensor for name, tensor in build.tensors.items() if name in used}

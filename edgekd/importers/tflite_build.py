@@ -119,6 +119,8 @@ class Build:
         if bias.dtype not in ("int32", "int64") or source is None or weights is None or source.axis is not None:
             return self._keep(bias)
         scale = source.scale * weights.scale
+        if not (np.isfinite(scale).all() and (scale > 0).all()):
+            raise InputError("s_x·s_w is zero or infinite", where=f"{self.where}, bias {bias.name}", expected="a positive float32")
         if bias.quantization is not None and bias.quantization.scale.size in (1, scale.size):
             away = float(np.max(np.abs(bias.quantization.scale.astype(np.float64) / scale - 1)))
             if away > ROUNDING and np.any(bias.data):

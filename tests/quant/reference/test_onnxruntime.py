@@ -20,7 +20,7 @@ _spec = importlib.util.spec_from_file_location("onnx_cases_of_reference", TESTS 
 assert _spec and _spec.loader
 cases = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(cases)
-#: The least share of integers that are foretold where onnxruntime sums or interpolates in float32 in an order of its own; never more than one off.
+#: The least share of integers foretold where onnxruntime sums or interpolates in float32 in an order of its own; never more than one off.
 SHARES = {"mean_rows": 0.9, "sum": 0.9, "bilinear": 0.97, "bilinear_half": 0.97, "bilinear_corners": 0.97}
 
 
