@@ -38,7 +38,7 @@ def convolution(builder: Builder, node: fx.Node) -> None:
         reach = [d * (k - 1) for k, d in zip(weight.shape[2:], pair(dilation), strict=True)]
         padding = (reach[0] // 2, reach[0] - reach[0] // 2, reach[1] // 2, reach[1] - reach[1] // 2)
     else:
-        rows, columns = pair(0 if padding == "valid" else padding)
+        rows, columns = pair(0 if isinstance(padding, str) else padding)
         padding = (rows, rows, columns, columns)
     common: dict[str, Any] = {"stride": pair(stride), "padding": padding, "dilation": pair(dilation)}
     name = f"{node.name}_image" if flat else node.name
@@ -133,10 +133,11 @@ def addmm(builder: Builder, node: fx.Node) -> None:
 
 def embedding(builder: Builder, node: fx.Node) -> None:
     table, indices = node.args[:2]
+    assert isinstance(indices, fx.Node)
     rows = builder.value(table)
     assert rows is not None
     names = (builder.constant(f"{node.name}_table", rows), builder.name_of(indices))
-    builder.emit(node, ops.Gather(node.name, names, (node.name,)), builder.batch[indices.name])  # pyright: ignore[reportOptionalMemberAccess,reportAttributeAccessIssue]
+    builder.emit(node, ops.Gather(node.name, names, (node.name,)), builder.batch[indices.name])
 
 
 def attention(builder: Builder, node: fx.Node) -> None:

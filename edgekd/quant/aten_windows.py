@@ -135,5 +135,5 @@ def _factors(node: fx.Node) -> list[float] | None:
     names = [a.name for a in node.target._schema.arguments]  # pyright: ignore[reportFunctionMemberAccess,reportAttributeAccessIssue]
     for name, value in (*zip(names, node.args, strict=False), *node.kwargs.items()):
         if name in ("scale_factors",) and value:
-            return [float(v) for v in value]  # pyright: ignore[reportArgumentType,reportGeneralTypeIssues,reportOptionalIterable]
+            return [float(v) for v in value]  # pyright: ignore[reportGeneralTypeIssues]
     return None

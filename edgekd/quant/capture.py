@@ -96,7 +96,7 @@ def _call(builder: Builder, node: fx.Node) -> None:
             f"operator {node.target} is not supported",
             where=source_line(node),
             expected=known,
-            mend=f"use {near}" if near else None,
+            mend=f"use {near}" if near else "",
         )
     try:
         handler(builder, node)
