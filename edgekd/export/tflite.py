@@ -22,12 +22,18 @@ from edgekd.runs import atomic_write
 FILE_NAME = "model.tflite"
 METADATA_NAME = "edgekd"
 TYPES = {
+    "int4": schema.TensorType.INT4,
     "int8": schema.TensorType.INT8,
     "int16": schema.TensorType.INT16,
     "int32": schema.TensorType.INT32,
+    "int64": schema.TensorType.INT64,
     "float16": schema.TensorType.FLOAT16,
     "float32": schema.TensorType.FLOAT32,
 }
+#: Activations → the weights that go with them.
+WEIGHTS = {"int8": ("int4", "int8"), "int16": ("int8",), "float16": ("float16", "float32"), "float32": ("float16", "float32")}
+#: Operators that TFLite has 4-bit weights for.
+FOUR_BITS = (ops.Conv2D, ops.DepthwiseConv2D, ops.FullyConnected)
 
 
 def export(graph: QuantGraph, out: Path) -> Artifact:
@@ -41,9 +47,9 @@ def export(graph: QuantGraph, out: Path) -> Artifact:
 def encode(graph: QuantGraph) -> bytes:
     """The bytes of the file; the same graph gives the same bytes.
 
-    ``graph`` is channels last; its activations are int8, float32, float16 (then the constants are float16 and the activations computed in
-    float32, as TFLite's float16 quantization has it) or int32 indices, mixed where its operators mix them. Raises InputError for what
-    TFLite cannot state.
+    ``graph`` is channels last; its activations are int8 (weights int8 or int4), int16 (weights int8; biases become int64), float32,
+    float16 (then the constants are float16 and the activations computed in float32, as TFLite's float16 quantization has it) or int32
+    indices, mixed where its operators mix them. Raises InputError for what TFLite cannot state.
     """
     if graph.layout != "channels_last":
         raise InputError(
@@ -121,7 +127,7 @@ class _Layout:
         elif isinstance(op, ops.TransposeConv2D):
             pass
         else:  # LiteRT refuses a convolution without bias
-            dtype = "int32" if weight.dtype == "int8" else weight.dtype
+            dtype = "int32" if x.dtype in ("int8", "int16") else weight.dtype
             size = weight.shape[axis]
             numbers.append(self._bias(Tensor(f"{op.name}.bias", dtype, (size,), data=np.zeros(size, dtype)), x, weight, op))
         if isinstance(op, ops.TransposeConv2D):  # which reads its weight first
@@ -141,15 +147,15 @@ class _Layout:
             entry = FileTensor(shown, TYPES["float32"], tensor.shape, data=tensor.data)
         elif tensor.dtype == "int32":
             entry = FileTensor(shown, TYPES["int32"], tensor.shape, data=tensor.data)
-        elif tensor.dtype == "int8" and tensor.quantization is not None:
+        elif tensor.dtype in ("int8", "int16") and tensor.quantization is not None:
             scale, zero_point = tensor.quantization.single
             scales = np.array([scale], np.float32)
-            entry = FileTensor(shown, TYPES["int8"], tensor.shape, scales, np.array([zero_point]), 0, tensor.data)
+            entry = FileTensor(shown, TYPES[tensor.dtype], tensor.shape, scales, np.array([zero_point]), 0, tensor.data)
         else:
             raise InputError(
                 f"{name!r} is {tensor.dtype}{'' if tensor.quantization else ' without quantization'}",
                 where=where,
-                expected="int8 with a scale, int32, float16 or float32",
+                expected="int8 or int16 with a scale, int32, float16 or float32",
             )
         self.numbers[name] = self._append(entry)
         return self.numbers[name]
@@ -160,13 +166,14 @@ class _Layout:
         where = f"graph {self.graph.name}, operator {op.name}"
         if weight.data is None:
             raise InputError(f"weight {weight.name!r} is not constant", where=where, expected="a constant")
-        if weight.dtype == "int8":
+        if weight.dtype in ("int4", "int8"):
             q = weight.quantization
             if q is None or q.zero_point.any() or q.axis not in (None, axis):
                 raise InputError(
                     f"quantization of weight {weight.name!r}", where=where, expected=f"zero point 0, one scale or one along axis {axis}"
                 )
-            number = self._append(FileTensor(None, TYPES["int8"], weight.shape, q.scale, q.zero_point, q.axis or 0, weight.data))
+            data = pack_int4(weight.data) if weight.dtype == "int4" else weight.data
+            number = self._append(FileTensor(None, TYPES[weight.dtype], weight.shape, q.scale, q.zero_point, q.axis or 0, data))
         else:
             number = self._float_constant(weight, where)
         self.numbers[weight.name] = number
@@ -176,13 +183,18 @@ class _Layout:
         where = f"graph {self.graph.name}, operator {op.name}"
         if bias.data is None or len(bias.shape) != 1:
             raise InputError(f"bias {bias.name!r} of shape {bias.shape}", where=where, expected="a constant [out]")
-        if weight.dtype != "int8":
+        if weight.dtype not in ("int4", "int8"):
             return self._float_constant(bias, where)
-        if bias.dtype != "int32" or x.quantization is None or weight.quantization is None:
-            raise InputError(f"bias {bias.name!r} is {bias.dtype}", where=where, expected="int32 beside int8 weights")
+        allowed = ("int32", "int64") if x.dtype == "int16" else ("int32",)
+        if bias.dtype not in allowed or x.quantization is None or weight.quantization is None:
+            raise InputError(
+                f"bias {bias.name!r} is {bias.dtype}", where=where, expected=f"{' or '.join(allowed)} beside {weight.dtype} weights"
+            )
         # XNNPACK delegates a convolution only if its bias carries this product.
         scale = x.quantization.scale * weight.quantization.scale
-        return self._append(FileTensor(None, TYPES["int32"], bias.shape, scale, np.zeros(len(scale), np.int64), 0, bias.data))
+        dtype = "int64" if x.dtype == "int16" else "int32"
+        data = bias.data.astype(dtype, copy=False)
+        return self._append(FileTensor(None, TYPES[dtype], bias.shape, scale, np.zeros(len(scale), np.int64), 0, data))
 
     def _float_constant(self, tensor: Tensor, where: str) -> int:
         """float16 constants are dequantized by an operator that XNNPACK takes away when it loads the file."""
@@ -213,6 +225,12 @@ class _Layout:
         return self._extra[key]
 
 
+def pack_int4(values: np.ndarray) -> np.ndarray:
+    """4-bit integers −8 … 7, two a byte, the first in the low half: uint8 [(size + 1) // 2]."""
+    halves = np.append(values.ravel(), np.zeros(values.size % 2, np.int8)).astype(np.uint8) & 15
+    return halves[::2] | halves[1::2] << 4
+
+
 def _check_scales(op: ops.Op, graph: QuantGraph) -> None:
     """One dtype for inputs and output (save indices, and where the operator is there to change it), and one scale where it wants that."""
     names = op.inputs[:1] if isinstance(op, ops.WEIGHTED) else op.inputs
@@ -223,11 +241,13 @@ def _check_scales(op: ops.Op, graph: QuantGraph) -> None:
         kinds -= {"int32"}
     if len(kinds) != 1 and not isinstance(op, (ops.Quantize, ops.Dequantize)):
         raise InputError(f"{' and '.join(sorted(kinds))} in one operator", where=where, expected="one dtype for inputs and output")
-    if isinstance(op, ops.WEIGHTED) and (tensors[0].dtype == "int8") != (graph.tensor(op.inputs[1]).dtype == "int8"):
-        raise InputError(
-            f"{graph.tensor(op.inputs[1]).dtype} weights on {tensors[0].dtype}", where=where, expected="int8 with int8, float with float"
-        )
-    if isinstance(op, ops.SHARES_SCALE) and kinds == {"int8"}:
-        found = {t.quantization.single if t.quantization else None for t in tensors if t.dtype == "int8"}
+    if isinstance(op, ops.WEIGHTED):
+        weight = graph.tensor(op.inputs[1]).dtype
+        allowed = WEIGHTS.get(tensors[0].dtype, ())
+        if weight not in allowed or (weight == "int4" and not isinstance(op, FOUR_BITS)):
+            allowed = allowed if isinstance(op, FOUR_BITS) else tuple(name for name in allowed if name != "int4")
+            raise InputError(f"{weight} weights on {tensors[0].dtype}", where=where, expected=" or ".join(allowed))
+    if isinstance(op, ops.SHARES_SCALE) and kinds in ({"int8"}, {"int16"}):
+        found = {t.quantization.single if t.quantization else None for t in tensors if t.dtype in kinds}
         if len(found) != 1:
             raise InputError(f"scales and zero points {sorted(found, key=str)}", where=where, expected="one for inputs and output")

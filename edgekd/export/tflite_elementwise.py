@@ -41,13 +41,18 @@ def _fused(code: int, options: Callable[..., Any]) -> Callable[[Any, QuantGraph]
 
     def make(op: ops.Add | ops.Sub | ops.Mul, graph: QuantGraph) -> Builtin:
         _check_shapes(op, graph)
-        version = integer_two(op, graph)
+        version = integer_two(op, graph, {CODE.MUL: 4, CODE.SUB: 5}.get(code, 3))
+        sixteen = graph.tensor(op.inputs[0]).dtype == "int16"
         scales = _scales(op, graph)
-        if code == CODE.MUL and scales and scales[0] * scales[1] / scales[2] >= 1:
+        if code == CODE.MUL and scales and not sixteen and scales[0] * scales[1] / scales[2] >= 1:
             version = 3
-        if code != CODE.MUL and scales and 2 * max(scales[:2]) / ((1 << 20) * scales[2]) >= 1:
-            raise refuse(op, graph, f"output scale {scales[2]:.6g}", f"above {2 * max(scales[:2]) / (1 << 20):.6g}: TFLite's fixed point")
-        return Builtin(code, version, options(FUSED[op.activation]))
+        bits = 15 if sixteen else 20
+        if code != CODE.MUL and scales and 2 * max(scales[:2]) / ((1 << bits) * scales[2]) >= 1:
+            raise refuse(op, graph, f"output scale {scales[2]:.6g}", f"above {2 * max(scales[:2]) / (1 << bits):.6g}: TFLite's fixed point")
+        made = options(FUSED[op.activation])
+        if code != CODE.MUL:
+            made.potScaleInt16 = not sixteen  # which the schema takes for granted, and only int16 reads
+        return Builtin(code, version, made)
 
     return make
 
@@ -55,7 +60,7 @@ def _fused(code: int, options: Callable[..., Any]) -> Callable[[Any, QuantGraph]
 def _extreme(code: int) -> Callable[[Any, QuantGraph], Builtin]:
     def make(op: ops.Maximum | ops.Minimum, graph: QuantGraph) -> Builtin:
         _check_shapes(op, graph)
-        return Builtin(code, integer_two(op, graph), schema.MaximumMinimumOptionsT())
+        return Builtin(code, integer_two(op, graph, 4), schema.MaximumMinimumOptionsT())
 
     return make
 
@@ -80,7 +85,7 @@ def _prelu(op: ops.PRelu, graph: QuantGraph) -> Builtin:
 
 
 def _leaky_relu(op: ops.LeakyRelu, graph: QuantGraph) -> Builtin:
-    return Builtin(CODE.LEAKY_RELU, 1, schema.LeakyReluOptionsT(op.alpha))
+    return Builtin(CODE.LEAKY_RELU, 2 if graph.tensor(op.inputs[0]).dtype == "int16" else 1, schema.LeakyReluOptionsT(op.alpha))
 
 
 def _hard_swish(op: ops.HardSwish, graph: QuantGraph) -> Builtin:
@@ -104,17 +109,17 @@ def _rsqrt(op: ops.Rsqrt, graph: QuantGraph) -> Builtin:
 
 
 def _quantize(op: ops.Quantize, graph: QuantGraph) -> Builtin:
-    if not is_integer(op.outputs[0], graph) or graph.tensor(op.inputs[0]).dtype not in ("int8", "float16", "float32"):
-        kinds = [graph.tensor(name).dtype for name in (*op.inputs, *op.outputs)]
-        raise refuse(op, graph, " to ".join(kinds), "float or int8 to int8")
-    return Builtin(CODE.QUANTIZE, 1, schema.QuantizeOptionsT())
+    kinds = [graph.tensor(name).dtype for name in (*op.inputs, *op.outputs)]
+    if not is_integer(op.outputs[0], graph) or kinds[0] not in ("int8", "int16", "float16", "float32"):
+        raise refuse(op, graph, " to ".join(kinds), "float, int8 or int16 to int8 or int16")
+    return Builtin(CODE.QUANTIZE, 2 if "int16" in kinds else 1, schema.QuantizeOptionsT())
 
 
 def _dequantize(op: ops.Dequantize, graph: QuantGraph) -> Builtin:
     if not is_integer(op.inputs[0], graph) or graph.tensor(op.outputs[0]).dtype not in ("float16", "float32"):
         kinds = [graph.tensor(name).dtype for name in (*op.inputs, *op.outputs)]
-        raise refuse(op, graph, " to ".join(kinds), "int8 to float")
-    return Builtin(CODE.DEQUANTIZE, 2, schema.DequantizeOptionsT())
+        raise refuse(op, graph, " to ".join(kinds), "int8 or int16 to float")
+    return Builtin(CODE.DEQUANTIZE, integer_two(op, graph), schema.DequantizeOptionsT())
 
 
 BUILTINS: dict[type[ops.Op], Callable[[Any, QuantGraph], Builtin]] = {

@@ -12,9 +12,9 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from edgekd.export import tflite_elementwise, tflite_shape
-from edgekd.export.tflite_builtin import CODE, FUSED, Builtin, check_fixed_scale, integer_two, is_integer, refuse
+from edgekd.export.tflite_builtin import CODE, FUSED, Builtin, check_fixed_scale, check_int16, integer_two, is_integer, refuse
 from edgekd.quant import ops
-from edgekd.quant.graph import QuantGraph
+from edgekd.quant.graph import STORAGE, QuantGraph
 from edgekd.quant.passes.explicit_padding import same_or_valid
 
 PADDING = {"SAME": schema.Padding.SAME, "VALID": schema.Padding.VALID}
@@ -22,9 +22,10 @@ PADDING = {"SAME": schema.Padding.SAME, "VALID": schema.Padding.VALID}
 
 def builtin(op: ops.Op, graph: QuantGraph) -> Builtin:
     """Raises InputError for what TFLite cannot state. Padding must be explicit (see the pass explicit_padding)."""
-    make = _BUILTINS.get(type(op))
+    make = BUILTINS.get(type(op))
     if make is None:
-        raise refuse(op, graph, f"{type(op).__name__} has no counterpart", ", ".join(cls.__name__ for cls in _BUILTINS))
+        raise refuse(op, graph, f"{type(op).__name__} has no counterpart", ", ".join(cls.__name__ for cls in BUILTINS))
+    check_int16(op, graph)
     return make(op, graph)
 
 
@@ -45,8 +46,15 @@ def _conv(op: ops.Conv2D, graph: QuantGraph) -> Builtin:
     if x[3] != weight[3] * op.groups or weight[0] != y[3] or weight[0] % op.groups:
         raise refuse(op, graph, f"weight {weight} with {op.groups} groups from {x} to {y}", "[out, kh, kw, in/groups]")
     options = schema.Conv2DOptionsT(_padding(op, graph), op.stride[1], op.stride[0], FUSED[op.activation], op.dilation[1], op.dilation[0])
-    version = 3 if is_integer(op.inputs[0], graph) else 2 if op.dilation != (1, 1) else 1
-    return Builtin(CODE.CONV_2D, 6 if op.groups > 1 else version, options)
+    version = _weighted_version(op, graph, 3, 4) or (2 if op.dilation != (1, 1) else 1)
+    return Builtin(CODE.CONV_2D, max(version, 6) if op.groups > 1 else version, options)
+
+
+def _weighted_version(op: ops.Op, graph: QuantGraph, eight: int, sixteen: int) -> int:
+    """Of a convolution with int8 weights, or 4-bit ones (its version 7), or on int16; 0 for a float one."""
+    if graph.tensor(op.inputs[1]).dtype == "int4":
+        return 6 if isinstance(op, ops.DepthwiseConv2D) else 7  # LiteRT's reference kernel takes them, but is listed up to 6
+    return {"int8": eight, "int16": sixteen}.get(graph.tensor(op.inputs[0]).dtype, 0)
 
 
 def _depthwise(op: ops.DepthwiseConv2D, graph: QuantGraph) -> Builtin:
@@ -56,7 +64,7 @@ def _depthwise(op: ops.DepthwiseConv2D, graph: QuantGraph) -> Builtin:
     options = schema.DepthwiseConv2DOptionsT(
         _padding(op, graph), op.stride[1], op.stride[0], op.multiplier, FUSED[op.activation], op.dilation[1], op.dilation[0]
     )
-    version = 3 if is_integer(op.inputs[0], graph) else 2 if op.dilation != (1, 1) else 1
+    version = _weighted_version(op, graph, 3, 5) or (2 if op.dilation != (1, 1) else 1)
     return Builtin(CODE.DEPTHWISE_CONV_2D, version, options)
 
 
@@ -65,15 +73,22 @@ def _fully_connected(op: ops.FullyConnected, graph: QuantGraph) -> Builtin:
     if x[-1] != weight[1] or y != (*x[:-1], weight[0]):
         raise refuse(op, graph, f"weight {weight} from {x} to {y}", "[out, in]")
     keep = len(x) > 2
-    version = 4 if is_integer(op.inputs[0], graph) else 1
+    version = {"int8": 4, "int16": 7}.get(graph.tensor(op.inputs[0]).dtype, 1)
     if keep:
         version = max(version, 5)
     quantization = graph.tensor(op.inputs[1]).quantization
     if len(op.inputs) < 3:
         version = max(version, 6)
+    if graph.tensor(op.inputs[1]).dtype == "int4":
+        version = 10
+    sixteen = graph.tensor(op.inputs[0]).dtype == "int16"
+    if sixteen and len(op.inputs) < 3:  # nothing else says that its sums have 64 bits
+        version = 11
     if quantization is not None and quantization.axis is not None:
         version = 12
-    return Builtin(CODE.FULLY_CONNECTED, version, schema.FullyConnectedOptionsT(FUSED[op.activation], keepNumDims=keep))
+    options = schema.FullyConnectedOptionsT(FUSED[op.activation], keepNumDims=keep)
+    options.quantizedBiasType = schema.TensorType.INT64 if version > 10 and sixteen else 0
+    return Builtin(CODE.FULLY_CONNECTED, version, options)
 
 
 def _pool(op: ops.AveragePool2D | ops.MaxPool2D, graph: QuantGraph) -> Builtin:
@@ -111,7 +126,8 @@ def _pad(op: ops.Pad, graph: QuantGraph) -> Builtin:
         raise refuse(op, graph, f"amounts {op.amounts}", "(before, after) for every axis, none for the batch")
     if op.fill == "zero":
         return Builtin(CODE.PAD, integer_two(op, graph), schema.PadOptionsT(), (amounts,))
-    lowest = np.array(-128, np.int8) if is_integer(op.inputs[0], graph) else np.array(np.finfo(np.float32).min)
+    dtype = STORAGE[graph.tensor(op.inputs[0]).dtype]
+    lowest = np.array(np.iinfo(dtype).min, dtype) if is_integer(op.inputs[0], graph) else np.array(np.finfo(np.float32).min)
     return Builtin(CODE.PADV2, integer_two(op, graph), schema.PadV2OptionsT(), (amounts, lowest))
 
 
@@ -122,9 +138,12 @@ def _relu(op: ops.Relu, graph: QuantGraph) -> Builtin:
     if op.activation == "relu" or x is None or y is None or x.single == y.single:
         return Builtin(CODE.RELU if op.activation == "relu" else CODE.RELU6, integer_two(op, graph))
     scale, zero_point = y.single
+    top = np.iinfo(STORAGE[graph.tensor(op.outputs[0]).dtype]).max
     # RELU6 in TFLM does not change scales, RELU does; and RELU is the same where the output's largest integer stands for at most 6.
-    if round(6 / scale) + zero_point < 127:
-        raise refuse(op, graph, f"relu6 into another scale, {scale}", f"at most 6 at 127: a scale of at most {6 / (127 - zero_point):.6g}")
+    if round(6 / scale) + zero_point < top:
+        raise refuse(
+            op, graph, f"relu6 into another scale, {scale}", f"at most 6 at {top}: a scale of at most {6 / (top - zero_point):.6g}"
+        )
     return Builtin(CODE.RELU, integer_two(op, graph))
 
 
@@ -138,7 +157,7 @@ def _logistic(op: ops.Logistic, graph: QuantGraph) -> Builtin:
     return Builtin(CODE.LOGISTIC, integer_two(op, graph))
 
 
-_BUILTINS: dict[type[ops.Op], Callable[[Any, QuantGraph], Builtin]] = {
+BUILTINS: dict[type[ops.Op], Callable[[Any, QuantGraph], Builtin]] = {
     ops.Conv2D: _conv,
     ops.DepthwiseConv2D: _depthwise,
     ops.FullyConnected: _fully_connected,

@@ -43,17 +43,17 @@ def _slice(op: ops.Slice, graph: QuantGraph) -> Builtin:
     begin = np.array(op.begin, np.int32)
     step = np.array([1 if size == 1 else step for size, step in zip(op.size, op.step, strict=True)], np.int32)
     if len(x) > STRIDED_RANK and step.max() == 1:
-        return Builtin(CODE.SLICE, integer_two(op, graph), schema.SliceOptionsT(), (begin, np.array(op.size, np.int32)))
+        return Builtin(CODE.SLICE, integer_two(op, graph, 4), schema.SliceOptionsT(), (begin, np.array(op.size, np.int32)))
     # Also where every step is 1: XNNPACK takes it with an open batch, which SLICE cannot have.
     options = schema.StridedSliceOptionsT(beginMask=1, endMask=1)
-    return Builtin(CODE.STRIDED_SLICE, integer_two(op, graph), options, (begin, np.array(ends, np.int32), step))
+    return Builtin(CODE.STRIDED_SLICE, integer_two(op, graph, 2), options, (begin, np.array(ends, np.int32), step))
 
 
 def _transpose(op: ops.Transpose, graph: QuantGraph) -> Builtin:
     x, y = _shapes(op, graph)
     if len(op.order) != len(x) or y != tuple(x[axis] for axis in op.order):
         raise refuse(op, graph, f"order {op.order} from {x} to {y}", "an order of all axes, and the output's shape as it follows")
-    return Builtin(CODE.TRANSPOSE, integer_two(op, graph), schema.TransposeOptionsT(), (np.array(op.order, np.int32),))
+    return Builtin(CODE.TRANSPOSE, integer_two(op, graph, 5), schema.TransposeOptionsT(), (np.array(op.order, np.int32),))
 
 
 def _gather(op: ops.Gather, graph: QuantGraph) -> Builtin:
@@ -61,7 +61,7 @@ def _gather(op: ops.Gather, graph: QuantGraph) -> Builtin:
     x, y = _shapes(op, graph)
     if indices.dtype != "int32" or not table.is_constant or y != (*indices.shape, *x[1:]):
         raise refuse(op, graph, f"{indices.dtype} indices {indices.shape} into {x} to {y}", "int32 indices into a constant table")
-    return Builtin(CODE.GATHER, integer_two(op, graph), schema.GatherOptionsT(0))
+    return Builtin(CODE.GATHER, integer_two(op, graph, 4), schema.GatherOptionsT(0))
 
 
 def _reduce(op: ops.Sum | ops.ReduceMax, graph: QuantGraph) -> Builtin:
@@ -79,7 +79,7 @@ def _resize(op: ops.ResizeNearest | ops.ResizeBilinear, graph: QuantGraph) -> Bu
     if len(x) != 4 or y != (x[0], *op.size, x[3]):
         raise refuse(op, graph, f"size {op.size} from {x} to {y}", "[N, H, W, C] to [N, height, width, C]")
     size = (np.array(op.size, np.int32),)
-    version = 3 if op.half_pixel_centers else integer_two(op, graph)
+    version = max(3 if op.half_pixel_centers else 1, integer_two(op, graph, 4))
     if isinstance(op, ops.ResizeNearest):
         options = schema.ResizeNearestNeighborOptionsT(op.align_corners, op.half_pixel_centers)
         return Builtin(CODE.RESIZE_NEAREST_NEIGHBOR, version, options, size)
@@ -117,7 +117,7 @@ def _transpose_conv(op: ops.TransposeConv2D, graph: QuantGraph) -> Builtin:
     kind = schema.Padding.SAME if padding == "SAME" else schema.Padding.VALID
     options = schema.TransposeConvOptionsT(kind, op.stride[1], op.stride[0], FUSED[op.activation])
     plain = integer_two(op, graph)
-    version = 4 if op.activation != "none" else 3 if len(op.inputs) > 2 else plain
+    version = max(4 if op.activation != "none" else 3 if len(op.inputs) > 2 else 1, plain)
     return Builtin(CODE.TRANSPOSE_CONV, version, options, (np.array(y, np.int32),), constants_first=True)
 
 

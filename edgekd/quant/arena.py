@@ -75,6 +75,8 @@ def lifetimes(graph: QuantGraph) -> tuple[Lifetime, ...]:
             last[name] = at
         if isinstance(op, ops.Mean):
             scratch += [Lifetime(f"{op.name}/{what}", _aligned(nbytes), at, at) for what, nbytes in _mean_scratch(graph, op).items()]
+        if isinstance(op, ops.WEIGHTED) and graph.tensor(op.inputs[1]).dtype == "int4":  # unpacked while the operator runs
+            scratch.append(Lifetime(f"{op.name}/weights", _aligned(math.prod(graph.tensor(op.inputs[1]).shape)), at, at))
     for name in graph.outputs:
         last[name] = len(graph.ops)
     made = [Lifetime(n, _aligned(t.nbytes), first[n], last[n]) for n, t in graph.tensors.items() if not t.is_constant and n in first]

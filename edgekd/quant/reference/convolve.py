@@ -17,9 +17,9 @@ from edgekd.errors import InputError
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.ops import Conv2D, DepthwiseConv2D, FullyConnected, TransposeConv2D
 from edgekd.quant.reference.memory import Memory
-from edgekd.quant.reference.profiles import quantization, rules_of
-from edgekd.quant.reference.requantize import EXACT_FLOAT32, Requantizer, requantizer
-from edgekd.quant.reference.rounding import FixedPoint, FloatOnce, Rule, activation_bounds
+from edgekd.quant.reference.profiles import limits_of, quantization, rules_of
+from edgekd.quant.reference.requantize import EXACT_FLOAT32, Direct, Requantizer, requantizer
+from edgekd.quant.reference.rounding import FixedPoint, FixedPointOnce, FloatOnce, Rule, activation_bounds
 
 #: Coefficient rows are tiled to about this many values: long inner loops, still in the first-level cache.
 ROW = 2048
@@ -46,7 +46,22 @@ def rule_of(op: Weighted, graph: QuantGraph, profile: str, channels: int) -> Rul
             )
         return FloatOnce(multiplier)
     real = s_in * scales.astype(np.float64) / s_out
+    if graph.tensor(op.inputs[0]).dtype == "int16":
+        return _rule_of_int16(op, real, profile)
+    if kind == "fixed_point_half_up":
+        # Eight channels at a time of a depthwise convolution, and every one of the others.
+        vectors = channels // 8 * 8 if isinstance(op, DepthwiseConv2D) else channels
+        return FixedPoint.of(real, np.arange(channels) < vectors)
     return FloatOnce(real) if kind == "float64_once" else FixedPoint.of(real)
+
+
+def _rule_of_int16(op: Weighted, real: np.ndarray, profile: str) -> Rule:
+    """Sums have 64 bits there, and LiteRT has one kernel: XNNPACK and its optimized code want sums of 32."""
+    if isinstance(op, FullyConnected) and profile != "tflm":
+        return FloatOnce(real)
+    if real.max() >= 1 << 7:
+        raise InputError(f"multiplier {real.max():.4g}", where=f"{type(op).__name__} {op.name}", expected="below 128, as TFLite wants it")
+    return FixedPointOnce.of(real)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +70,7 @@ class Layer:
 
     name: str
     weight: np.ndarray
-    requantize: Requantizer
+    requantize: Requantizer | Direct
     out_shape: tuple[int, ...]
 
     @property
@@ -74,13 +89,17 @@ def prepare(op: Weighted, graph: QuantGraph, profile: str) -> Layer:
     if len(op.inputs) > 2:
         bias = np.asarray(graph.tensor(op.inputs[2]).data, np.int64)
     zero_in = quantization(graph, x.name)[1]
-    low, high = -128 - zero_in, 127 - zero_in
+    low, high = (limit - zero_in for limit in limits_of(x))
     products = np.stack([matrix.astype(np.int64) * low, matrix.astype(np.int64) * high])
     # Any subset of the products sums to within these two.
     reach = np.stack([products.min(axis=0).clip(max=0).sum(axis=0), products.max(axis=0).clip(min=0).sum(axis=0)])
     dtype = np.float32 if np.abs(reach).max() <= EXACT_FLOAT32 else np.float64
     scale, zero_point = quantization(graph, y.name)
-    bounds = activation_bounds(op.activation, scale, zero_point, half_to_even=rules_of(op, graph, profile)["bounds"] == "xnnpack")
+    half_to_even = rules_of(op, graph, profile)["bounds"] == "xnnpack"
+    bounds = activation_bounds(op.activation, scale, zero_point, half_to_even=half_to_even, limits=limits_of(y))
+    if y.dtype == "int16":
+        direct = Direct(rule_of(op, graph, profile, channels), bias, *bounds)
+        return Layer(op.name, np.ascontiguousarray(matrix, dtype), direct, y.shape[1:])
     positions = int(np.prod(y.shape[1:-1]))
     rows = max(r for r in range(1, positions + 1) if positions % r == 0 and (r == 1 or r * channels <= ROW))
     requantize = requantizer(rule_of(op, graph, profile, channels), bias, (bounds[0] - zero_point, bounds[1] - zero_point), reach, rows)

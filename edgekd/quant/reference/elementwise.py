@@ -11,7 +11,7 @@ from edgekd.quant.graph import QuantGraph
 from edgekd.quant.ops import Add, Concat, Logistic, Op, Pad, Relu, Reshape, Softmax
 from edgekd.quant.reference import tables
 from edgekd.quant.reference.memory import Memory
-from edgekd.quant.reference.profiles import kernels_of, quantization, rules_of
+from edgekd.quant.reference.profiles import kernels_of, limits_of, quantization, rules_of
 from edgekd.quant.reference.rounding import activation_bounds
 
 Compute = Callable[..., np.ndarray]
@@ -104,7 +104,7 @@ def concat(op: Concat, graph: QuantGraph, profile: str) -> Compute:
 
 
 def pad(op: Pad, graph: QuantGraph, profile: str) -> Compute:
-    fill = 0 if op.fill == "zero" else -128 - quantization(graph, op.inputs[0])[1]
+    fill = 0 if op.fill == "zero" else limits_of(graph.tensor(op.inputs[0]))[0] - quantization(graph, op.inputs[0])[1]
 
     def compute(memory: Memory, x: np.ndarray) -> np.ndarray:
         result = memory.take((len(x), *graph.tensor(op.outputs[0]).shape[1:]))

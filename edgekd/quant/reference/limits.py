@@ -19,6 +19,7 @@ LIMITS: Mapping[str, Mapping[type[ops.Op], str]] = {
         ops.BatchMatMul: "rank at most 5",
         ops.Gather: "an index beyond the table is an error",
         ops.Rsqrt: "a negative value is an error",
+        ops.FullyConnected: "4-bit weights only with one scale for all",
     },
     "litert_ref": {
         ops.Rsqrt: "a negative value is an error",
@@ -44,6 +45,10 @@ def lacks(op: ops.Op, graph: QuantGraph, profile: str) -> str | None:
     """Why the runtime of ``profile`` has no kernel for ``op`` as it stands, or None."""
     if profile != "tflm":
         return None
+    if isinstance(op, ops.FullyConnected):
+        weight = graph.tensor(op.inputs[1])
+        per_channel = weight.quantization is not None and len(weight.quantization.scale) > 1
+        return "4-bit weights with one scale an output" if weight.dtype == "int4" and per_channel else None
     rank = len(graph.tensor(op.inputs[0]).shape)
     most = TFLM_RANKS.get(type(op), rank)
     if isinstance(op, ops.Slice) and any(step > 1 and size > 1 for step, size in zip(op.step, op.size, strict=True)):

@@ -10,7 +10,7 @@ import numpy as np
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.ops import AveragePool2D, MaxPool2D, Mean
 from edgekd.quant.reference.memory import Memory
-from edgekd.quant.reference.profiles import quantization, rules_of
+from edgekd.quant.reference.profiles import limits_of, quantization, rules_of
 from edgekd.quant.reference.rounding import activation_bounds, multiply_by_quantized, quantize_multiplier
 
 Compute = Callable[..., np.ndarray]
@@ -29,7 +29,8 @@ def max_pool(op: MaxPool2D, graph: QuantGraph, profile: str) -> Compute:
     """A function (memory, x) → y; the scale is shared, so the largest centred value is the largest."""
     y = graph.tensor(op.outputs[0])
     scale, zero_point = quantization(graph, y.name)
-    low, high = activation_bounds(op.activation, scale, zero_point, half_to_even=rules_of(op, graph, profile)["bounds"] == "xnnpack")
+    half_to_even = rules_of(op, graph, profile)["bounds"] == "xnnpack"
+    low, high = activation_bounds(op.activation, scale, zero_point, half_to_even=half_to_even, limits=limits_of(y))
 
     def compute(memory: Memory, x: np.ndarray) -> np.ndarray:
         first, *others = taps(x, op, -np.inf, y.shape[1:3])
@@ -49,7 +50,7 @@ def average_pool(op: AveragePool2D, graph: QuantGraph, profile: str) -> Compute:
     """
     y = graph.tensor(op.outputs[0])
     scale, zero_point = quantization(graph, y.name)
-    low, high = activation_bounds(op.activation, scale, zero_point, half_to_even=False)
+    low, high = activation_bounds(op.activation, scale, zero_point, half_to_even=False, limits=limits_of(y))
     ones = np.ones((1, *graph.tensor(op.inputs[0]).shape[1:3], 1))
     count = sum(taps(ones, op, 0, y.shape[1:3]))
 
@@ -67,13 +68,14 @@ def mean(op: Mean, graph: QuantGraph, profile: str) -> Compute:
     (s_in, z_in), (s_out, z_out) = quantization(graph, x.name), quantization(graph, y.name)
     axes = tuple(axis % len(x.shape) for axis in op.axes)
     count = math.prod(x.shape[axis] for axis in axes)
+    exact = 1 << (8 if x.dtype == "int16" else 16)
     round_sum = _mean_float32 if rules_of(op, graph, profile)["mean"] == "float32" else _mean_fixed
 
     def compute(memory: Memory, values: np.ndarray) -> np.ndarray:
-        # Sums of float32 integers: exact up to 2^24, that is 65,793 values; in float64 beyond that.
-        total = values.sum(axis=axes, keepdims=op.keepdims, dtype=np.float32 if count < 1 << 16 else np.float64)
+        # Sums of float32 integers: exact up to 2^24, that is 65,793 values of int8; in float64 beyond that.
+        total = values.sum(axis=axes, keepdims=op.keepdims, dtype=np.float32 if count < exact else np.float64)
         q = round_sum(total.astype(np.int64), count, (s_in, z_in), (s_out, z_out))
-        return (np.clip(q, -128, 127) - z_out).astype(np.float32)
+        return (np.clip(q, *limits_of(y)) - z_out).astype(np.float32)
 
     return compute
 

@@ -56,7 +56,10 @@ RULES: Mapping[str, Mapping[str, str]] = {
         "bounds": "xnnpack",
     },
     "litert_opt": {
+        "conv": "fixed_point_half_up",
+        "fully_connected": "fixed_point_half_up",
         "add": "fixed_point",
+        "mean": "fixed_point",
         "softmax": "float_table",
         "relu": "float32_ratio",
         "bounds": "tflite",
@@ -103,8 +106,8 @@ FLOAT_ERROR: Mapping[str, Mapping[type[Op], float]] = {
 
 
 def xnnpack_takes(op: Op, graph: QuantGraph) -> bool:
-    """Whether LiteRT delegates an int8 operator to XNNPACK (ai-edge-litert 2.3; seen in its delegate and in what comes out)."""
-    if isinstance(op, DECLINED):
+    """Whether LiteRT delegates an operator to XNNPACK (ai-edge-litert 2.3; seen in its delegate and in what comes out)."""
+    if isinstance(op, DECLINED) or is_int16(op, graph):
         return False
     condition = TAKES.get(type(op))
     return condition is None or condition(op, graph)
@@ -139,8 +142,21 @@ def _takes_quantize(op: Op, graph: QuantGraph) -> bool:
     return bool(2.0**-8 <= x / y <= 128)
 
 
+def _takes_fully_connected(op: Op, graph: QuantGraph) -> bool:
+    """Two weights of 4 bits share a byte, and a row must end with one."""
+    weight = graph.tensor(op.inputs[1])
+    return weight.dtype != "int4" or weight.shape[1] % 2 == 0
+
+
+def _takes_eight_bits(op: Op, graph: QuantGraph) -> bool:
+    return graph.tensor(op.inputs[1]).dtype != "int4"
+
+
 #: Operator → on what condition XNNPACK takes it as integers; those not listed it takes always.
 TAKES: dict[type[Op], Callable[[Op, QuantGraph], bool]] = {
+    ops.Conv2D: _takes_eight_bits,
+    ops.DepthwiseConv2D: _takes_eight_bits,
+    ops.FullyConnected: _takes_fully_connected,
     ops.BatchMatMul: lambda op, graph: quantization(graph, op.inputs[1])[1] == 0,
     ops.Add: _takes_sum,
     ops.Sub: _takes_sum,
@@ -153,6 +169,16 @@ TAKES: dict[type[Op], Callable[[Op, QuantGraph], bool]] = {
 def is_quantized(tensor: Tensor) -> bool:
     """Whether its integers stand for real values; int32 and int64 are indices (and biases, which are no activations)."""
     return tensor.dtype in ("int4", "int8", "int16")
+
+
+def is_int16(op: Op, graph: QuantGraph) -> bool:
+    """Whether ``op`` reads or writes 16-bit activations."""
+    return any(graph.tensor(name).dtype == "int16" for name in (*op.inputs, *op.outputs))
+
+
+def limits_of(tensor: Tensor) -> tuple[int, int]:
+    """The smallest and the largest integer of an activation: of int16, or of int8."""
+    return (-(1 << 15), (1 << 15) - 1) if tensor.dtype == "int16" else (-128, 127)
 
 
 def is_float(op: Op, graph: QuantGraph) -> bool:

@@ -69,6 +69,22 @@ class Requantizer:
         return np.clip(self.rule.at(channels)(acc.astype(np.int64) + self.bias[channels]), self.low, self.high)
 
 
+@dataclass(frozen=True, eq=False)
+class Direct:
+    """The rule itself, for outputs of 16 bits: their 65,535 steps a channel are too many to prove a formula by."""
+
+    rule: Rule
+    bias: np.ndarray
+    low: int
+    high: int
+    half: None = None
+
+    def __call__(self, acc: np.ndarray, out: np.ndarray, scratch: np.ndarray) -> None:
+        """As Requantizer's: acc [M, channels] → out float32 of its shape; ``scratch`` is left alone."""
+        sums = acc.reshape(-1, len(self.bias)).astype(np.int64) + self.bias
+        np.copyto(out.reshape(sums.shape), np.clip(self.rule(sums), self.low, self.high), casting="unsafe")
+
+
 def requantizer(rule: Rule, bias: np.ndarray, bounds: tuple[int, int], reach: np.ndarray, rows: int = 1) -> Requantizer:
     """The formula for sums within ``reach`` int64 [2, channels] (smallest, largest without bias), coefficients tiled ``rows`` times.
 

@@ -56,29 +56,38 @@ def multiply_by_quantized(x: np.ndarray, mantissa: np.ndarray | int, shift: np.n
 
 @dataclass(frozen=True, eq=False)
 class FixedPoint:
-    """Two roundings: the product to 31 bits (half up), the shift (half away from zero). mantissa, shift int64 [channels]."""
+    """Two roundings: the product to 31 bits (half up), the shift (half away from zero). mantissa, shift int64 [channels].
+
+    ``half_up`` bool [channels]: where the shift rounds a half up as well, as LiteRT's vector code on x86-64 does.
+    """
 
     mantissa: np.ndarray
     shift: np.ndarray
+    half_up: np.ndarray | None = None
 
     @classmethod
-    def of(cls, real: np.ndarray) -> FixedPoint:
+    def of(cls, real: np.ndarray, half_up: np.ndarray | None = None) -> FixedPoint:
         pairs = np.array([quantize_multiplier(r) for r in real], np.int64)
-        return cls(pairs[:, 0], pairs[:, 1])
+        return cls(pairs[:, 0], pairs[:, 1], half_up)
 
     @property
     def slope(self) -> np.ndarray:
         return self.mantissa * 2.0 ** (self.shift - 31.0)
 
     def at(self, channels: np.ndarray) -> FixedPoint:
-        return FixedPoint(self.mantissa[channels], self.shift[channels])
+        return FixedPoint(self.mantissa[channels], self.shift[channels], None if self.half_up is None else self.half_up[channels])
 
     def wraps(self, accumulator: np.ndarray) -> bool:
         """Whether an accumulator as large as this overflows the left shift, so that the rule no longer rises with it."""
         return bool((np.abs(accumulator) << np.maximum(self.shift, 0) > INT32[1]).any())
 
     def __call__(self, accumulator: np.ndarray) -> np.ndarray:
-        return multiply_by_quantized(accumulator, self.mantissa, self.shift)
+        away = multiply_by_quantized(accumulator, self.mantissa, self.shift)
+        if self.half_up is None:
+            return away
+        left, right = np.maximum(self.shift, 0), np.maximum(-self.shift, 0)
+        high = rounding_doubling_high(wrap_int32(accumulator << left), self.mantissa)
+        return np.where(self.half_up, (high + ((np.int64(1) << right) >> 1)) >> right, away)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,15 +112,49 @@ class FloatOnce:
         return np.clip(rounded, -(2.0**40), 2.0**40).astype(np.int64)
 
 
-Rule = FixedPoint | FloatOnce
+@dataclass(frozen=True, eq=False)
+class FixedPointOnce:
+    """One rounding, a half up, of the 15 bits that TFLite leaves of a multiplier beside a sum of 64 bits.
+
+    mantissa int64 [channels] below 2^15, shift int64 [channels]; the multiplier is mantissa · 2^(shift − 15), below 2^14.
+    """
+
+    mantissa: np.ndarray
+    shift: np.ndarray
+
+    @classmethod
+    def of(cls, real: np.ndarray) -> FixedPointOnce:
+        pairs = np.array([quantize_multiplier(r) for r in real], np.int64)
+        mantissa = np.where(pairs[:, 0] < 0x7FFF0000, (pairs[:, 0] + (1 << 15)) >> 16, 0x7FFF)
+        return cls(mantissa, pairs[:, 1])
+
+    @property
+    def slope(self) -> np.ndarray:
+        return self.mantissa * 2.0 ** (self.shift - 15.0)
+
+    def at(self, channels: np.ndarray) -> FixedPointOnce:
+        return FixedPointOnce(self.mantissa[channels], self.shift[channels])
+
+    def wraps(self, accumulator: np.ndarray) -> bool:
+        """Whether the result for an accumulator as large as this leaves 32 bits."""
+        return bool((np.abs(accumulator) * self.slope > INT32[1]).any())
+
+    def __call__(self, accumulator: np.ndarray) -> np.ndarray:
+        right = 15 - self.shift
+        return wrap_int32((accumulator * self.mantissa + (np.int64(1) << (right - 1))) >> right)
 
 
-def activation_bounds(activation: Activation, scale: float, zero_point: int, *, half_to_even: bool) -> tuple[int, int]:
-    """Smallest and largest int8 that a fused activation lets through.
+Rule = FixedPoint | FixedPointOnce | FloatOnce
+
+
+def activation_bounds(
+    activation: Activation, scale: float, zero_point: int, *, half_to_even: bool, limits: tuple[int, int] = (-128, 127)
+) -> tuple[int, int]:
+    """Smallest and largest integer within ``limits`` that a fused activation lets through.
 
     TFLite rounds 6/scale half away from zero and then adds the zero point, XNNPACK adds it and rounds half to even (both in float32).
     """
-    low, high = -128, 127
+    low, high = limits
     if activation != "none":
         low = max(low, zero_point)
     if activation == "relu6":
