@@ -68,7 +68,7 @@ def target_shape(node: Node, wanted: list[int], old: tuple[int, ...]) -> tuple[i
     return tuple(wanted)
 
 
-def slices(node: Node, inputs: Arrays, shape: tuple[int, ...]) -> list[slice]:
+def slices(node: Node, inputs: Arrays, shape: tuple[int, ...]) -> list[slice[Any, Any, Any]]:
     """Slice's rule for every axis of ``shape``; steps may be negative."""
     if len(inputs) > 1:
         begin, end = ints(_need(node, inputs, 1)), ints(_need(node, inputs, 2))
@@ -77,7 +77,7 @@ def slices(node: Node, inputs: Arrays, shape: tuple[int, ...]) -> list[slice]:
     else:
         begin, end = list(node.attributes["starts"]), list(node.attributes["ends"])
         axes, step = list(node.attributes.get("axes", range(len(begin)))), [1] * len(begin)
-    found = [slice(0, d, 1) for d in shape]
+    found: list[slice[Any, Any, Any]] = [slice(0, d, 1) for d in shape]
     for b, e, a, s in zip(begin, end, axes, step, strict=True):
         if s == 0 or not -len(shape) <= a < len(shape):
             raise node.refuse(f"step {s} along axis {a}", "a step that is not 0, and an axis of the input")

@@ -10,6 +10,7 @@ integers  Conv → Relu of the same scale              Conv(activation)         
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -126,9 +127,10 @@ def _fold_constant(net: Net, number: int, op: ops.Mul | ops.Add) -> None:
         net.tensors[weight_name] = replace(scaled, name=weight_name)
     bias_name = net.free(f"{before.name}/bias" if bias is None else bias.name)
     net.tensors[bias_name] = Tensor(bias_name, "float32", new.shape, None, new.astype(np.float32))
+    x_name = before.inputs[0]
     net.remove(net.maker[x])
-    merged = replace(before, inputs=(before.inputs[0], weight_name, bias_name), outputs=op.outputs, activation=op.activation)  # pyright: ignore[reportCallIssue]
-    net.swap(number, merged)
+    changes: dict[str, Any] = {"inputs": (x_name, weight_name, bias_name), "outputs": op.outputs, "activation": op.activation}
+    net.swap(number, replace(before, **changes))
 
 
 def _scaled(weight: Tensor, axis: int, factor: np.ndarray) -> Tensor | None:

@@ -14,7 +14,7 @@ from edgekd.quant.graph import Quantization, Tensor
 from edgekd.quant.ops import Op
 
 #: Output channels of a channels-first weight.
-CHANNEL = {ops.Conv2D: 0, ops.DepthwiseConv2D: 0, ops.TransposeConv2D: 1, ops.FullyConnected: 0}
+CHANNEL: dict[type[Op], int] = {ops.Conv2D: 0, ops.DepthwiseConv2D: 0, ops.TransposeConv2D: 1, ops.FullyConnected: 0}
 #: Biases whose scale is s_x·s_w but for float32's rounding are taken as they are.
 SAME_SCALE = 1e-5
 #: Further than this from a whole number (in units of s_x·s_w), a bias is said to be rounded.
@@ -44,7 +44,7 @@ def integer_weight(net: Net, op: Op) -> str | None:
     low, high = (-8, 7) if weight.dtype == "int4" else (-128, 127)
     if moved.min() < low or moved.max() > high:
         raise InputError(
-            f"weights with zero points (such as {int(q.zero_point[np.argmax(np.abs(q.zero_point))])}) that do not fit {weight.dtype} less them",
+            f"weight zero points (such as {int(q.zero_point[np.argmax(np.abs(q.zero_point))])}) that do not fit {weight.dtype} less them",
             where=where,
             expected="symmetric weights",
             mend="quantize the weights symmetrically (onnxruntime: weight_type=QInt8, or WeightSymmetric)",

@@ -73,7 +73,7 @@ class _Expansion:
         if len(node.inputs) < 5 or len(node.inputs) % 3 != 2:
             raise node.refuse(f"{len(node.inputs)} inputs", "two, and three for each part")
         sy, zy, *parts = node.inputs
-        operands = [self._real(node, str(i), *parts[i : i + 3]) for i in range(0, len(parts), 3)]
+        operands = [self._real(node, str(i), parts[i], parts[i + 1], parts[i + 2]) for i in range(0, len(parts), 3)]
         self._finish(node, "Concat", operands, sy, zy)
 
     def matmul_to_float(self, node: Node) -> None:

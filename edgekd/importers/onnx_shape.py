@@ -98,14 +98,16 @@ def _concat(draft: Draft, node: Node) -> None:
     draft.finish(node, draft.emit(ops.Concat, node, [p.name for p in parts], shape, axis=axis, like=like, output=node.outputs[0]))
 
 
-def _slice(draft: Draft, node: Node, x: Tensor, found: list[slice], output: str | None) -> str:
+def _slice(draft: Draft, node: Node, x: Tensor, found: list[slice[Any, Any, Any]], output: str | None) -> str:
     begin, size, step = [], [], []
     for axis, (part, extent) in enumerate(zip(found, x.shape, strict=True)):
         first, last, by = part.indices(extent)
         count = len(range(first, last, by))
         if by < 0 or count < 1 or (axis == 0 and count != extent):
             raise node.refuse(f"takes {count} of {extent} along axis {axis}, step {by}", "at least one, forwards, and all of the batch")
-        begin.append(first), size.append(count), step.append(by)
+        begin.append(first)
+        size.append(count)
+        step.append(by)
     if tuple(size) == x.shape:
         return x.name
     options = {"begin": tuple(begin), "size": tuple(size), "step": tuple(step)}

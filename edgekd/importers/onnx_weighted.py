@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -228,7 +229,7 @@ def _pool(draft: Draft, node: Node) -> None:
             out -= (out - 1) * s >= n + pads[2 * i]
             pads[2 * i + 1] = max(pads[2 * i + 1], (out - 1) * s + k - n - pads[2 * i])
     size = _out(x.shape[2:], kernel, stride, (1, 1), pads)
-    options = {"kernel": kernel, "stride": stride, "padding": tuple(pads), "output": node.outputs[0] if rank == 4 else None}
+    options: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": tuple(pads), "output": node.outputs[0] if rank == 4 else None}
     like = None if average else x.name
     made = draft.emit(ops.AveragePool2D if average else ops.MaxPool2D, node, [x.name], (*x.shape[:2], *size), like=like, **options)
     lower(draft, node, made, rank)

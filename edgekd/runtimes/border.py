@@ -47,7 +47,7 @@ class Border:
             ) from error
         if types[0] not in ("int8", "int16", "int32", "float32") or types[1] not in ("int8", "int16", "float32"):
             raise InputError(f"its border is {types}", where=where, expected="int8, int16, float32, or int32 at the input")
-        return cls(shape, scales[0], zeros[0], scales[1], zeros[1], *types, held)
+        return cls(shape, scales[0], zeros[0], scales[1], zeros[1], types[0], types[1], held)
 
     def enter(self, x: np.ndarray) -> np.ndarray:
         """Samples [N, ...] as a device would feed them → as the file wants them (channels first; float32 but for integers as they are)."""

@@ -17,7 +17,7 @@ from edgekd.errors import InputError
 from edgekd.runtimes.border import Border
 
 _P = TensorProto
-WHOLE = {_P.INT8: "int8", _P.UINT8: "uint8", _P.INT32: "int32", _P.INT64: "int64"}
+WHOLE: dict[int, str] = {_P.INT8: "int8", _P.UINT8: "uint8", _P.INT32: "int32", _P.INT64: "int64"}
 
 
 def border_of(path: Path) -> Border:
