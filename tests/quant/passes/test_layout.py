@@ -35,7 +35,7 @@ class Grown:
         name = f"t{len(self.tensors)}"
         self.tensors[name] = Tensor(name, "float32", value.shape)
         self.values[name] = value.astype(np.float32)
-        self.ops.append(kind(name, inputs, (name,), **attributes))  # type: ignore[arg-type]
+        self.ops.append(kind(name, inputs, (name,), **attributes))
 
     def grow(self) -> None:
         made = [n for n, t in self.tensors.items() if not t.is_constant]
