@@ -35,7 +35,7 @@ COMPUTES = (
     ops.LeakyRelu, ops.PRelu, ops.HardSwish, ops.Gelu, ops.Rsqrt, ops.Softmax, ops.Logistic, ops.Tanh, *SHARED, *CHOOSES,
 )  # fmt: skip
 #: Scale and zero point of the output that TFLite prescribes: int8, int16.
-PRESCRIBED = {
+PRESCRIBED: dict[type[Op], tuple[tuple[float, int], tuple[float, int]]] = {
     ops.Softmax: ((1 / 256, -128), (1 / 32768, 0)), ops.Logistic: ((1 / 256, -128), (1 / 32768, 0)),
     ops.Tanh: ((1 / 128, 0), (1 / 32768, 0)),
 }  # fmt: skip

@@ -219,7 +219,7 @@ def _quantize(draft: Draft, node: Node) -> None:
             f"an activation of {x.dtype} quantized to {dtype}, {len(q.scale)} scales", "one scale; 8 or 16 bits, of real values"
         )
     made = draft.emit(ops.Quantize, node, [x.name], x.shape, output=node.outputs[0])
-    draft.tensors[made] = replace(draft.tensors[made], dtype=dtype, quantization=q)  # type: ignore[arg-type]
+    draft.tensors[made] = replace(draft.tensors[made], dtype=dtype, quantization=q)
     draft.finish(node, made)
 
 

@@ -127,7 +127,7 @@ def _fold_constant(net: Net, number: int, op: ops.Mul | ops.Add) -> None:
         net.tensors[weight_name] = replace(scaled, name=weight_name)
     bias_name = net.free(f"{before.name}/bias" if bias is None else bias.name)
     net.tensors[bias_name] = Tensor(bias_name, "float32", new.shape, None, new.astype(np.float32))
-    x_name = before.inputs[0]
+    x_name = before.inputs[0]  # pyright: ignore[reportGeneralTypeIssues]
     net.remove(net.maker[x])
     changes: dict[str, Any] = {"inputs": (x_name, weight_name, bias_name), "outputs": op.outputs, "activation": op.activation}
     net.swap(number, replace(before, **changes))

@@ -229,7 +229,8 @@ def _pool(draft: Draft, node: Node) -> None:
             out -= (out - 1) * s >= n + pads[2 * i]
             pads[2 * i + 1] = max(pads[2 * i + 1], (out - 1) * s + k - n - pads[2 * i])
     size = _out(x.shape[2:], kernel, stride, (1, 1), pads)
-    options: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": tuple(pads), "output": node.outputs[0] if rank == 4 else None}
+    output = node.outputs[0] if rank == 4 else None
+    options: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": tuple(pads), "output": output}
     like = None if average else x.name
     made = draft.emit(ops.AveragePool2D if average else ops.MaxPool2D, node, [x.name], (*x.shape[:2], *size), like=like, **options)
     lower(draft, node, made, rank)
