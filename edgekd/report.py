@@ -40,7 +40,7 @@ def table(folders: Sequence[Path]) -> Table:
             row["target"],
             "\n".join(_budget(b) for b in row["budgets"]) or "-",
             _student(row["student"]),
-            _accuracy(row["accuracy"], row["teacher_accuracy"]),
+            _accuracy(row),
             _amount(row["model_bytes"]),
             _amount(row["peak_ram_bytes"]),
             _amount(row["latency_ms"]),
@@ -60,8 +60,12 @@ def _row(run: Path) -> dict[str, Any]:
     bodies: list[Any] = []
     named: dict[str, Figure] = {}
     limits: dict[str, dict[str, Any]] = {}
+    baseline: Figure | None = None
     for stage in runs.stages(run):
         record = runs.read(run, stage)
+        if stage == "baseline":  # what post-training quantization makes of the same float student; no figure of this run
+            baseline = record.body.figures.get("accuracy")
+            continue
         named |= record.figures
         limits |= _limits(record.config.get("budgets"))
         bodies += record.body if isinstance(record.body, list) else [record.body]
@@ -89,13 +93,15 @@ def _row(run: Path) -> dict[str, Any]:
         "target": plan.target if plan else run.name,
         "budgets": budgets,
         "student": _spec(plan),
-        **{name: _plain(figure) for name, figure in (("accuracy", accuracy), ("teacher_accuracy", teacher))},
+        **{name: _plain(figure) for name, figure in (("accuracy", accuracy), ("teacher_accuracy", teacher), ("baseline", baseline))},
+        **{name: _plain(measured.get(name)) for name in ("float_accuracy", "float_top1_agreement")},
         **{name: _plain(measured.get(name)) for name in ("model_bytes", "peak_ram_bytes", "latency_ms", "latency_p90_ms")},
         "runtimes": {
             v.runtime: {"ok": v.ok, "reason": v.reason, "first_layer": v.first_layer}
             | {name: _plain(v.figures.get(name)) for name in ("bit_equal", "top1_agreement", "accuracy")}
             for v in verdicts
         },
+        "notes": list(plan.notes) if plan else [],
         "failures": failures,
         "ok": None if not verdicts or not measured else not failures,
     }
@@ -139,13 +145,17 @@ def _student(student: dict[str, Any] | None) -> str:
     return "\n".join([student["family"], *sizes])
 
 
-def _accuracy(figure: dict[str, Any] | None, teacher: dict[str, Any] | None) -> str:
+def _accuracy(row: dict[str, Any]) -> str:
+    figure, teacher, whole, agreed = (row[name] for name in ("accuracy", "teacher_accuracy", "float_accuracy", "float_top1_agreement"))
     if figure is None:
-        return "-"
+        return f"top-1 as float: {_below_one(agreed['value'])}\nn = {agreed['n']}" if agreed else "-"
     text = f"{figure['value']:.2%}"
     if figure["low"] is not None:
         text += f" [{100 * figure['low']:.2f}, {100 * figure['high']:.2f}]"
     text += f"\nn = {figure['n']}" if figure["n"] else ""
+    text += f"\nPTQ {row['baseline']['value']:.2%}" if row["baseline"] else ""
+    if whole:  # quantized after training: no teacher, but the float model itself
+        return f"{text}\n(float {whole['value']:.2%})"
     return text + (f"\n(teacher {teacher['value']:.2%})" if teacher else "\n(teacher's not known)")
 
 

@@ -55,6 +55,16 @@ def load(folder: Path, *, size: list[int], channels: int = 3, validation: float 
     return Dataset(folder.name, train, val, tests, labels)
 
 
+def unlabelled(folder: Path, *, size: list[int], channels: int = 3) -> np.ndarray:
+    """The images that lie in ``folder`` itself, of no class: uint8 [N, H, W, C], in the order of their names, scaled as ``load`` does."""
+    where = f"image_folder {folder}"
+    _check_options(size, channels, where)
+    files = [(file, 0) for file in _entries(folder, where, folders=False)]
+    if (total := len(files) * size[0] * size[1] * channels) > MAX_BYTES:
+        raise InputError(f"{total >> 30} GiB of pixels", where=where, expected=f"at most {MAX_BYTES >> 30} GiB", mend="fewer images")
+    return _read(files, size, channels, where, _counter(len(files))).x
+
+
 def _check_options(size: list[int], channels: int, where: str) -> None:
     if len(size) != 2 or any(side not in SIDE for side in size):
         raise InputError(

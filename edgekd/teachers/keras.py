@@ -26,7 +26,7 @@ def load(*, root: Path, channels: int, file: str, output_name: str = "") -> Open
     """
     path = located(root, file, "file", "a .keras file")
     where = str(path)
-    _check_archive(path)
+    check_archive(path)
     share_threads()
     try:
         model = tf.keras.models.load_model(path, compile=False, safe_mode=True)
@@ -61,7 +61,8 @@ def load(*, root: Path, channels: int, file: str, output_name: str = "") -> Open
     return Opened(Foreign(run, dtype, channels_last=True, batch=shape[0]), about)
 
 
-def _check_archive(path: Path) -> None:
+def check_archive(path: Path) -> None:
+    """Raises InputError for a file that is not what Keras 3 saves, or that holds anything else."""
     where = str(path)
     try:
         with zipfile.ZipFile(path) as archive:

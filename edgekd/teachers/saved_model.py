@@ -32,7 +32,7 @@ def load(*, root: Path, channels: int, folder: str, signature: str = "serving_de
     """
     path = located(root, folder, "folder", "a SavedModel folder (saved_model.pb and variables)", folder=True)
     where = str(path)
-    _check_operators(path)
+    check_operators(path)
     share_threads()
     try:
         model = tf.saved_model.load(str(path))
@@ -74,7 +74,8 @@ def load(*, root: Path, channels: int, folder: str, signature: str = "serving_de
     return Opened(Foreign(run, dtype, channels_last=True, batch=shape[0]), about)
 
 
-def _check_operators(path: Path) -> None:
+def check_operators(path: Path) -> None:
+    """Raises InputError for a folder without a program, and for a program that reaches beyond its tensors."""
     file, program = path / "saved_model.pb", saved_model_pb2.SavedModel()
     if not file.is_file():
         raise InputError("holds no saved_model.pb", where=str(path), expected="a SavedModel folder", mend="model.export(folder) of Keras")

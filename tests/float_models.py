@@ -1,0 +1,62 @@
+"""Small float models with random weights, as a user would bring them, and samples for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+CLASSES = 5
+
+
+class Residual(nn.Module):
+    """What post-training quantizers leave float, or give scales that no runtime takes: a sum, a concat, a pool, a gate, a softmax."""
+
+    def __init__(self, channels: int, *, softmax: bool = False) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(channels, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU())
+        self.deep = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.ReLU6(), nn.Conv2d(8, 8, 1))
+        self.wide = nn.Conv2d(8, 4, 1)
+        self.gate = nn.Sequential(nn.Conv2d(12, 12, 1), nn.Sigmoid())
+        self.last = nn.Linear(12, CLASSES)
+        self.softmax = softmax
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        x = x + self.deep(x)
+        x = torch.cat([nn.functional.max_pool2d(x, 2), nn.functional.avg_pool2d(self.wide(x), 2)], 1)
+        x = self.last((x * self.gate(x)).mean((2, 3)))
+        return x.softmax(-1) if self.softmax else x
+
+
+def residual(channels: int = 3) -> nn.Module:
+    """Seeded; its batch norm has seen something."""
+    torch.manual_seed(0)
+    model = Residual(channels)
+    with torch.no_grad():
+        model.train()
+        model(torch.rand(16, channels, 12, 12) * 2 - 1)
+    return model.eval()
+
+
+def samples(path: Path, n: int = 60, *, channels: int = 3, labels: bool = True) -> Path:
+    """``path`` with x uint8 [n, 12, 12, channels], and y: what the float model above answers."""
+    rng = np.random.default_rng(0)
+    x = np.repeat(np.repeat(rng.integers(0, 256, (n, 4, 4, channels)), 3, 1), 3, 2).astype(np.uint8)
+    y = {}
+    if labels:
+        with torch.no_grad():
+            y["y"] = residual(channels)(torch.from_numpy(x.transpose(0, 3, 1, 2).astype(np.float32) / 128 - 1)).argmax(1).numpy()
+    np.savez(path, x=x, **y)
+    return path
+
+
+def onnx_file(path: Path) -> Path:
+    """The model above as torch's older exporter writes it."""
+    torch.onnx.export(
+        residual(), (torch.zeros(1, 3, 12, 12),), path, dynamo=False, opset_version=18, input_names=["picture"], output_names=["logits"],
+        dynamic_axes={"picture": {0: "N"}},
+    )  # fmt: skip
+    return path
