@@ -34,8 +34,10 @@ def _transpose(build: Build, op: FileOperator) -> None:
     shape = build.shape(x, lift)
     if lift:
         axes = (0, *(axis + 1 for axis in axes))
-    moved = [axis for axis in axes if axis < len(shape) and shape[axis] > 1]
-    if sorted(axes) == list(range(len(shape))) and moved == sorted(moved):  # only axes of 1 move: no value does
+    if sorted(axes) != list(range(len(shape))):
+        raise build.refuse(op, f"order {axes} of {list(shape)}", "each axis once")
+    moved = [axis for axis in axes if shape[axis] > 1]
+    if moved == sorted(moved):  # only axes of 1 move: no value does
         build.put(ops.Reshape("", (build.read(x),), ("",), build.shape(op.outputs[0])), op.outputs[0])
         return
     build.put(ops.Transpose("", (build.read(x, lift),), ("",), axes), op.outputs[0], build.shape(op.outputs[0], lift))

@@ -85,7 +85,7 @@ def _encode(graph: QuantGraph) -> tuple[bytes, bytes]:
     for tensor in graph.tensors.values():
         row: dict[str, Any] = {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape), "constant": tensor.is_constant}
         if tensor.data is not None:
-            arrays[_DATA + tensor.name] = np.ascontiguousarray(tensor.data)
+            arrays[_DATA + tensor.name] = np.asarray(tensor.data, order="C")  # ascontiguousarray would give a scalar an axis
         if tensor.quantization is not None:
             row["quantization"] = {"axis": tensor.quantization.axis}
             arrays[_SCALE + tensor.name] = np.ascontiguousarray(tensor.quantization.scale)

@@ -200,3 +200,10 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         (tmp_path / "x.tflite").write_bytes(content)
         with pytest.raises(InputError, match=r"x\.tflite: "):
             read(tmp_path / "x.tflite")
+
+
+def test_scalars_survive_the_disk(tmp_path: Path) -> None:
+    graph = read(FILES / "attention_int8.tflite")
+    assert any(tensor.is_constant and tensor.shape == () for tensor in graph.tensors.values())
+    io.save(graph, tmp_path)
+    assert io.fingerprint(io.load(tmp_path)) == io.fingerprint(graph)
