@@ -150,11 +150,11 @@ def add_clamp(nodes: Nodes, bounds: tuple[float, float], value: str, output: str
 
 def add_operator(nodes: Nodes, op: Op, output: str) -> None:
     """The nodes that compute ``op`` on real values, without its fused activation, into ``output``."""
-    if type(op) not in _OPERATORS:
+    if type(op) not in OPERATORS:
         raise InputError(
-            f"{type(op).__name__} has no ONNX form", where=f"operator {op.name}", expected=", ".join(c.__name__ for c in _OPERATORS)
+            f"{type(op).__name__} has no ONNX form", where=f"operator {op.name}", expected=", ".join(c.__name__ for c in OPERATORS)
         )
-    _OPERATORS[type(op)](nodes, op, output)
+    OPERATORS[type(op)](nodes, op, output)
 
 
 def _pads(padding: tuple[int, int, int, int]) -> list[int]:
@@ -235,7 +235,7 @@ def _matmul(nodes: Nodes, op: Any, output: str) -> None:
     nodes.node("MatMul", [a, b], output)
 
 
-_OPERATORS: dict[type[Op], Callable[[Nodes, Any, str], None]] = {
+OPERATORS: dict[type[Op], Callable[[Nodes, Any, str], None]] = {
     Conv2D: _convolution,
     DepthwiseConv2D: _convolution,
     TransposeConv2D: _transpose_convolution,

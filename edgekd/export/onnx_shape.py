@@ -60,11 +60,19 @@ def _resize(nodes: Nodes, op: Any, output: str) -> None:
     """Coordinates as TFLite has them; its nearest rounds half up with aligned corners and half pixels, else down."""
     where = "align_corners" if op.align_corners else "half_pixel" if op.half_pixel_centers else "asymmetric"
     nearest = isinstance(op, ops.ResizeNearest)
-    attributes: dict[str, Any] = {"mode": "nearest" if nearest else "linear", "coordinate_transformation_mode": where, "axes": [2, 3]}
+    attributes: dict[str, Any] = {"mode": "nearest" if nearest else "linear", "coordinate_transformation_mode": where}
     if nearest:
         attributes["nearest_mode"] = "floor" if where == "asymmetric" else "round_prefer_ceil"
-    sizes = _numbers(nodes, f"{op.name}/sizes", list(op.size))
-    nodes.node("Resize", [nodes.read(op.inputs[0]), "", "", sizes], output, attributes)
+    # Scales for all axes, not sizes for two: the batch stays free, and onnxruntime may move a Transpose past it.
+    scales = [1.0, 1.0, *(_scale(a, b) for a, b in zip(nodes.graph.tensor(op.inputs[0]).shape[2:], op.size, strict=True))]
+    name = nodes.constant(f"{op.name}/scales", np.array(scales, np.float32))
+    nodes.node("Resize", [nodes.read(op.inputs[0]), "", name], output, attributes)
+
+
+def _scale(size: int, wanted: int) -> np.float32:
+    """The float32 by which ``size`` comes to ``wanted``, rounded down as ONNX does."""
+    scale = np.float32(wanted / size)
+    return scale if int(np.floor(np.float32(size) * scale)) == wanted else np.nextafter(scale, np.float32(np.inf))
 
 
 def _reduce(kind: str) -> Callable[[Nodes, Any, str], None]:
