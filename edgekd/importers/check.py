@@ -135,7 +135,7 @@ def _fully_connected(op: ops.FullyConnected, shapes: list[Shape]) -> Shape:
 def _matmul(op: ops.BatchMatMul, shapes: list[Shape]) -> Shape:
     a, b = shapes
     _demand(len(a) >= 2 and len(b) >= 2, "[..., m, k] and [..., k, n]")
-    (m, k), (rows, columns) = a[len(a) - 2 :], b[len(b) - 2 :]
+    m, k, rows, columns = *a[len(a) - 2 :], *b[len(b) - 2 :]
     _demand(k == (columns if op.adjoint_b else rows), "[..., m, k] and [..., k, n]")
     return (*np.broadcast_shapes(a[:-2], b[:-2]), m, rows if op.adjoint_b else columns)
 
