@@ -70,8 +70,8 @@ def _reduce(op: ops.Sum | ops.ReduceMax, graph: QuantGraph) -> Builtin:
     left = tuple(1 if axis in axes else size for axis, size in enumerate(x) if op.keepdims or axis not in axes)
     if not axes or axes[0] == 0 or y != left:
         raise refuse(op, graph, f"over axes {op.axes} from {x} to {y}", f"axes other than the batch; to {left}")
-    code = CODE.SUM if isinstance(op, ops.Sum) else CODE.REDUCE_MAX
-    return Builtin(code, integer_two(op, graph), schema.ReducerOptionsT(op.keepdims), (np.array(axes, np.int32),))
+    code, sixteen = (CODE.SUM, 2) if isinstance(op, ops.Sum) else (CODE.REDUCE_MAX, 3)
+    return Builtin(code, integer_two(op, graph, sixteen), schema.ReducerOptionsT(op.keepdims), (np.array(axes, np.int32),))
 
 
 def _resize(op: ops.ResizeNearest | ops.ResizeBilinear, graph: QuantGraph) -> Builtin:

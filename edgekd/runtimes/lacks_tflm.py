@@ -16,7 +16,7 @@ from edgekd.quant.reference.profiles import UNSUPPORTED
 from edgekd.runtimes.lacks import Lack, Survey
 
 #: Operators whose kernels know int8 and float32, but not int16.
-NO_INT16: tuple[type[ops.Op], ...] = (ops.ReduceMax, ops.PRelu, ops.HardSwish, ops.ResizeBilinear, ops.Rsqrt)
+NO_INT16: tuple[type[ops.Op], ...] = (ops.ReduceMax, ops.PRelu, ops.HardSwish, ops.ResizeBilinear, ops.Rsqrt, ops.Gather)
 
 
 def survey(graph: QuantGraph, tflite: Path | None = None) -> Survey:

@@ -49,14 +49,14 @@ def product_table(kind: str, a: Q, b: Q, y: Q, bounds: tuple[int, int]) -> np.nd
     if kind == "float32_once":
         scale = np.float32(a[0]) * np.float32(b[0]) / np.float32(y[0])
         return np.clip(FloatOnce(np.array(scale))(first * second) + y[1], *bounds)
-    return np.clip(multiply_by_quantized(first * second, *_ratio(kind, (a[0], b[0]), y[0])) + y[1], *bounds)
+    return np.clip(multiply_by_quantized(first * second, *ratio(kind, (a[0], b[0]), y[0])) + y[1], *bounds)
 
 
 def prelu_table(kind: str, x: Q, alpha: Q, y: Q) -> np.ndarray:
     """int64 [256, 256] of (x, alpha), each side of zero with its own multiplier; ``kind`` float64_ratio or float32_ratio."""
     values, slopes = _centred(x, alpha)
-    above = multiply_by_quantized(values, *_ratio(kind, (x[0],), y[0]))
-    below = multiply_by_quantized(values * slopes, *_ratio(kind, (x[0], alpha[0]), y[0]))
+    above = multiply_by_quantized(values, *ratio(kind, (x[0],), y[0]))
+    below = multiply_by_quantized(values * slopes, *ratio(kind, (x[0], alpha[0]), y[0]))
     return np.clip(np.where(values >= 0, above, below) + y[1], LOWEST, HIGHEST)
 
 
@@ -69,7 +69,7 @@ def squared_difference_table(a: Q, b: Q, y: Q) -> np.ndarray:
     return np.clip(multiply_by_quantized(square, *quantize_multiplier(common * common / ((1 << 14) * y[0]))) + y[1], LOWEST, HIGHEST)
 
 
-def _ratio(kind: str, factors: tuple[float, ...], divisor: float) -> tuple[int, int]:
+def ratio(kind: str, factors: tuple[float, ...], divisor: float) -> tuple[int, int]:
     """Product of ``factors`` over ``divisor`` as (mantissa, shift), taken in the precision that ``kind`` names."""
     precision: Any = np.float32 if kind == "float32_ratio" else np.float64
     return quantize_multiplier(float(np.prod([precision(f) for f in factors], dtype=precision) / precision(divisor)))

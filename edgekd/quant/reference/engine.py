@@ -11,9 +11,23 @@ import numpy as np
 from edgekd.errors import InputError
 from edgekd.quant import ops
 from edgekd.quant.graph import STORAGE, QuantGraph, Tensor
-from edgekd.quant.reference import binary, convolve, elementwise, floats, matmul, move, onnxruntime, pool, reduce, resize, transpose_conv, unary
+from edgekd.quant.reference import (
+    binary,
+    convolve,
+    elementwise,
+    floats,
+    int16,
+    matmul,
+    move,
+    onnxruntime,
+    pool,
+    reduce,
+    resize,
+    transpose_conv,
+    unary,
+)
 from edgekd.quant.reference.memory import Memory
-from edgekd.quant.reference.profiles import OTHERS, PROFILES, UNSUPPORTED, is_float, is_quantized, quantization, quantization_of
+from edgekd.quant.reference.profiles import OTHERS, PROFILES, UNSUPPORTED, is_float, is_int16, is_quantized, quantization, quantization_of
 
 #: Samples of a chunk are so many that the largest activation holds about this many values (and at least one, at most ``batch``).
 CACHED = 1 << 18
@@ -97,10 +111,11 @@ def compile_graph(graph: QuantGraph, profile: str, wanted: Collection[str]) -> t
             readers[name] = index
     steps = []
     for index, op in enumerate(graph.ops):
-        build = floats.COMPILE if is_float(op, graph) else COMPILE if profile != "onnxruntime" else {**COMPILE, **onnxruntime.COMPILE}
+        build = _table(op, graph, profile)
         if type(op) not in build:
+            kind = "of int16 " if is_int16(op, graph) else ""
             raise InputError(
-                f"{type(op).__name__} is unknown to the reference", where=f"operator {op.name}", expected="one of its operators"
+                f"{type(op).__name__} {kind}is unknown to the reference", where=f"operator {op.name}", expected="one of its operators"
             )
         if type(op) in UNSUPPORTED.get(profile, ()):
             raise InputError(
@@ -109,6 +124,15 @@ def compile_graph(graph: QuantGraph, profile: str, wanted: Collection[str]) -> t
         last = tuple(name for name in {*op.inputs, *op.outputs} if readers[name] == index and not graph.tensor(name).is_constant)
         steps.append(Step(op, build[type(op)](op, graph, profile), last))
     return tuple(steps)
+
+
+def _table(op: ops.Op, graph: QuantGraph, profile: str) -> dict[type[ops.Op], Callable[..., Compute]]:
+    """What the operators are that compute with the dtypes of ``op``."""
+    if is_float(op, graph):
+        return floats.COMPILE
+    if profile == "onnxruntime":
+        return {**COMPILE, **onnxruntime.COMPILE}
+    return int16.COMPILE if is_int16(op, graph) else COMPILE
 
 
 def _execute(step: Step, graph: QuantGraph, memory: Memory, values: dict[str, np.ndarray]) -> None:

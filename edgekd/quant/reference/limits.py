@@ -37,6 +37,26 @@ LIMITS: Mapping[str, Mapping[type[ops.Op], str]] = {
     },
 }  # fmt: skip
 
+#: Profile → operator → the same, of 16-bit activations.
+LIMITS_16: Mapping[str, Mapping[type[ops.Op], str]] = {
+    "tflm": {
+        ops.Gather: "no kernel",
+        ops.ReduceMax: "no kernel",
+        ops.Logistic: "input scales below 2.67",
+        ops.Tanh: "input scales below 2.67",
+    },
+    "litert_ref": {
+        ops.Sum: "its kernel reads something else than int16: not foretold",
+        ops.Logistic: "input scales below 2.67",
+        ops.Tanh: "input scales below 2.67",
+    },
+    "xnnpack": {
+        ops.Sum: "off by one here and there: not foretold",
+        ops.Logistic: "an input scale of 1/4096 takes a kernel that is not foretold",
+        ops.Tanh: "an input scale of 1/4096 or 1/2048 takes a kernel that is not foretold",
+    },
+}  # fmt: skip
+
 #: What TFLM has kernels for, by rank of the input.
 TFLM_RANKS: Mapping[type[ops.Op], int] = {ops.Slice: 5, ops.Transpose: 5, ops.BatchMatMul: 5}
 

@@ -32,7 +32,7 @@ from edgekd.quant.reference.tables import HIGHEST, LOWEST, VALUES, Q
 Compute = Callable[..., np.ndarray]
 
 #: Whose kernels → the rule.
-LEAKY_RELU = {"tflm": "fixed_point", "litert_ref": "fixed_point", "litert_opt": "fixed_point", "xnnpack": "8_bits"}
+LEAKY_RELU = {"tflm": "fixed_point_float64", "litert_ref": "fixed_point", "litert_opt": "fixed_point", "xnnpack": "8_bits"}
 REQUANTIZE = {"tflm": "fixed_point", "litert_ref": "fixed_point", "litert_opt": "fixed_point_half_up", "xnnpack": "8_bits"}
 TANH = {"tflm": "fixed_point", "litert_ref": "tflite_table", "litert_opt": "tflite_table", "xnnpack": "xnnpack_table"}
 QUANTIZE = {"tflm": "divide", "litert_ref": "divide", "litert_opt": "divide", "xnnpack": "reciprocal"}
@@ -53,13 +53,15 @@ def tflite_table(function: Callable[[np.ndarray], np.ndarray], x: Q, y: Q) -> np
 
 
 def leaky_relu_table(kind: str, alpha: float, x: Q, y: Q) -> np.ndarray:
-    """``kind`` fixed_point, or 8_bits: XNNPACK's multipliers have 8 bits behind the point. Ratios are taken in float32."""
+    """``kind`` fixed_point (ratios taken in float32), fixed_point_float64, or 8_bits: XNNPACK's multipliers have 8 bits of fraction."""
     values = VALUES - x[1]
     one = np.float32(x[0]) / np.float32(y[0])
     if kind == "8_bits":
         factor = np.where(values > 0, np.rint(256 * one), np.rint(256 * (one * np.float32(alpha)))).astype(np.int64)
         return _clip(((values * factor + 128) >> 8) + y[1])
     slope = np.float32(x[0]) * np.float32(alpha) / np.float32(y[0])
+    if kind == "fixed_point_float64":
+        one, slope = np.float64(x[0] / y[0]), np.float64(x[0] * float(np.float32(alpha)) / y[0])
     above = multiply_by_quantized(values, *quantize_multiplier(float(one)))
     below = multiply_by_quantized(values, *quantize_multiplier(float(abs(slope)))) * (-1 if slope < 0 else 1)
     return _clip(np.where(values >= 0, above, below) + y[1])

@@ -32,6 +32,11 @@ def test_leaky_relu_where_xnnpack_declines(alpha: float, ratio: float) -> None:
     assert_foretold(graph, X)
 
 
+def test_ties_of_leaky_relu_show_how_ratios_are_taken() -> None:
+    """3e-3 over 2e-3 is 1.5 in float32 and not in float64, where TFLM divides."""
+    assert_foretold(unary(ops.LeakyRelu, (3e-3, 0), (2e-3, 0), alpha=0.5), X)
+
+
 @settings(max_examples=12, deadline=None)
 @given(SCALE, ZERO, RATIO, ZERO)
 @example(2.0**-6, 3, 1.0, 3)
