@@ -76,14 +76,13 @@ def _fully_connected(op: ops.FullyConnected, graph: QuantGraph) -> Builtin:
     version = {"int8": 4, "int16": 7}.get(graph.tensor(op.inputs[0]).dtype, 1)
     if keep:
         version = max(version, 5)
-    quantization = graph.tensor(op.inputs[1]).quantization
-    if len(op.inputs) < 3:
-        version = max(version, 6)
-    if graph.tensor(op.inputs[1]).dtype == "int4":
-        version = 10
+    weight_tensor = graph.tensor(op.inputs[1])
+    quantization = weight_tensor.quantization
     sixteen = graph.tensor(op.inputs[0]).dtype == "int16"
-    if sixteen and len(op.inputs) < 3:  # nothing else says that its sums have 64 bits
-        version = 11
+    if len(op.inputs) < 3:  # of int16, nothing else says then that its sums have 64 bits
+        version = 11 if sixteen else max(version, 6)
+    if weight_tensor.dtype == "int4":
+        version = 10
     if quantization is not None and quantization.axis is not None:
         version = 12
     options = schema.FullyConnectedOptionsT(FUSED[op.activation], keepNumDims=keep)

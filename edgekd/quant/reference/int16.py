@@ -133,13 +133,13 @@ def quantize(op: ops.Quantize, graph: QuantGraph, profile: str) -> Compute:
     """From float32 (beyond 2^31 steps C leaves the result undefined; here it saturates), int8 or int16, to int16 or int8."""
     x, out = graph.tensor(op.inputs[0]), graph.tensor(op.outputs[0])
     scale, zero_point = quantization(graph, out.name)
-    bounds = tuple(limit - zero_point for limit in limits_of(out))
+    low, high = (limit - zero_point for limit in limits_of(out))
     if x.quantization is not None and x.dtype in ("int8", "int16"):
         pair = quantize_multiplier(quantization(graph, x.name)[0] / scale)
-        return lambda memory, values: _clipped(multiply_by_quantized(_whole(values), *pair), (bounds[0], bounds[1]))
+        return lambda memory, values: _clipped(multiply_by_quantized(_whole(values), *pair), (low, high))
     step = np.float32(scale)
     # Clipped first, so that infinities can be rounded.
-    return lambda memory, values: np.clip(round_half_away(np.clip(values / step, -(1 << 17), 1 << 17)), *bounds)
+    return lambda memory, values: np.clip(round_half_away(np.clip(values / step, -(1 << 17), 1 << 17)), low, high)
 
 
 def refuse_large_mean(op: ops.Mean, graph: QuantGraph, profile: str) -> Compute:
