@@ -12,33 +12,41 @@ CLASSES = 5
 
 
 class Residual(nn.Module):
-    """What post-training quantizers leave float, or give scales that no runtime takes: a sum, a concat, a pool, a gate, a softmax."""
+    """What post-training quantizers leave float, or give scales that no runtime takes: a sum, a concat, a pool, a gate."""
 
-    def __init__(self, channels: int, *, softmax: bool = False) -> None:
+    def __init__(self, channels: int, *, gated: bool = True) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(channels, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU())
         self.deep = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.ReLU6(), nn.Conv2d(8, 8, 1))
         self.wide = nn.Conv2d(8, 4, 1)
         self.gate = nn.Sequential(nn.Conv2d(12, 12, 1), nn.Sigmoid())
         self.last = nn.Linear(12, CLASSES)
-        self.softmax = softmax
+        self.gated = gated
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.stem(x)
         x = x + self.deep(x)
         x = torch.cat([nn.functional.max_pool2d(x, 2), nn.functional.avg_pool2d(self.wide(x), 2)], 1)
-        x = self.last((x * self.gate(x)).mean((2, 3)))
-        return x.softmax(-1) if self.softmax else x
+        return self.last((x * self.gate(x) if self.gated else x).mean((2, 3)))
 
 
-def residual(channels: int = 3) -> nn.Module:
-    """Seeded; its batch norm has seen something."""
+def residual(channels: int = 3, gated: bool = True) -> nn.Module:
+    """Seeded; its batch norm has seen something, and its answers differ."""
     torch.manual_seed(0)
-    model = Residual(channels)
+    model = Residual(channels, gated=gated)
     with torch.no_grad():
         model.train()
         model(torch.rand(16, channels, 12, 12) * 2 - 1)
+        model.last.weight.mul_(8)
     return model.eval()
+
+
+def ungated(channels: int = 3) -> nn.Module:
+    return residual(channels, gated=False)
+
+
+def no_module(channels: int = 3) -> int:
+    return channels
 
 
 def samples(path: Path, n: int = 60, *, channels: int = 3, labels: bool = True) -> Path:
@@ -54,9 +62,9 @@ def samples(path: Path, n: int = 60, *, channels: int = 3, labels: bool = True) 
 
 
 def onnx_file(path: Path) -> Path:
-    """The model above as torch's older exporter writes it."""
+    """The model above, without its gate, as torch's older exporter writes it."""
     torch.onnx.export(
-        residual(), (torch.zeros(1, 3, 12, 12),), path, dynamo=False, opset_version=18, input_names=["picture"], output_names=["logits"],
+        ungated(), (torch.zeros(1, 3, 12, 12),), path, dynamo=False, opset_version=18, input_names=["picture"], output_names=["logits"],
         dynamic_axes={"picture": {0: "N"}},
     )  # fmt: skip
     return path

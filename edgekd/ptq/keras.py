@@ -63,7 +63,9 @@ def open_keras(path: Path) -> Opened:
         y = model(x, training=False)
         return next(iter(y.values())) if isinstance(y, dict) else y[0] if isinstance(y, list | tuple) else y
 
-    return Opened(tuple(inputs[0].shape)[1:], _fed(dtype, path), call, model, str(path))
+    kept: Any = tf.Module()
+    kept.held = [variable.value for variable in model.variables]  # Keras's own tracking keeps them from becoming constants
+    return Opened(tuple(inputs[0].shape)[1:], _fed(dtype, path), call, kept, str(path))
 
 
 def open_saved_model(path: Path) -> Opened:
