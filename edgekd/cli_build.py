@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgekd.cli_convert import FILES, SamplesFile, verify_models
+from edgekd.errors import InputError
+
 if TYPE_CHECKING:
     from edgekd.pipeline import Request
 
@@ -27,6 +30,11 @@ Threads = Annotated[
     typer.Option(min=0, help="Threads for training, workers for verification. 0: one a core; training heeds OMP_NUM_THREADS first."),
 ]
 RunPaths = Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run folders that `edgekd build` made.", show_default=False)]
+Subjects = Annotated[
+    list[Path],
+    typer.Argument(metavar="RUN… or FILE…", help="Run folders that `edgekd build` made, or model files, the first of them the model.",
+                   show_default=False),
+]  # fmt: skip
 Root = Annotated[Path, typer.Option("--runs", help="Where run folders lie.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 
@@ -99,10 +107,20 @@ def build(
     _show(folders, as_json)
 
 
-def verify(run: RunPaths, threads: Threads = 0, as_json: Json = False) -> None:
-    """Run the exported files of runs again in their runtimes, over the whole test set, against the reference."""
+def verify(run: Subjects, samples: SamplesFile = None, threads: Threads = 0, as_json: Json = False) -> None:
+    """Run exported files in their runtimes, against the reference: those of runs over the whole test set, or any files over samples.
+
+    edgekd verify runs/fashion-nucleo-1a2b3c     edgekd verify model.qdq.onnx model.tflite model.xml --samples data.npz
+
+    Of files the first (.tflite or .onnx) is the model, and every one must compute the same. Without samples, inputs are random. Exit
+    code 1 if a runtime disagrees.
+    """
     from edgekd import console, pipeline
 
+    if _are_files(run):
+        return verify_models(run, samples, threads, as_json)
+    if samples is not None:
+        raise InputError(f"--samples {samples}", where="edgekd verify", expected="model files with it; a run has its recipe's test set")
     with console.bars() as bars:
         verdicts = {str(folder): pipeline.verify_again(folder, bars, threads=threads) for folder in run}
     if as_json:
@@ -114,6 +132,15 @@ def verify(run: RunPaths, threads: Threads = 0, as_json: Json = False) -> None:
                 typer.echo(f"{name}  {v.runtime:<15} {'ok' if v.ok else 'NO'}  {v.reason}{first}")
     if not all(v.ok for found in verdicts.values() for v in found):
         raise typer.Exit(1)
+
+
+def _are_files(paths: list[Path]) -> bool:
+    """Whether ``paths`` are model files; False for run folders. Raises InputError for both at once."""
+    files = [path for path in paths if path.suffix in FILES and not path.is_dir()]
+    if files and len(files) < len(paths):
+        other = next(path for path in paths if path not in files)
+        raise InputError(f"{files[0]} is a model file, {other} is not", where="edgekd verify", expected="either run folders or model files")
+    return bool(files)
 
 
 def report(run: RunPaths, as_json: Json = False) -> None:
@@ -150,8 +177,6 @@ def _stem(target: str) -> str:
 
 
 def _limits(texts: list[str]) -> dict[str, float]:
-    from edgekd.errors import InputError
-
     limits: dict[str, float] = {}
     for text in texts:
         name, equals, value = text.partition("=")

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from edgekd.convert import Verified
     from edgekd.inspect_model import Inspection
 
+#: Kinds of files that runtimes run; convert.RUNNERS says which.
+FILES = (".tflite", ".onnx", ".xml")
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite or .onnx file, or a folder with graph.json.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 SamplesFile = Annotated[Path | None, typer.Option("--samples", help="An .npz file with x [N, …], channels last, and perhaps labels y.")]
@@ -81,12 +83,10 @@ def inspect(
 def verify_models(models: list[Path], samples: Path | None, threads: int, as_json: bool) -> None:
     """Files instead of runs: the first is the graph, and each runs in its runtimes. Exits with 1 if one disagrees."""
     from edgekd import console
-    from edgekd.convert import RUNNERS, read_model, verify_files
+    from edgekd.convert import verify_models as run
 
-    graph = read_model(models[0])
-    files = [path for path in models if path.suffix in RUNNERS]
     with console.bars() as bars:
-        verified = verify_files(graph, files, samples, workers=threads, progress=lambda done, total, what: bars("verify", done, total))
+        verified = run(models, samples, workers=threads, progress=lambda done, total, what: bars("verify", done, total))
     if as_json:
         typer.echo(json.dumps(asdict(verified), indent=2, ensure_ascii=False))
     else:

@@ -33,11 +33,15 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Verified:
-    """Verdicts of files in runtimes, and why a runtime did not run a file, by "file in runtime"."""
+    """Verdicts of files in runtimes, and why a runtime did not run a file, by "file in runtime".
+
+    ``unproven``: files that no runtime ran, and why.
+    """
 
     verdicts: tuple[Verdict, ...]
     not_run: dict[str, str] = field(default_factory=dict)
     inputs: str = ""
+    unproven: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,52 @@ def verify_files(
     if samples is not None:
         x, y = load_samples(graph, samples)
         inputs = f"{len(x)} samples of {samples.name}"
+    subjects, not_run = subjects_of(graph, files)
+    verdicts: list[Verdict] = []
+    proven: set[Path] = set()
+
+    def judge(some: list[Subject]) -> None:
+        verdicts.extend(verify(graph, some, Samples(x, y), workers=workers or None, progress=progress))
+        proven.update(subject.path for subject in some)
+
+    try:
+        judge(subjects)
+    except EdgekdError:  # one of them cannot: each by itself says which
+        for subject in subjects:
+            try:
+                judge([subject])
+            except EdgekdError as error:
+                not_run[f"{subject.path.name} in {subject.runtime}"] = str(error)
+    unproven = {str(path): _said(path, not_run) for path in files if path not in proven}
+    if not verdicts:
+        raise _refused(graph, unproven)
+    return Verified(tuple(verdicts), not_run, inputs, unproven)
+
+
+def verify_models(models: Sequence[Path], samples: Path | None = None, *, workers: int = 0, progress: Progress | None = None) -> Verified:
+    """Each of ``models`` in its runtimes; the first of them is the graph that all must compute.
+
+    Raises InputError also for one that no runtime runs: it is damaged, or of another model.
+    """
+    graph = read_model(models[0])
+    verified = verify_files(graph, models, samples, workers=workers, progress=progress)
+    if verified.unproven:
+        raise _refused(graph, verified.unproven)
+    return verified
+
+
+def _refused(graph: QuantGraph, unproven: dict[str, str]) -> InputError:
+    path, why = next(iter(unproven.items()))
+    return InputError(f"no runtime runs it: {why}", where=path, expected=f"a file of the model {graph.name!r}")
+
+
+def subjects_of(graph: QuantGraph, files: Sequence[Path]) -> tuple[list[Subject], dict[str, str]]:
+    """Each of ``files`` with each runtime of its kind, and why one is left out, by "file in runtime".
+
+    Raises InputError for no files, or another kind.
+    """
+    if not files:
+        raise InputError("no files", where="verify", expected="a file that some runtime runs")
     not_run: dict[str, str] = {}
     subjects: list[Subject] = []
     lacks = survey(graph).lacks
@@ -110,26 +160,14 @@ def verify_files(
                 not_run[f"{path.name} in {runtime}"] = f"{lacks[0].kind} {lacks[0].operator}: {lacks[0].reason}"
             else:
                 subjects.append(Subject(runtime, RUNTIMES[runtime], path))
-    verdicts: list[Verdict] = []
+    return subjects, not_run
 
-    def judge(some: list[Subject]) -> None:
-        verdicts.extend(verify(graph, some, Samples(x, y), workers=workers or None, progress=progress))
 
-    try:
-        judge(subjects)
-    except EdgekdError:  # one of them cannot: each by itself says which
-        for subject in subjects:
-            try:
-                judge([subject])
-            except EdgekdError as error:
-                not_run[f"{subject.path.name} in {subject.runtime}"] = str(error)
-    if not verdicts:
-        raise InputError(
-            "; ".join(f"{what}: {why}" for what, why in not_run.items()) or "no files",
-            where="verify",
-            expected="a file that some runtime runs",
-        )
-    return Verified(tuple(verdicts), not_run, inputs)
+def _said(path: Path, not_run: dict[str, str]) -> str:
+    """What the runtimes themselves said of a file, the first line of each, each once."""
+    reasons = [why for what, why in not_run.items() if what.startswith(f"{path.name} in ")]
+    lines = (why.partition("it said: ")[2] or why for why in reasons)
+    return "; ".join(dict.fromkeys(line.splitlines()[0] for line in lines if line))
 
 
 def random_inputs(graph: QuantGraph, count: int = COUNT) -> np.ndarray:

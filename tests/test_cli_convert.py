@@ -14,7 +14,9 @@ from edgekd.cli import app
 from edgekd.cli_convert import verify_models
 from edgekd.convert import load_samples, random_inputs, read_model, verify_files
 from edgekd.errors import InputError
+from edgekd.export import EXPORTERS
 from edgekd.export.tflite import export
+from edgekd.lazy import load
 from edgekd.runtimes.lacks import Lack, Survey
 from edgekd.runtimes.lacks_ethos_u import parse as parse_vela
 from edgekd.runtimes.lacks_gpu import parse as parse_analyzer
@@ -143,3 +145,41 @@ def test_what_tools_print_is_read() -> None:
     )
     assert parse_analyzer(analyzer) == [Lack("a/b", "FlexCosh", "Not supported custom op FlexCosh")]
     assert Survey("nobody", asked=False).lacks == ()
+
+
+@pytest.mark.slow
+def test_verify_takes_files_of_every_format(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", x=random_inputs(small(), 30))
+    for name in ("tflite", "onnx", "openvino"):
+        load(EXPORTERS[name])(small(), tmp_path)
+    files = [str(tmp_path / name) for name in ("model.onnx", "model.tflite", "model.xml")]
+    code, out, err = run("verify", *files, "--samples", str(tmp_path / "data.npz"), "--threads", "1")
+    assert code == 0, out + err
+    assert "on 30 samples of data.npz" in out
+    assert [line.split()[:3] for line in out.splitlines()[1:]] == [
+        ["model.onnx", "onnxruntime", "ok"],
+        ["model.tflite", "tflm", "ok"],
+        ["model.tflite", "litert_ref", "ok"],
+        ["model.tflite", "litert_xnnpack", "ok"],
+        ["model.xml", "openvino", "ok"],
+    ]
+
+
+@pytest.mark.slow
+def test_files_that_are_damaged_or_of_another_model_are_refused(tmp_path: Path) -> None:
+    model, damaged = tmp_path / "m.tflite", tmp_path / "d.tflite"
+    model.write_bytes(LINE.read_bytes())
+    damaged.write_bytes(LINE.read_bytes()[:2000])
+    (tmp_path / "e.onnx").write_bytes(b"no model")
+    cases = {
+        (damaged, model): "d.tflite: ",
+        (model, damaged): "d.tflite: no runtime runs it: ",
+        (model, tmp_path / "e.onnx"): "e.onnx: no runtime runs it: ",
+        (model, tmp_path / "none.xml"): "none.xml: no runtime runs it: ",
+        (model, FILES / "dilated_int8.tflite"): "dilated_int8.tflite: no runtime runs it: ",
+        (tmp_path, model): "is a model file,",
+        (tmp_path, "--samples", model): "--samples",
+    }
+    for words, message in cases.items():
+        code, out, err = run("verify", *map(str, words), "--threads", "1")
+        assert (code, out) == (2, "") and message in err and "Traceback" not in err, (words, code, out, err)
