@@ -83,21 +83,21 @@ def run(graph: QuantGraph, x: np.ndarray, profile: str, *, keep: Collection[str]
     steps = compile_graph(graph, profile, wanted)
     largest = max(math.prod(t.shape) for t in graph.tensors.values() if not t.is_constant)
     size = max(1, min(batch, CACHED // largest))
-    results = {name: np.empty((len(x), *graph.tensor(name).shape[1:]), _outside(graph.tensor(name))) for name in wanted}
+    results = {name: np.empty((len(x), *graph.tensor(name).shape[1:]), outside(graph.tensor(name))) for name in wanted}
     memory = Memory()
-    constants = {t.name: _enter(t, np.asarray(t.data)) for t in _constants(graph)}
+    constants = {t.name: enter(t, np.asarray(t.data)) for t in constants_of(graph)}
     for start in range(0, len(x), size):
         part = slice(start, min(start + size, len(x)))
         values = dict(constants)
-        values[graph.inputs[0]] = _enter(graph.tensor(graph.inputs[0]), x[part])
+        values[graph.inputs[0]] = enter(graph.tensor(graph.inputs[0]), x[part])
         for name in wanted:
             if name in values:
-                _leave(graph.tensor(name), values[name], results[name][part])
+                leave(graph.tensor(name), values[name], results[name][part])
         for step in steps:
-            _execute(step, graph, memory, values)
+            execute(step, graph, memory, values)
             name = step.op.outputs[0]
             if name in results:
-                _leave(graph.tensor(name), values[name], results[name][part])
+                leave(graph.tensor(name), values[name], results[name][part])
             for name in step.last:
                 _release(memory, values, name)
     return results
@@ -135,7 +135,7 @@ def _table(op: ops.Op, graph: QuantGraph, profile: str) -> dict[type[ops.Op], Ca
     return int16.COMPILE if is_int16(op, graph) else COMPILE
 
 
-def _execute(step: Step, graph: QuantGraph, memory: Memory, values: dict[str, np.ndarray]) -> None:
+def execute(step: Step, graph: QuantGraph, memory: Memory, values: dict[str, np.ndarray]) -> None:
     weighted = isinstance(step.op, ops.WEIGHTED)
     names = step.op.inputs[:1] if weighted else step.op.inputs
     values[step.op.outputs[0]] = step.compute(memory, *(values[name] for name in names))
@@ -148,18 +148,18 @@ def _release(memory: Memory, values: dict[str, np.ndarray], name: str) -> None:
         memory.give(array)
 
 
-def _constants(graph: QuantGraph) -> list[Tensor]:
+def constants_of(graph: QuantGraph) -> list[Tensor]:
     """Constants that are read as activations (an addend, a table of embeddings), not as weights. They keep their shape."""
     read = {name for op in graph.ops for name in (op.inputs[:1] if isinstance(op, ops.WEIGHTED) else op.inputs)}
     return [t for t in graph.tensors.values() if t.is_constant and t.name in (read | {*graph.outputs})]
 
 
-def _outside(tensor: Tensor) -> np.dtype:
+def outside(tensor: Tensor) -> np.dtype:
     """The dtype in which values of ``tensor`` come and go."""
     return np.dtype(np.float32) if tensor.dtype == "float16" else STORAGE[tensor.dtype]
 
 
-def _enter(tensor: Tensor, x: np.ndarray) -> np.ndarray:
+def enter(tensor: Tensor, x: np.ndarray) -> np.ndarray:
     """As operators compute: quantized values centred float32, floats float32, indices as they are."""
     if tensor.dtype in ("int32", "int64"):
         return x
@@ -169,7 +169,7 @@ def _enter(tensor: Tensor, x: np.ndarray) -> np.ndarray:
     return values
 
 
-def _leave(tensor: Tensor, values: np.ndarray, out: np.ndarray) -> None:
+def leave(tensor: Tensor, values: np.ndarray, out: np.ndarray) -> None:
     np.copyto(out, values + quantization_of(tensor)[1] if is_quantized(tensor) else values, casting="unsafe")
 
 
@@ -189,7 +189,7 @@ def _check(graph: QuantGraph, x: np.ndarray, profile: str, keep: Collection[str]
             expected="float for a graph without quantized activations, another for one with them",
         )
     entry = graph.tensor(graph.inputs[0])
-    dtype = _outside(entry)
+    dtype = outside(entry)
     if x.dtype != dtype or x.shape[1:] != entry.shape[1:] or x.ndim != len(entry.shape):
         raise InputError(f"input {x.dtype} {x.shape}", where=where, expected=f"{dtype} (N, {', '.join(map(str, entry.shape[1:]))})")
     for name in keep:
