@@ -23,9 +23,8 @@ DataName = Annotated[
     str,
     typer.Option("--data", help="A recipe, a folder of images, or an .npz file with x [N, …], channels last, and perhaps labels y."),
 ]
-Values = Annotated[
-    str | None, typer.Option(help="What the model subtracts from (divides) pixels of 0 to 1 by; one value, or one a channel.")
-]
+Mean = Annotated[str | None, typer.Option(help="What the model subtracts from pixels p/255 of 0 to 1: one value, or one a channel.")]
+Std = Annotated[str | None, typer.Option(help="And what it then divides them by.")]
 
 
 # size: to typer one function is one command, and a parameter is an option.
@@ -36,8 +35,8 @@ def quantize(
     weights: Annotated[Path | None, typer.Option(help="A safetensors file for a torch module.")] = None,
     samples: Annotated[int, typer.Option(min=1, help="How many samples to calibrate with, at most.")] = 300,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Which samples.")] = 0,
-    mean: Values = None,
-    std: Values = None,
+    mean: Mean = None,
+    std: Std = None,
     scale: Annotated[
         float | None, typer.Option(help="The model is fed scale · (p/255 − mean)/std; without all three (p − 128)/128.")
     ] = None,

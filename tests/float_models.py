@@ -45,6 +45,12 @@ def ungated(channels: int = 3) -> nn.Module:
     return residual(channels, gated=False)
 
 
+def words() -> nn.Module:
+    """Answers a question of six words out of twenty."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Embedding(20, 8), nn.Linear(8, 8), nn.ReLU(), nn.Flatten(), nn.Linear(48, CLASSES))
+
+
 def no_module(channels: int = 3) -> int:
     return channels
 

@@ -95,6 +95,18 @@ def test_keras_and_saved_models(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_indices(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=np.random.default_rng(0).integers(0, 20, (50, 6)))
+    words = ("--target", "pixel-8", "--samples", 20, "--threads", 1, "--out", tmp_path / "out", "--json")
+    code, out, err = run("tests.float_models:words", "--data", tmp_path / "x.npz", *words)
+    assert code == 0, f"{out} {err}"
+    assert all(v["figures"]["bit_equal"]["value"] == 1 for v in verdicts(json.loads(out)).values())
+    (row,) = report.rows([tmp_path / "out"])
+    assert row["accuracy"] is None and "top-1 as float" in report._accuracy(row)
+    assert report.rows([tmp_path / "out"])[0]["float_top1_agreement"]["n"] == 30
+
+
+@pytest.mark.slow
 def test_the_baseline_of_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     recipe = small_builds.recipe(tmp_path / "tiny")
@@ -146,7 +158,7 @@ def test_report_shows_the_baseline(tmp_path: Path) -> None:
         ((MODULE, "--data", "DATA", "--target", "nano", "--std", "0"), "std, scale > 0"),
         ((MODULE, "--data", "DATA", "--target", "nano", "--mean", "a"), "--mean a"),
         ((MODULE, "--data", "DATA", "--target", "nano", "--mean", "0,0", "--std", "1"), "--mean, --std: 2 values"),
-        ((MODULE, "--data", "DATA", "--target", "nano", "--shape", "12,12"), "[12, 12]"),
+        ((MODULE, "--data", "DATA", "--target", "nano", "--shape", "12,12"), "[N, 12, 12]"),
         (("INTEGERS", "--data", "DATA", "--target", "nano"), "is quantized already"),
     ],
 )

@@ -39,7 +39,9 @@ def quantize(model: bytes, samples: np.ndarray, *, symmetric: bool, per_channel:
     """``nncf.quantize`` of a float ONNX file of one input, over ``samples`` [n, ...] as the file takes them, one at a time, all of them.
 
     Preset "performance" where activations are to be ``symmetric`` (after a rectifier it takes them unsigned: it is their largest value that
-    counts), else "mixed". Fast bias correction; no weight is halved for processors whose sums saturate. Raises InputError where NNCF cannot.
+    counts), else "mixed". Fast bias correction; no weight is halved for processors whose sums saturate.
+
+    Raises InputError where NNCF cannot.
     """
     proto = onnx.load_from_string(model)
     name = proto.graph.input[0].name

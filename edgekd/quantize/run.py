@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgekd import runs
+from edgekd import host, lazy, runs
 from edgekd.data.load import check_recipe_data
 from edgekd.errors import InputError
 from edgekd.profile.load import load as load_profile
@@ -47,8 +47,8 @@ def quantize(request: Request, root: Path, out: Path | None, progress: Progress)
     Raises InputError for a model, data or target that is not there, does not fit or is quantized already, Disagreement if the model read
     here answers otherwise than the original.
     """
-    profile = load_profile(request.target)
     _check_source(request)
+    profile = load_profile(request.target)
     model = open_model(request.model, request.weights)
     data = open_data(request.data, _shape(request.shape, model.shape), count=request.samples, seed=request.seed)
     data = replace(data, pixels=request.pixels or data.pixels)
@@ -112,6 +112,7 @@ def _word(name: str) -> str:
 
 def _fill(task: Job, folder: Path, progress: Progress) -> Path:
     _begin(task, folder)
+    lazy.load("torch:set_num_threads")(host.threads(task.threads))
     work = Work(task, folder, progress)
     inputs = {"model": task.model.sha256, "data": task.data.sha256}
     limits = {
@@ -127,12 +128,14 @@ def _fill(task: Job, folder: Path, progress: Progress) -> Path:
         "plan": work.plan,
     }
     for stage, make in stages.items():
-        progress(stage, 0, 1)
+        if stage != "verify":  # which says more of itself
+            progress(stage, 0, 1)
         began = time.monotonic()
         body = make()
         seconds = round(time.monotonic() - began, 2)
         runs.write(folder, Record(stage, inputs, config, runs.environment(), body, seconds, figures=figures_of(body)))
-        progress(stage, 1, 1)
+        if stage != "verify":
+            progress(stage, 1, 1)
     return folder
 
 

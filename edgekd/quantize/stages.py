@@ -73,14 +73,14 @@ class Work:
         self.notes: list[str] = list(task.data.notes)
         data = task.data
         self.entry: Quantization | None = data.entry(symmetric=task.scheme.symmetric_activations) if task.scheme.is_integer else None
-        self.float_answers = np.empty(0)
+        self.float_answers, self.float_where = np.empty(0), ""
 
     def freeze(self) -> Artifact:
         """The float model into the waist, proven to be the original; then its integers."""
         task, data = self.task, self.task.data
         graph = float_graph(task.model, data.test.shape[1:], tokens=data.tokens)
         made = lazy.load("edgekd.export.onnx:export")(graph, self.folder / "float")
-        self.float_answers = self._answers("onnxruntime", self.folder / "float" / made.path, data.real(data.test))
+        self.float_answers, self.float_where = self._answers("onnxruntime", self.folder / "float" / made.path, data.real(data.test))
         self.notes.append(check_graph(task.model, data.real(data.test[:8]), self.float_answers))
         if task.scheme.is_integer:
             content, x = (self.folder / "float" / made.path).read_bytes(), data.real(data.calibration)
@@ -122,11 +122,11 @@ class Work:
         verdict: Verdict = runs.read(self.folder, "verify").body[0]
         asked = Task(task.profile.name, runtime, RUNTIMES[runtime], self._exported, self._fed[:1], emulated=task.profile.kind == "mcu")
         found = measure(asked, time_limit_s=LATENCY_S, accuracy=verdict.figures.get("accuracy"))
-        answers = self._answers(runtime, self._exported, self._fed[:AGREED])
-        where = f"{host.host()}, onnxruntime"
-        figures = {"float_top1_agreement": _share(compare.top1_agreement(answers, self.float_answers[:AGREED]), where)}
+        answers, where = self._answers(runtime, self._exported, self._fed[:AGREED])
+        agreed = compare.top1_agreement(answers, self.float_answers[:AGREED])
+        figures = {"float_top1_agreement": _share(agreed, f"{where} against {self.float_where}")}
         if task.data.y is not None:
-            figures["float_accuracy"] = _share(compare.accuracy(self.float_answers, task.data.y), where)
+            figures["float_accuracy"] = _share(compare.accuracy(self.float_answers, task.data.y), self.float_where)
         return [replace(found, figures={**found.figures, **figures}, notes=(*found.notes, *self.notes))]
 
     def plan(self) -> Plan:
@@ -154,10 +154,11 @@ class Work:
         wanted = HOST_RUNTIMES[self.task.profile.deploy.runtime]
         return wanted if self.task.scheme.is_integer else tuple(r for r in wanted if r != "tflm")[-1:]
 
-    def _answers(self, runtime: str, path: Path, x: np.ndarray) -> np.ndarray:
+    def _answers(self, runtime: str, path: Path, x: np.ndarray) -> tuple[np.ndarray, str]:
+        """Outputs [n, ...] as rows, and what computed them."""
         runner = lazy.load(RUNTIMES[runtime])(path, threads=self.task.threads or host.threads(0))
         try:
-            return np.asarray(runner.run(x)).reshape(len(x), -1)
+            return np.asarray(runner.run(x)).reshape(len(x), -1), f"{host.host()}, {runner.where}"
         finally:
             runner.close()
 
