@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import openvino as ov
 from openvino import opset13
@@ -26,6 +27,8 @@ from edgekd.runtimes.openvino import KEY, integer_kernels, read_metadata, where
 __all__ = ["export", "read_metadata"]
 
 XML, BIN = "model.xml", "model.bin"
+#: What the converter makes of DequantizeLinear.
+_DEQUANTIZING: dict[str, Any] = {"Convert": np.asarray, "Subtract": np.subtract, "Multiply": np.multiply}
 
 
 def export(graph: QuantGraph, out: Path) -> Artifact:
@@ -63,6 +66,7 @@ def _save(model: onnx.ModelProto, name: str, metadata: dict[str, Any], folder: P
     converted = ov.convert_model(source)
     converted.set_friendly_name(name)
     _keep_sums_apart(converted)
+    _keep_products_apart(converted)
     _number_nameless(converted)
     # The weights do not depend on the metadata, which is to hold their hash: save, hash, save again.
     ov.save_model(converted, folder / XML, compress_to_fp16=False)
@@ -85,8 +89,41 @@ def _keep_sums_apart(model: ov.Model) -> None:
             source = port.get_source_output()
             producer = source.get_node()
             if producer.get_type_name() == "FakeQuantize" and len(source.get_target_inputs()) == 1 and len(source.get_partial_shape()) == 4:
-                pool = opset13.max_pool(source, [1, 1], [1, 1], [0, 0], [0, 0], [1, 1], name=f"Apart:{producer.get_friendly_name()}")
-                port.replace_source_output(pool.output(0))
+                port.replace_source_output(_through_pool(source))
+
+
+def _keep_products_apart(model: ov.Model) -> None:
+    """Given Mul by a constant per channel, not all of it positive → Quantize, Result: Mul → MaxPool 1x1 → Quantize.
+
+    The CPU plugin (2026.4) makes the constant part of the quantization's input scale. Positive constants become ranges per channel, which
+    is right; others are set in the kernel itself, which in the blocked layout (16 channels side by side, chosen where the product reads
+    int8) takes the first channel's scale for all: three quarters of the integers come out wrong, by up to 40.
+    """
+    for quantize in model.get_ordered_ops():
+        if quantize.get_type_name() != "FakeQuantize":
+            continue
+        product = quantize.input_value(0)
+        if product.get_node().get_type_name() != "Multiply" or len(product.get_partial_shape()) != 4:
+            continue
+        factors = [_constant(port.get_source_output()) for port in product.get_node().inputs()]
+        if any(factor is not None and factor.size > 1 and not (factor > 0).all() for factor in factors):
+            quantize.input(0).replace_source_output(_through_pool(product))
+
+
+def _through_pool(source: Any) -> Any:
+    name = f"Apart:{source.get_node().get_friendly_name()}"
+    return opset13.max_pool(source, [1, 1], [1, 1], [0, 0], [0, 0], [1, 1], name=name).output(0)
+
+
+def _constant(output: Any) -> np.ndarray | None:
+    """The values of a constant, or of a dequantized one; None for anything that is computed from the input."""
+    node = output.get_node()
+    kind = node.get_type_name()
+    if kind == "Constant":
+        return np.asarray(node.data)
+    parts = [_constant(port.get_source_output()) for port in node.inputs()] if kind in _DEQUANTIZING else [None]
+    values = [part.astype(np.float32) for part in parts if part is not None]
+    return _DEQUANTIZING[kind](*values) if len(values) == len(parts) else None
 
 
 def _number_nameless(model: ov.Model) -> None:
