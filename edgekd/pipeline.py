@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -233,7 +233,7 @@ class Build:
         return warm_up(self._model(), self._training(), self._shared("float"), self.run, self.progress)
 
     def _qat(self) -> Checkpoint:
-        shared = self._shared("qat", scheme=asdict(self.job.scheme), float=self._body("float").sha256)
+        shared = self._shared("qat", scheme=self.job.scheme.document(), float=self._body("float").sha256)
         quantize = lazy.load("edgekd.train.student:quantize_aware")
         return quantize(self._model(), self._training(), self.job.scheme, shared, self.run, self.progress)
 

@@ -17,6 +17,8 @@ RUNS = {
     "jetson": ("tensorrt", "onnxruntime", "litert"),
     "edge": ("litert", "onnxruntime", "openvino"),
 }
+#: Runtimes with kernels for 4-bit weights.
+FOUR_BITS = ("tflm", "litert")
 BITS = {"int8": 8, "float16": 16, "float32": 32}
 
 
@@ -50,7 +52,7 @@ def contradictions(sections: Mapping[str, Any]) -> Iterator[Problem]:
 def _scheme(scheme: SchemeTable) -> Iterator[Problem]:
     bits = BITS[scheme.numeric]
     for key in ("weight_bits", "activation_bits"):
-        if (found := getattr(scheme, key)) != bits:
+        if (found := getattr(scheme, key)) != bits and not (key == "weight_bits" and found == 4 and scheme.numeric == "int8"):
             yield Problem(f"scheme.{key}", f"{found} with numeric {scheme.numeric}", str(bits), f"{key} = {bits}")
     if scheme.numeric == "int8":
         return
@@ -104,6 +106,8 @@ def _runtime(deploy: Deploy, scheme: SchemeTable) -> Iterator[Problem]:
         for key in ("input_dtype", "output_dtype"):
             if getattr(scheme, key) != "int8":
                 yield Problem(f"scheme.{key}", f"float32 with runtime {runtime}", "int8", f'{key} = "int8"')
+    if scheme.weight_bits == 4 and runtime not in FOUR_BITS:
+        yield Problem("scheme.weight_bits", f"4 with runtime {runtime}", f"8, or runtime {' or '.join(FOUR_BITS)}", "weight_bits = 8")
     if runtime == "tensorrt" and scheme.numeric == "int8" and not scheme.symmetric_activations:
         yield Problem(
             "scheme.symmetric_activations",

@@ -40,7 +40,9 @@ class SchemeTable(Strict):
     """The quantization scheme that the runtime wants."""
 
     numeric: Numeric
-    weight_bits: Literal[8, 16, 32] = 8
+    weight_bits: Literal[4, 8, 16, 32] = Field(
+        default=8, description="Bits of a weight; 4, with int8, holds for convolutions and fully connected layers"
+    )
     activation_bits: Literal[8, 16, 32] = 8
     symmetric_activations: bool = False
     per_channel_weights: bool = True

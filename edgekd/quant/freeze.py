@@ -67,13 +67,15 @@ def _levels(module: QatModule, name: str, index: int) -> np.ndarray:
 
 
 def _freeze_constants(op: ops.Op, module: QatModule, tensors: dict[str, Tensor]) -> None:
-    name, values, per_channel = op.inputs[1], module.values[op.inputs[1]], module.scheme.per_channel_weights
+    name, values = op.inputs[1], module.values[op.inputs[1]]
+    bits, per_channel = module.scheme_of(name)
     step = _legal_step(op, module, tensors)
-    levels = torch.clamp(torch.round(values * step.reciprocal()), *WEIGHT_LEVELS)
+    levels = torch.clamp(torch.round(values * step.reciprocal()), *WEIGHT_LEVELS[bits])
     scale = step.reshape(-1).numpy().astype(np.float32)
     axis = weight_axis(module.graph, name)
     weight_scale = Quantization.per_channel(scale, axis) if per_channel else Quantization(scale, np.zeros(1, np.int32))
-    tensors[name] = replace(tensors[name], dtype="int8", quantization=weight_scale, data=levels.numpy().astype(np.int8))
+    dtype = "int4" if bits == 4 else "int8"
+    tensors[name] = replace(tensors[name], dtype=dtype, quantization=weight_scale, data=levels.numpy().astype(np.int8))
     if (bias := module.bias(op)) is None:
         return
     bias_scale = np.float32(_scale(tensors[op.inputs[0]])) * scale
@@ -93,7 +95,7 @@ def _legal_step(op: ops.Op, module: QatModule, tensors: dict[str, Tensor]) -> to
     source, result = _scale(tensors[op.inputs[0]]), _scale(tensors[op.outputs[0]])
     least = torch.full((step.numel(),), MULTIPLIER[0] * result / source)
     bias = module.bias(op)
-    if bias is not None and module.scheme.per_channel_weights:
+    if bias is not None and module.scheme_of(op.inputs[1])[1]:
         least = torch.maximum(least, bias.abs() / (BIAS_REACH * source))
     step = torch.maximum(step, least.reshape(step.shape))
     largest = float(step.max()) * source / result

@@ -21,7 +21,8 @@ from edgekd.quant.graph import QuantGraph
 from edgekd.quant.grid import Group, constants_read, groups
 from edgekd.quant.scheme import Scheme
 
-WEIGHT_LEVELS = (-127, 127)
+#: Bits of a weight → the steps that it may take.
+WEIGHT_LEVELS = {4: (-7, 7), 8: (-127, 127)}
 #: XNNPACK takes no sum whose addends are this much finer than it, or finer still (xnn_create_add_nd_qs8, as in ai-edge-litert 2.3).
 FINEST_ADDEND = 2.0**-10
 #: What only moves values keeps them on the grid of its input.
@@ -71,7 +72,12 @@ class QatModule(nn.Module):
     def weight(self, name: str) -> torch.Tensor:
         if self.mode != "quantized":
             return self.values[name]
-        return fake_quantize(self.values[name], self.weight_steps[name], *WEIGHT_LEVELS)
+        return fake_quantize(self.values[name], self.weight_steps[name], *WEIGHT_LEVELS[self.scheme_of(name)[0]])
+
+    def scheme_of(self, name: str) -> tuple[int, bool]:
+        """Bits of a weight, and whether each channel has its own scale. One that several operators share has what suits them all."""
+        found = [self.scheme.weights_of(type(op)) for op in self.graph.ops if isinstance(op, ops.WEIGHTED) and op.inputs[1] == name]
+        return max(bits for bits, _ in found), all(per_channel for _, per_channel in found)
 
     def bias(self, op: ops.Op) -> torch.Tensor | None:
         return self.values[op.inputs[2]] if len(op.inputs) > 2 else None
@@ -159,13 +165,17 @@ class QatModule(nn.Module):
 
     def _weight_step(self, name: str) -> torch.Tensor:
         weight, axis = self.values[name], weight_axis(self.graph, name)
+        bits, per_channel = self.scheme_of(name)
+        low, high = WEIGHT_LEVELS[bits]
         shape = [1] * weight.ndim
-        largest = weight.detach().abs().transpose(0, axis).flatten(1).amax(1)
-        if self.scheme.per_channel_weights:
+        rows = weight.detach().transpose(0, axis).flatten(1)
+        if per_channel:
             shape[axis] = weight.shape[axis]
         else:
-            largest = largest.max()
-        return torch.log2(torch.clamp(largest, min=1e-5) / WEIGHT_LEVELS[1]).reshape(shape)
+            rows = rows.reshape(1, -1)
+        if bits < 8:  # so few steps that clipping the largest weights serves the others
+            return torch.log2(torch.tensor([best_step(row, low, high) for row in rows])).reshape(shape)
+        return torch.log2(torch.clamp(rows.abs().amax(1), min=1e-5) / high).reshape(shape)
 
     @staticmethod
     def _fixed_step(group: Group) -> float:

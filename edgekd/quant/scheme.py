@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from edgekd.errors import InputError
+from edgekd.quant.ops import Conv2D, FullyConnected, Op
 
 
 @dataclass(frozen=True)
@@ -15,11 +16,27 @@ class Scheme:
     numeric: Literal["int8", "float16", "float32"] = "int8"
     symmetric_activations: bool = False
     per_channel_weights: bool = True
+    weight_bits: Literal[4, 8] = 8
 
     def __post_init__(self) -> None:
         if self.numeric not in ("int8", "float16", "float32"):
             raise InputError(f"numeric {self.numeric!r}", where="scheme", expected="int8, float16 or float32")
+        if self.weight_bits not in (4, 8):
+            raise InputError(f"{self.weight_bits} bits a weight", where="scheme", expected="4 or 8")
 
     @property
     def is_integer(self) -> bool:
         return self.numeric == "int8"
+
+    def weights_of(self, op: type[Op]) -> tuple[int, bool]:
+        """Bits of the weights of an operator, and whether each of its outputs has a scale of its own.
+
+        Only convolutions and fully connected layers take 4 bits: a depthwise convolution has few weights and suffers most. A fully
+        connected layer of 4 bits has one scale, because TFLM knows no other.
+        """
+        bits = self.weight_bits if issubclass(op, (Conv2D, FullyConnected)) else 8
+        return bits, self.per_channel_weights and not (bits == 4 and issubclass(op, FullyConnected))
+
+    def document(self) -> dict[str, Any]:
+        """What distinguishes the scheme, as JSON: weights of 8 bits go without saying, so that trainings that predate others are found."""
+        return {key: value for key, value in asdict(self).items() if (key, value) != ("weight_bits", 8)}

@@ -91,10 +91,12 @@ class Sketch:
             self._tensors[weight] = Tensor(weight, self._dtype, shape, None, (values / np.float32(128)).astype(self._dtype))
             self._tensors[bias] = Tensor(bias, self._dtype, (channels,), None, (offsets / np.float32(128)).astype(self._dtype))
         else:
-            per_channel = self._scheme.per_channel_weights
+            kind = DepthwiseConv2D if axis == 3 else Conv2D if len(shape) == 4 else FullyConnected
+            bits, per_channel = self._scheme.weights_of(kind)
             scale = (np.arange(1, 1 + (channels if per_channel else 1)) / np.float32(4096) + seed / 256).astype(np.float32)
             zero = np.zeros(len(scale), np.int32)
-            self._tensors[weight] = Tensor(weight, "int8", shape, Quantization(scale, zero, axis if per_channel else None), values)
+            scales = Quantization(scale, zero, axis if per_channel else None)
+            self._tensors[weight] = Tensor(weight, "int4" if bits == 4 else "int8", shape, scales, values >> 4 if bits == 4 else values)
             quantization = Quantization(scale / 16, zero, 0 if per_channel else None)
             self._tensors[bias] = Tensor(bias, "int32", (channels,), quantization, offsets.astype(np.int32))
         return weight, bias

@@ -49,8 +49,8 @@ def rule_of(op: Weighted, graph: QuantGraph, profile: str, channels: int) -> Rul
     if graph.tensor(op.inputs[0]).dtype == "int16":
         return _rule_of_int16(op, real, profile)
     if kind == "fixed_point_half_up":
-        # Eight channels at a time of a depthwise convolution, and every one of the others.
-        vectors = channels // 8 * 8 if isinstance(op, DepthwiseConv2D) else channels
+        # Vector code does eight channels at a time of a depthwise convolution, nothing in groups, and every one of the others.
+        vectors = channels // 8 * 8 if isinstance(op, DepthwiseConv2D) else channels if getattr(op, "groups", 1) == 1 else 0
         return FixedPoint.of(real, np.arange(channels) < vectors)
     return FloatOnce(real) if kind == "float64_once" else FixedPoint.of(real)
 

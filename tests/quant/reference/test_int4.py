@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,10 @@ from edgekd.quant.reference import PROFILES
 from edgekd.quant.reference.profiles import xnnpack_takes
 from edgekd.quant.size import weight_bytes
 from edgekd.runtimes.tflm import arena_bytes
+from tests.quant.reference.test_convolve import convolution
 from tests.shape_cases import assert_equal, quantization, samples, single
 
-FEW = settings(
-    derandomize=True, max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+FEW = settings(derandomize=True, max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 KINDS: list[type[ops.Op]] = [ops.Conv2D, ops.DepthwiseConv2D, ops.FullyConnected]
 
 
@@ -58,6 +58,16 @@ def test_weights_of_four_bits_equal_runtimes(op: type[ops.Op], seed: int, per_ch
     graph, rng = four_bits(op, seed, per_channel=per_channel)
     lacks = op is ops.FullyConnected and len(graph.tensor("w").quantization.scale) > 1  # type: ignore[union-attr]
     assert_equal(graph, samples(graph, rng, 20), tmp_path, PROFILES[1:] if lacks else PROFILES)
+
+
+@FEW
+@given(seed=st.integers(0, 2**31))
+def test_in_groups_and_dilated(seed: int, tmp_path: Path) -> None:
+    graph, rng = convolution(ops.Conv2D, seed)
+    weight = graph.tensor("w")
+    four = replace(weight, dtype="int4", data=rng.integers(-8, 8, weight.shape).astype(np.int8))
+    graph = replace(graph, tensors={**graph.tensors, "w": four})
+    assert_equal(graph, samples(graph, rng, 3), tmp_path)
 
 
 @pytest.mark.parametrize("op", KINDS)
