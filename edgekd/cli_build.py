@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgekd.cli_convert import FILES, SamplesFile, verify_models
+from edgekd.cli_convert import FILES, SamplesFile, verify_layers, verify_models
 from edgekd.errors import InputError
 
 if TYPE_CHECKING:
@@ -107,7 +107,13 @@ def build(
     _show(folders, as_json)
 
 
-def verify(run: Subjects, samples: SamplesFile = None, threads: Threads = 0, as_json: Json = False) -> None:
+def verify(
+    run: Subjects,
+    samples: SamplesFile = None,
+    layers: Annotated[bool, typer.Option("--layers", help="Compare every tensor, layer by layer, on a few samples.")] = False,
+    threads: Threads = 0,
+    as_json: Json = False,
+) -> None:
     """Run exported files in their runtimes, against the reference: those of runs over the whole test set, or any files over samples.
 
     edgekd verify runs/fashion-nucleo-1a2b3c     edgekd verify model.qdq.onnx model.tflite model.xml --samples data.npz
@@ -117,8 +123,13 @@ def verify(run: Subjects, samples: SamplesFile = None, threads: Threads = 0, as_
     """
     from edgekd import console, pipeline
 
-    if _are_files(run):
-        return verify_models(run, samples, threads, as_json)
+    files = _are_files(run)
+    if layers:
+        verify_layers(run, samples, threads, as_json, files=files)
+        return
+    if files:
+        verify_models(run, samples, threads, as_json)
+        return
     if samples is not None:
         raise InputError(f"--samples {samples}", where="edgekd verify", expected="model files with it; a run has its recipe's test set")
     with console.bars() as bars:

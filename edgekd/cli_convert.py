@@ -1,4 +1,4 @@
-"""The commands for models that were not trained here: convert, inspect. cli.py lists them."""
+"""The commands for models that were not trained here: convert, inspect, operators; and verify for files. cli.py lists them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import typer
 if TYPE_CHECKING:
     from edgekd.convert import Verified
     from edgekd.inspect_model import Inspection
+    from edgekd.layers import Layers
+    from edgekd.verify.layers import Difference, LayerRow
 
 #: Kinds of files that runtimes run; convert.RUNNERS says which.
 FILES = (".tflite", ".onnx", ".xml")
@@ -94,6 +96,30 @@ def verify_models(models: list[Path], samples: Path | None, threads: int, as_jso
     judge(verified)
 
 
+def verify_layers(paths: list[Path], samples: Path | None, threads: int, as_json: bool, *, files: bool) -> None:
+    """Of model ``files``, or of runs: every tensor of each runtime. Exits with 1 if one differs that must not."""
+    from edgekd import console
+    from edgekd.layers import of_files, of_run
+
+    with console.bars() as bars:
+
+        def progress(done: int, total: int, what: str) -> None:
+            bars("layers", done, total)
+
+        if files:
+            found = {"": of_files(paths, samples, workers=threads, progress=progress)}
+        else:
+            found = {str(path): of_run(path, samples, workers=threads, progress=progress) for path in paths}
+    if as_json:
+        documents = {name: asdict(layers) for name, layers in found.items()}
+        typer.echo(json.dumps(documents[""] if files else documents, indent=2, ensure_ascii=False))
+    else:
+        for name, layers in found.items():
+            show_layers(name, layers)
+    if any(c.exact and c.differing for layers in found.values() for c in layers.comparisons):
+        raise typer.Exit(1)
+
+
 def show(verified: Verified) -> None:
     """One line a file and runtime."""
     typer.echo(f"against the reference, on {verified.inputs}:")
@@ -108,6 +134,48 @@ def judge(verified: Verified) -> None:
     """Exits with 1 if a runtime disagrees."""
     if not all(v.ok for v in verified.verdicts):
         raise typer.Exit(1)
+
+
+def show_layers(name: str, layers: Layers) -> None:
+    """A table a runtime, of the layers that differ, or one line where none does."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if Console().is_terminal else 220, highlight=False, markup=False)
+    typer.echo(f"{name}{': ' if name else ''}every tensor against the reference, on {layers.inputs}")
+    for c in layers.comparisons:
+        missing = sum(row.whole is None for row in c.layers)
+        counts = f"{len(c.differing)} of {len(c.layers)} tensors differ, {len(c.adding)} layers add a difference of their own"
+        typer.echo(f"\n{c.artifact} in {c.runtime}, against {c.profile}: {counts}" + (f", {missing} are not compared" if missing else ""))
+        if not c.differing and not missing:
+            continue
+        table = Table(box=box.SIMPLE)
+        for head in ("OPERATOR", "TENSOR", "SCALE", "DIFFER", "LARGEST", "HISTOGRAM", "OWN", "LARGEST", "WHY"):
+            words = head in ("OPERATOR", "TENSOR", "HISTOGRAM", "WHY")
+            table.add_column(
+                head, justify="left" if words else "right", overflow="fold" if head == "WHY" else "ellipsis", no_wrap=head != "WHY"
+            )
+        for row in c.layers:
+            table.add_row(*_cells(row))
+        console.print(table)
+    for what, why in layers.not_run.items():
+        typer.echo(f"{what}: not run: {why}")
+
+
+def _cells(row: LayerRow) -> tuple[str, ...]:
+    unit = "" if row.scale is None else " LSB"
+
+    def said(found: Difference | None) -> tuple[str, str]:
+        if found is None:
+            return "?", ""
+        return (f"{found.share:.3%}", f"{found.largest:g}{unit}") if found.share else ("–", "")
+
+    most = sorted(row.whole.histogram.items(), key=lambda item: -item[1]) if row.whole else []
+    histogram = "  ".join(f"{lsb}: {count}" for lsb, count in most[:4]) + (" …" if len(most) > 4 else "")
+    why = row.why or ("passes on what it gets" if row.whole and row.whole.share else "")
+    scale = "" if row.scale is None else f"{row.scale:.6g}"
+    return row.kind, row.tensor[-36:], scale, *said(row.whole), histogram, *said(row.own), why
 
 
 def _print(found: Inspection) -> None:

@@ -22,4 +22,5 @@ def metadata_of_cut(text: str, graph: QuantGraph, tensor: str, **more: str) -> s
     output: dict[str, object] = {"name": OUTPUT, "shape": ["N", *shape], "layout": "NCHW" if len(shape) == 3 else "NC"}
     if (quantization := graph.tensor(tensor).quantization) is not None:
         output["scale"], output["zero_point"] = quantization.single
+        output["integers"] = graph.tensor(tensor).dtype
     return json.dumps({**json.loads(text), **more, "output": output}, sort_keys=True)

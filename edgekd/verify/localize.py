@@ -54,7 +54,7 @@ def first_disagreement(graph: QuantGraph, path: Path, functions: tuple[str, str]
     order = [op for op in graph.ops if op.outputs[0] in prefix(graph, graph.outputs[0]).tensors]
     wanted = reference.run(graph, x, profile, keep=tuple(op.outputs[0] for op in order))
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
-        probe = _Probe(graph, opener, _cutter(graph, path, exporter, Path(folder)), x, wanted)
+        probe = _Probe(graph, opener, cutter(graph, path, exporter, Path(folder)), x, wanted)
         try:
             found = _bisect(order, probe)
         except EdgekdError as error:
@@ -62,7 +62,8 @@ def first_disagreement(graph: QuantGraph, path: Path, functions: tuple[str, str]
     return found or "no layer named: each cut of the file agrees by itself, so what disagrees is how the runtime fuses its layers"
 
 
-def _cutter(graph: QuantGraph, path: Path, exporter: str, folder: Path) -> Callable[[str], Path]:
+def cutter(graph: QuantGraph, path: Path, exporter: str, folder: Path) -> Callable[[str], Path]:
+    """A function that cuts the file at ``path`` off after a tensor, into ``folder``; another cut may overwrite it."""
     if path.suffix in CUTTERS:
         cut = load(CUTTERS[path.suffix])
         return lambda tensor: cut(path, graph, tensor, folder)

@@ -1,0 +1,70 @@
+"""``edgekd verify --layers``: every tensor of model files, or of a run's exported file, against the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from edgekd import runs
+from edgekd.convert import Progress, load_samples, random_inputs, read_model, subjects_of
+from edgekd.data.load import check_recipe_data
+from edgekd.errors import InputError
+from edgekd.export import EXPORTERS
+from edgekd.pipeline import HOST_RUNTIMES, device_samples
+from edgekd.profile.schema import Profile
+from edgekd.quant import io
+from edgekd.quant.graph import QuantGraph
+from edgekd.recipe.schema import Recipe
+from edgekd.runtimes import RUNTIMES
+from edgekd.verify.certificate import Subject
+from edgekd.verify.layers import COUNT, MOST, Comparison, compare_layers
+
+
+@dataclass(frozen=True)
+class Layers:
+    """``inputs`` says what was fed; ``not_run``: why a runtime was left out, by "file in runtime"."""
+
+    comparisons: tuple[Comparison, ...]
+    inputs: str
+    not_run: dict[str, str] = field(default_factory=dict)
+
+
+def of_files(models: Sequence[Path], samples: Path | None = None, *, workers: int = 0, progress: Progress | None = None) -> Layers:
+    """Of ``models``, the first of which is the graph. Raises InputError for what cannot be read."""
+    graph = read_model(models[0])
+    x, inputs = (random_inputs(graph, COUNT), f"{COUNT} random inputs") if samples is None else _given(graph, samples)
+    subjects, not_run = subjects_of(graph, models)
+    return Layers(compare_layers(graph, subjects, x, workers=workers or None, progress=progress), inputs, not_run)
+
+
+def of_run(run: Path, samples: Path | None = None, *, workers: int = 0, progress: Progress | None = None) -> Layers:
+    """Of the exported file of a run, on images spread over its test set where no ``samples`` are given."""
+    graph = io.load(run / "graph")
+    asked, record = runs.request(run), runs.read(run, "plan")
+    try:
+        recipe, profile = Recipe.model_validate(asked["recipe"]), Profile.model_validate(asked["profile"])
+        folder = Path(record.config["recipe_folder"])
+    except (KeyError, TypeError, ValueError) as error:  # pydantic's errors are ValueErrors
+        raise InputError("its request is of another version of edgekd, or damaged", where=str(run), mend="build it again") from error
+    artifact = runs.read(run, "export").body[0]
+    path, exporter = runs.inside(run, artifact.path), EXPORTERS[profile.deploy.exporter]
+    integer = profile.scheme.numeric == "int8"
+    runtimes = [name for name in HOST_RUNTIMES[profile.deploy.runtime] if integer or name != "tflm"]
+    subjects = [Subject(name, RUNTIMES[name], path, exporter) for name in runtimes]
+    if samples is not None:
+        x, inputs = _given(graph, samples)
+    else:
+        test = check_recipe_data(recipe.data.source, recipe.data.options, folder, channels=len(recipe.teacher.mean)).test
+        shape = graph.tensor(graph.inputs[0]).shape
+        pixels = device_samples(test, (shape[1], shape[2]), integer=integer)
+        x = pixels[np.linspace(0, len(pixels) - 1, COUNT).astype(int)]
+        inputs = f"{len(x)} images of the test set"
+    return Layers(compare_layers(graph, subjects, x, workers=workers or None, progress=progress), inputs)
+
+
+def _given(graph: QuantGraph, samples: Path) -> tuple[np.ndarray, str]:
+    x = load_samples(graph, samples)[0][:MOST]
+    return x, f"the first {len(x)} samples of {samples.name}"
