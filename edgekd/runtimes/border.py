@@ -16,7 +16,7 @@ class Border:
     """Quantization and shapes at the border. ``input_shape`` is one sample's, channels last; scales are None for float students.
 
     ``feeds`` and ``reads`` are what a device holds there: int8, int16, float32 or (numbers of tokens) int32. ``held`` is the type that the
-    file itself wants; 128 lies between uint8 and int8.
+    file itself wants; 128 lies between uint8 and int8. ``channels_last``: the file's own feature maps lie so.
     """
 
     input_shape: tuple[int, ...]
@@ -27,6 +27,7 @@ class Border:
     feeds: str = "float32"
     reads: str = "float32"
     held: str = "float32"
+    channels_last: bool = False
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any], where: str) -> Border:
@@ -58,7 +59,7 @@ class Border:
                 where="samples",
                 expected=f"{expected} [N, {', '.join(map(str, self.input_shape))}]",
             )
-        if x.ndim == 4:
+        if x.ndim == 4 and not self.channels_last:
             x = x.transpose(0, 3, 1, 2)
         if self.held == "uint8":
             return (x.astype(np.int16, order="C") + 128).astype(np.uint8)
@@ -68,7 +69,7 @@ class Border:
 
     def leave(self, y: np.ndarray) -> np.ndarray:
         """The file's float32 outputs → integers, exactly (they lie on the grid of the output's scale), or float32; channels last."""
-        if y.ndim == 4:
+        if y.ndim == 4 and not self.channels_last:
             y = np.ascontiguousarray(y.transpose(0, 2, 3, 1))
         if y.dtype == np.uint8:
             return (y.astype(np.int16) - 128).astype(np.int8)

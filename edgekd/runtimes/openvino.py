@@ -19,6 +19,7 @@ import openvino as ov
 
 from edgekd.errors import InputError
 from edgekd.runtimes.border import Border, in_batches
+from edgekd.runtimes.openvino_border import border_of
 
 KEY = "edgekd"
 BATCH = 128
@@ -45,7 +46,9 @@ class OpenVinoRunner:
         return f"{where(self._threads)}, kernels {'+'.join(self._used) or 'generic'}"
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        return in_batches(x, BATCH, self._run)
+        # A file may have a fixed batch.
+        batch = self._model.input(0).get_partial_shape()[0]
+        return in_batches(x, BATCH if batch.is_dynamic else batch.get_length(), self._run)
 
     def close(self) -> None:
         """Models free themselves when nothing refers to them any more."""
@@ -57,18 +60,29 @@ class OpenVinoRunner:
 
 
 def open_model(path: Path, *, threads: int = 1) -> OpenVinoRunner:
-    """Load an IR (.xml with its .bin) that edgekd exported. Raises InputError where it is not one or its weights are not its own."""
-    metadata = read_metadata(path)
-    border = Border.from_metadata(metadata, str(path))
+    """Load an IR (.xml with its .bin), edgekd's or another's (see ``openvino_border``).
+
+    Raises InputError where it is not one, or where its weights are not those that edgekd wrote with it.
+    """
+    metadata = _metadata(path)
     weights = path.with_suffix(".bin")
-    if weights.is_file() and metadata.get("weights_sha256") != hashlib.sha256(weights.read_bytes()).hexdigest():
+    if metadata and weights.is_file() and metadata.get("weights_sha256") != hashlib.sha256(weights.read_bytes()).hexdigest():
         raise InputError("these are not the weights that belong to it", where=str(weights), expected="the .bin written with this .xml")
     model = _read(path)
+    border = Border.from_metadata(metadata, str(path)) if metadata else border_of(model, str(path))
     return OpenVinoRunner(_compile(model, path, threads), border, threads)
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
     """The JSON document under ``edgekd`` in the rt_info of ``path`` (.xml). Raises InputError where it cannot be read."""
+    metadata = _metadata(path)
+    if metadata is None:
+        raise InputError(f"no metadata under {KEY!r}", where=str(path), expected="a file that edgekd exported")
+    return metadata
+
+
+def _metadata(path: Path) -> dict[str, Any] | None:
+    """None where the file has none."""
     if not path.is_file():
         raise InputError("there is no such file", where=str(path), expected="an OpenVINO IR (.xml)")
     try:
@@ -76,9 +90,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
         metadata = None if entry is None else json.loads(entry.attrib["value"])
     except (ElementTree.ParseError, KeyError, ValueError) as error:
         raise InputError(f"not an OpenVINO IR ({error})", where=str(path), expected="an OpenVINO IR (.xml)") from error
-    if not isinstance(metadata, dict):
-        raise InputError(f"no metadata under {KEY!r}", where=str(path), expected="a file that edgekd exported")
-    return metadata
+    return metadata if isinstance(metadata, dict) else None
 
 
 def integer_kernels(path: Path) -> dict[str, int]:
