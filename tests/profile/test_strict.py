@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edgekd.profile.load import check, find
 from edgekd.profile.rules import contradictions
-from edgekd.profile.schema import Profile
+from edgekd.profile.schema import Deploy, Profile, SchemeTable
 from edgekd.profile.strict import Problem, dotted, read_toml, refusal, shown, validate
 from edgekd.recipe.rules import contradictions as recipe_contradictions
 from edgekd.recipe.schema import Recipe
@@ -74,3 +74,12 @@ def test_dotted() -> None:
 def test_shown_is_short() -> None:
     assert shown(True) == "true"
     assert len(shown("x" * 1000)) == 80
+
+
+@pytest.mark.parametrize("runtime", ["ethos-u", "litert", "onnxruntime", "openvino", "tensorrt", "tflm"])
+def test_four_bits_only_where_there_are_kernels(runtime: str) -> None:
+    exporter = {"onnxruntime": "onnx", "tensorrt": "onnx", "openvino": "openvino"}.get(runtime, "tflite")
+    scheme = SchemeTable(numeric="int8", weight_bits=4, symmetric_activations=True, input_dtype="int8", output_dtype="int8")
+    deploy = Deploy.model_validate({"exporter": exporter, "runtime": runtime, "transport": "host"})
+    found = [problem.key for problem in contradictions({"scheme": scheme, "deploy": deploy})]
+    assert found == ([] if runtime in ("tflm", "litert") else ["scheme.weight_bits"])

@@ -22,7 +22,12 @@ from edgekd.runtimes.tflm import arena_bytes
 from tests.quant.reference.test_convolve import convolution
 from tests.shape_cases import assert_equal, quantization, samples, single
 
-FEW = settings(derandomize=True, max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(
+    derandomize=True,
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much, HealthCheck.too_slow],
+)
 KINDS: list[type[ops.Op]] = [ops.Conv2D, ops.DepthwiseConv2D, ops.FullyConnected]
 
 
