@@ -1,4 +1,4 @@
-"""The border of an OpenVINO IR that edgekd did not write, read off the model: what a device would feed and read is what the waist has there.
+"""The border of an IR that edgekd did not write, read off the model: what a device would feed and read is what the waist has there.
 
 A FakeQuantize that alone reads the input, or makes the output, means integers outside; uint8 is int8, 128 lower. Feature maps lie as the
 parameter's layout says; where it says nothing, channels first, unless the first operator that is not elementwise turns them so.
