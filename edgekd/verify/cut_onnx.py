@@ -44,6 +44,11 @@ def cut(path: Path, graph: QuantGraph, tensor: str, folder: Path) -> Path:
     return folder / "cut.onnx"
 
 
+def is_own(path: Path) -> bool:
+    """Whether edgekd wrote the file."""
+    return any(entry.key == KEY for entry in onnx.load(path, load_external_data=False).metadata_props)
+
+
 def _own(model: onnx.ModelProto, graph: QuantGraph, tensor: str) -> onnx.NodeProto | None:
     """The last operator of the cut: of a file that edgekd wrote."""
     made = {name for node in model.graph.node for name in node.output}

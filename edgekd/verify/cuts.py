@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edgekd.errors import EdgekdError, InputError
+from edgekd.errors import EdgekdError
 from edgekd.lazy import load
 from edgekd.quant import io
-from edgekd.verify.localize import cutter
+from edgekd.verify.localize import Cutter
 
 OPENER = "edgekd.verify.cuts:open_cuts"
 #: What is not available is written beside the order, under this suffix: tensor → why.
@@ -54,11 +54,11 @@ class _Cuts:
         whys: dict[str, str] = {}
         parts: list[np.ndarray] = []
         with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
-            cut = cutter(self._graph, Path(self._order.path), self._order.exporter, Path(folder))
+            cutter = Cutter(self._graph, Path(self._order.path), self._order.exporter, Path(folder))
             for tensor in self._order.tensors:
                 size = math.prod(self._graph.tensor(tensor).shape[1:])
                 try:
-                    parts.append(self._values(cut(tensor), x, size))
+                    parts.append(self._values(cutter, tensor, x))
                 except EdgekdError as error:
                     whys[tensor] = str(error).splitlines()[0]
                     parts.append(np.full((len(x), size), np.nan, np.float32))
@@ -68,10 +68,8 @@ class _Cuts:
     def close(self) -> None:
         """Nothing is held."""
 
-    def _values(self, path: Path, x: np.ndarray, size: int) -> np.ndarray:
-        runner = load(self._order.opener)(path, threads=self._threads)
-        values = runner.run(x).reshape(len(x), -1)
+    def _values(self, cutter: Cutter, tensor: str, x: np.ndarray) -> np.ndarray:
+        runner = load(self._order.opener)(cutter.cut(tensor), threads=self._threads)
+        values = cutter.restore(tensor, runner.run(x))
         runner.close()
-        if values.shape[1] != size:
-            raise InputError(f"{values.shape[1]} values", where=self._order.path, expected=str(size))
-        return values.astype(np.float32)
+        return values.reshape(len(x), -1).astype(np.float32)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from edgekd.errors import EdgekdError
+from edgekd.errors import EdgekdError, InputError
 from edgekd.lazy import load
 from edgekd.quant import reference
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.ops import Op
+from edgekd.quant.passes.layout_rules import convert_and_view
 from edgekd.quant.passes.prefix import prefix
 from edgekd.verify.jobs import Job, run_jobs
 
@@ -23,6 +24,8 @@ CUTTERS = {
     ".onnx": "edgekd.verify.cut_onnx:cut",
     ".xml": "edgekd.verify.cut_openvino:cut",
 }
+#: Whether edgekd wrote an ONNX file.
+ONNX_IS_OWN = "edgekd.verify.cut_onnx:is_own"
 #: A float value disagrees if it is further away than this share of the tensor's largest.
 FLOAT_TOLERANCE = 0.02
 
@@ -54,7 +57,7 @@ def first_disagreement(graph: QuantGraph, path: Path, functions: tuple[str, str]
     order = [op for op in graph.ops if op.outputs[0] in prefix(graph, graph.outputs[0]).tensors]
     wanted = reference.run(graph, x, profile, keep=tuple(op.outputs[0] for op in order))
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
-        probe = _Probe(graph, opener, cutter(graph, path, exporter, Path(folder)), x, wanted)
+        probe = _Probe(graph, opener, Cutter(graph, path, exporter, Path(folder)), x, wanted)
         try:
             found = _bisect(order, probe)
         except EdgekdError as error:
@@ -62,20 +65,48 @@ def first_disagreement(graph: QuantGraph, path: Path, functions: tuple[str, str]
     return found or "no layer named: each cut of the file agrees by itself, so what disagrees is how the runtime fuses its layers"
 
 
-def cutter(graph: QuantGraph, path: Path, exporter: str, folder: Path) -> Callable[[str], Path]:
-    """A function that cuts the file at ``path`` off after a tensor, into ``folder``; another cut may overwrite it."""
-    if path.suffix in CUTTERS:
-        cut = load(CUTTERS[path.suffix])
-        return lambda tensor: cut(path, graph, tensor, folder)
-    export = load(exporter)
-    return lambda tensor: folder / export(prefix(graph, tensor), folder).path
+class Cutter:
+    """Final. Cuts the file at ``path`` off after a tensor of ``graph``, into ``folder``; another cut may overwrite it.
+
+    An ONNX file or IR of edgekd is channels first: a tensor may lie in another one there, transposed or in another shape.
+    """
+
+    def __init__(self, graph: QuantGraph, path: Path, exporter: str, folder: Path) -> None:
+        self._graph, self._path, self._folder = graph, path, folder
+        self._cut = load(CUTTERS[path.suffix]) if path.suffix in CUTTERS else None
+        self._export = None if self._cut else load(exporter)
+        self._file, self._views = graph, {}
+        if graph.layout == "channels_last" and (path.suffix == ".xml" or (path.suffix == ".onnx" and load(ONNX_IS_OWN)(path))):
+            self._file, self._views = convert_and_view(graph, "channels_first")
+
+    def cut(self, tensor: str) -> Path:
+        """The cut file. Raises InputError if the file has no such tensor."""
+        if self._cut is None:
+            assert self._export
+            return self._folder / self._export(prefix(self._graph, tensor), self._folder).path
+        return self._cut(self._path, self._file, self._views[tensor].name if tensor in self._views else tensor, self._folder)
+
+    def restore(self, tensor: str, y: np.ndarray) -> np.ndarray:
+        """``tensor`` [N, ...] as the graph has it, of what a runner answers for the cut. Raises InputError if it lies in no known way."""
+        shape = self._graph.tensor(tensor).shape[1:]
+        if tensor in self._views and self._views[tensor].order is None:
+            view = self._views[tensor]
+            held = y.transpose(0, 3, 1, 2) if y.ndim == 4 else y  # a runner has turned a feature map already
+            if held[0].size == math.prod(view.sizes):
+                digits = held.reshape(len(y), *view.sizes).transpose(0, *(d + 1 for d in view.memory(range(len(view.axes)))))
+                return digits.reshape(len(y), *shape)
+        elif [size for size in y.shape[1:] if size > 1] == [size for size in shape if size > 1]:
+            return y.reshape(len(y), *shape)
+        elif y.ndim == 3 and y.shape[1:] == shape[::-1]:  # a signal, channels first
+            return y.swapaxes(1, 2)
+        raise InputError(f"{tensor!r} is {list(y.shape[1:])} there", where=str(self._path), expected=f"values that lie as {list(shape)}")
 
 
 class _Probe:
     """Final. Compares one tensor at a time, and remembers."""
 
-    def __init__(self, graph: QuantGraph, opener: str, cut: Callable[[str], Path], x: np.ndarray, wanted: dict[str, np.ndarray]) -> None:
-        self._graph, self._opener, self._cut, self._x, self._wanted = graph, opener, cut, x, wanted
+    def __init__(self, graph: QuantGraph, opener: str, cutter: Cutter, x: np.ndarray, wanted: dict[str, np.ndarray]) -> None:
+        self._graph, self._opener, self._cutter, self._x, self._wanted = graph, opener, cutter, x, wanted
         self._known: dict[str, Layer | None] = {}
 
     def __call__(self, op: Op) -> Layer | None:
@@ -89,9 +120,9 @@ class _Probe:
 
     def _compare(self, op: Op) -> Layer | None:
         name = op.outputs[0]
-        outcome = run_jobs([Job(f"cut after {op.name}", str(self._cut(name)), self._opener)], self._x, workers=1)
+        outcome = run_jobs([Job(f"cut after {op.name}", str(self._cutter.cut(name)), self._opener)], self._x, workers=1)
         want = self._wanted[name]
-        got = next(iter(outcome.values())).outputs.reshape(want.shape)
+        got = self._cutter.restore(name, next(iter(outcome.values())).outputs)
         away = np.abs(got.astype(np.float64) - want.astype(np.float64))
         integer = want.dtype.kind == "i"
         differs = away > (0 if integer else FLOAT_TOLERANCE * np.abs(want).max())

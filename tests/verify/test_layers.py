@@ -5,17 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from small import corrupt, graph, real, samples
 
+from edgekd.convert import random_inputs
 from edgekd.export.onnx import export as export_onnx
 from edgekd.export.tflite import export
+from edgekd.importers.onnx import read as read_onnx
+from edgekd.importers.tflite import read
 from edgekd.quant import reference
 from edgekd.quant.reference.alone import alone
 from edgekd.runtimes import RUNTIMES
 from edgekd.verify.certificate import Subject
 from edgekd.verify.layers import compare_layers, difference
 from edgekd.verify.reasons import explain, rule
+
+FILES = Path(__file__).resolve().parents[1] / "importers" / "files"
 
 
 def test_an_operator_alone_computes_what_it_does_among_the_others() -> None:
@@ -69,6 +75,29 @@ def test_another_runtime_is_compared_as_well(tmp_path: Path) -> None:
     export_onnx(graph(), tmp_path)
     (found,) = compare_layers(graph(), [Subject("onnxruntime", RUNTIMES["onnxruntime"], tmp_path / "model.onnx")], samples(8), workers=1)
     assert all(row.whole is not None and row.own is not None for row in found.layers), found
+    assert all(row.own is None or row.own.largest <= 1 for row in found.layers)
+
+
+@pytest.mark.slow
+def test_tensors_that_lie_otherwise_in_the_file_are_turned(tmp_path: Path) -> None:
+    """Signals [N, length, channels], reshaped to images and back, of which a channels-first file has some in other shapes."""
+    signals = read(FILES / "one_dimension_int8.tflite")
+    export_onnx(signals, tmp_path)
+    (found,) = compare_layers(
+        signals, [Subject("onnxruntime", RUNTIMES["onnxruntime"], tmp_path / "model.onnx")], random_inputs(signals, 4), workers=1
+    )
+    assert not found.differing and not [row.why for row in found.layers if row.whole is None]
+
+
+@pytest.mark.slow
+def test_another_tools_onnx_file_is_cut_at_what_it_quantizes(tmp_path: Path) -> None:
+    export_onnx(graph(), tmp_path)
+    model = onnx.load(tmp_path / "model.onnx")
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "foreign.onnx")
+    foreign = read_onnx(tmp_path / "foreign.onnx")
+    (found,) = compare_layers(foreign, [Subject("onnxruntime", RUNTIMES["onnxruntime"], tmp_path / "foreign.onnx")], samples(4), workers=1)
+    assert [row.why for row in found.layers if row.whole is None] == []
     assert all(row.own is None or row.own.largest <= 1 for row in found.layers)
 
 

@@ -22,13 +22,16 @@ WEIGHTS: dict[Layout, dict[type[ops.Op], tuple[int, ...]]] = {
 
 def convert(graph: QuantGraph, layout: Layout) -> QuantGraph:
     """``graph`` in another layout: the same function of inputs and outputs that lie otherwise."""
-    if graph.layout == layout:
-        return graph
+    return graph if graph.layout == layout else convert_and_view(graph, layout)[0]
+
+
+def convert_and_view(graph: QuantGraph, layout: Layout) -> tuple[QuantGraph, dict[str, View]]:
+    """``graph`` in another layout, and how each of its activations lies there."""
     state = State(graph, layout)
     state.start()
     for op in graph.ops:
         RULES[type(op)](state, op)
-    return state.finish()
+    return state.finish(), state.where
 
 
 def _image(state: State, op: ops.Op) -> None:
