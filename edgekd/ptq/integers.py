@@ -133,7 +133,9 @@ def _set(module: QatModule, index: int, scale: float, zero: int) -> None:
 
 
 def _adopt_weight(module: QatModule, name: str, found: Found) -> None:
-    """NNCF's scales of a weight, where they lie along the outputs as ours do."""
+    """NNCF's scales of a weight of 8 bits, where they lie along the outputs as ours do; weights of 4 keep their own."""
+    if module.scheme_of(name)[0] != 8:
+        return
     step, scale = module.weight_steps[name], found.scales.get(name)
     channels = module.values[name].shape[weight_axis(module.graph, name)]
     if scale is not None and len(scale) in (1, channels) and step.numel() in (len(scale), channels) and (scale > 0).all():

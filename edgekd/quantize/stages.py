@@ -49,7 +49,7 @@ class Job:
     @property
     def scheme(self) -> Scheme:
         s = self.profile.scheme
-        return Scheme(s.numeric, s.symmetric_activations, s.per_channel_weights)
+        return Scheme(s.numeric, s.symmetric_activations, s.per_channel_weights, 4 if s.weight_bits == 4 else 8)
 
     @property
     def identity(self) -> dict[str, Any]:

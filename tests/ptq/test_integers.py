@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -94,10 +94,17 @@ def test_weights_and_biases(graph: QuantGraph, x: np.ndarray, per_channel: bool)
     assert np.abs(held.data * held.quantization.scale.astype(np.float64) - corrected).max() <= held.quantization.scale.max()
 
 
+def test_weights_of_4_bits_keep_their_steps(graph: QuantGraph, x: np.ndarray) -> None:
+    weight = next(op.inputs[1] for op in graph.ops if isinstance(op, ops.Conv2D))
+    decided = Decided({}, {weight: np.full(8, 1e-3, np.float32)})
+    made, _ = integers(graph, Scheme(weight_bits=4), ENTRY, decided, x)
+    quantization = made.tensor(weight).quantization
+    assert made.tensor(weight).dtype == "int4" and quantization is not None and quantization.scale.min() > 2e-3
+
+
 def test_names_that_a_module_cannot_hold(graph: QuantGraph, x: np.ndarray) -> None:
     first, last = graph.ops[0].inputs[1], graph.outputs[0]
     odd = {first: "a.b/weight", last: "output", graph.ops[1].inputs[1]: "keys", graph.ops[0].inputs[2]: "a/b.weight"}
-    from dataclasses import replace
 
     def named(names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(odd.get(name, name) for name in names)
