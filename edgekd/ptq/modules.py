@@ -23,8 +23,9 @@ def open_module(name: str, weights: Path | None, shape: Shape) -> nn.Module:
     """What ``package.module:function`` returns, called with ``channels``, ``height`` and ``width`` of ``shape`` (one sample, channels last)
     where it takes them, with ``weights`` (safetensors) in it. Raises InputError for what is no module, and for weights that do not fit.
     """
-    names: tuple[str, ...] = ("height", "width", "channels")
-    given = dict(zip(names, shape, strict=True)) if len(shape) == 3 else {}
+    given: dict[str, int] = {}
+    if len(shape) == 3:
+        given["height"], given["width"], given["channels"] = shape
     found = lazy.load(name)
     module = found if isinstance(found, nn.Module) else lazy.call(name, found, given, {}, where="MODEL")
     if not isinstance(module, nn.Module):
