@@ -65,7 +65,7 @@ def branch_point(graph: QuantGraph, a: str, b: str) -> str | None:
     alike = []
     for op in graph.ops:
         rule = RULE_OF.get(type(op))
-        if rule is None or (rule and RULES[a][rule] != RULES[b][rule]):
+        if rule is None or (rule and (rule not in RULES[a] or RULES[a][rule] != RULES[b].get(rule))):
             break
         alike.append(op.outputs[0])
     if len(alike) == len(graph.ops):

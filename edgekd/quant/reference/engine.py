@@ -20,6 +20,7 @@ from edgekd.quant.reference import (
     matmul,
     move,
     onnxruntime,
+    openvino,
     pool,
     reduce,
     resize,
@@ -130,8 +131,8 @@ def _table(op: ops.Op, graph: QuantGraph, profile: str) -> dict[type[ops.Op], Ca
     """What the operators are that compute with the dtypes of ``op``."""
     if is_float(op, graph):
         return floats.COMPILE
-    if profile == "onnxruntime":
-        return {**COMPILE, **onnxruntime.COMPILE}
+    if profile in OTHERS:
+        return {**COMPILE, **(onnxruntime.COMPILE if profile == "onnxruntime" else openvino.COMPILE)}
     return int16.COMPILE if is_int16(op, graph) else COMPILE
 
 

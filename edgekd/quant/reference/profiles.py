@@ -18,7 +18,7 @@ from edgekd.quant.ops import Op
 
 PROFILES = ("tflm", "litert_ref", "xnnpack")
 #: Runtimes of other formats, of which not every operator is foretold bit for bit.
-OTHERS = ("onnxruntime",)
+OTHERS = ("onnxruntime", "openvino")
 
 #: profile → kind of operator → rule. "fixed_point" and "…_once" are in rounding.py, the others in the file of their operator.
 RULES: Mapping[str, Mapping[str, str]] = {
@@ -51,6 +51,11 @@ RULES: Mapping[str, Mapping[str, str]] = {
         "bounds": "xnnpack",
     },
     "onnxruntime": {
+        "conv": "float32_once",
+        "fully_connected": "float32_once",
+        "bounds": "xnnpack",
+    },
+    "openvino": {
         "conv": "float32_once",
         "fully_connected": "float32_once",
         "bounds": "xnnpack",
