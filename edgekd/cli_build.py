@@ -116,7 +116,7 @@ def verify(
 ) -> None:
     """Run exported files in their runtimes, against the reference: those of runs over the whole test set, or any files over samples.
 
-    edgekd verify runs/fashion-nucleo-1a2b3c     edgekd verify model.qdq.onnx model.tflite model.xml --samples data.npz
+    edgekd verify runs/clothes-nucleo-1a2b3c     edgekd verify model.qdq.onnx model.tflite model.xml --samples data.npz
 
     Of files the first (.tflite or .onnx) is the model, and every one must compute the same. Without samples, inputs are random. Exit
     code 1 if a runtime disagrees.

@@ -82,6 +82,23 @@ def inspect(
     _print(found)
 
 
+def operators(
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="The whole document: the table, what runtimes do less, what is read.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Which operator is supported where, read off the tables that the code works by."""
+    from edgekd import operators as table
+
+    if as_json:
+        typer.echo(json.dumps({"headings": table.HEADINGS, **asdict(table.support())}, indent=2, ensure_ascii=False))
+    elif markdown:
+        typer.echo(table.markdown(), nl=False)
+    else:
+        _print_support(table.HEADINGS, table.support().rows)
+
+
 def verify_models(models: list[Path], samples: Path | None, threads: int, as_json: bool) -> None:
     """Files instead of runs: the first is the graph, and each runs in its runtimes. Exits with 1 if one disagrees."""
     from edgekd import console
@@ -134,6 +151,17 @@ def judge(verified: Verified) -> None:
     """Exits with 1 if a runtime disagrees."""
     if not all(v.ok for v in verified.verdicts):
         raise typer.Exit(1)
+
+
+def _print_support(headings: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*(head for head in headings if head != "means"), box=box.SIMPLE)
+    for row in rows:
+        table.add_row(*(cell for head, cell in zip(headings, row, strict=True) if head != "means"))
+    Console(width=None if Console().is_terminal else 180, highlight=False, markup=False).print(table)
 
 
 def show_layers(name: str, layers: Layers) -> None:
@@ -207,6 +235,8 @@ def _print(found: Inspection) -> None:
         f"{len(found.layers)} operators, {found.macs:,} MACs, {found.parameters:,} parameters ({readable(found.weight_bytes)}), arena "
         f"{readable(found.arena_bytes)} of activations and scratch" + (f", most at {most.name}" if most else "")
     )
+    if "tflm" in found.surveys and found.arena_total_bytes is not None:
+        typer.echo(f"TFLM's whole arena: {readable(found.arena_total_bytes)}, predicted for the file that edgekd writes on a 64-bit host")
     for note in found.notes:
         typer.echo(f"note: {note}")
     for name, survey in found.surveys.items():
@@ -220,4 +250,4 @@ def _print(found: Inspection) -> None:
             typer.echo(f"{name}: said by {survey.by}")
 
 
-COMMANDS: dict[str, Any] = {"convert": convert, "inspect": inspect}
+COMMANDS: dict[str, Any] = {"convert": convert, "inspect": inspect, "operators": operators}

@@ -14,6 +14,7 @@ from edgekd.profile.load import load as load_profile
 from edgekd.quant import arena, size
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.passes.explicit_padding import explicit_padding
+from edgekd.runtimes import lacks_tflm
 from edgekd.runtimes.lacks import LACKS, Survey
 
 #: A profile's runtime → whom to ask what it lacks. Others take whatever their exporter can state.
@@ -39,7 +40,11 @@ class Layer:
 
 @dataclass(frozen=True)
 class Inspection:
-    """``arena_bytes``: activations and scratch as TensorFlow Lite Micro would place them; ``surveys``: who was asked what is lacking."""
+    """``arena_bytes``: activations and scratch as TensorFlow Lite Micro would place them; ``arena_total_bytes``: with its own structures
+    (for the file that edgekd exports, on a 64-bit host), predicted; None where it lacks an operator.
+
+    ``surveys``: who was asked what is lacking.
+    """
 
     name: str
     input: str
@@ -49,6 +54,7 @@ class Inspection:
     parameters: int
     weight_bytes: int
     arena_bytes: int
+    arena_total_bytes: int | None
     surveys: dict[str, Survey]
     notes: tuple[str, ...] = ()
 
@@ -84,9 +90,19 @@ def inspect(graph: QuantGraph, targets: tuple[str, ...] = ()) -> Inspection:
         size.parameters(graph),
         size.weight_bytes(graph),
         arena.place(padded).total_bytes,
+        _whole_arena(graph),
         surveys,
         tuple(source.get("notes", ())) if isinstance(source, dict) else (),
     )
+
+
+def _whole_arena(graph: QuantGraph) -> int | None:
+    if lacks_tflm.survey(graph).lacks:
+        return None
+    try:
+        return arena.arena_total(graph)
+    except InputError:
+        return None
 
 
 def _weights(graph: QuantGraph, inputs: tuple[str, ...]) -> str:

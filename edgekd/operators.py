@@ -15,9 +15,11 @@ from edgekd.importers import tflite as from_tflite
 from edgekd.quant import aten, ops
 from edgekd.quant.forward import FORWARD
 from edgekd.quant.reference import engine, floats, onnxruntime
-from edgekd.quant.reference.limits import LIMITS
+from edgekd.quant.reference.limits import LIMITS, LIMITS_16
 from edgekd.quant.reference.profiles import DECLINED, TAKES, UNSUPPORTED
 
+#: What the ONNX exporter states as QuantizeLinear by itself, beside its table.
+STATED: tuple[type[ops.Op], ...] = (ops.Quantize,)
 YES, NO, SOME, ELSE = "yes", "–", "some", "LiteRT's own"
 HEADINGS = (
     "operator",
@@ -47,6 +49,7 @@ class Support:
 def support() -> Support:
     """What this version supports."""
     limits = [(runtime, op.__name__, text) for runtime, of in LIMITS.items() for op, text in of.items()]
+    limits += [(runtime, f"{op.__name__}, 16x8", text) for runtime, of in LIMITS_16.items() for op, text in of.items()]
     reads = (
         ("torch (ATen, by torch.export)", tuple(sorted(aten.HANDLERS))),
         ("TFLite", tuple(sorted(from_tflite.READERS))),
@@ -56,7 +59,7 @@ def support() -> Support:
 
 
 def _row(op: type[ops.Op]) -> tuple[str, ...]:
-    whole = engine.COMPILE
+    whole, in_onnx = engine.COMPILE, op in ONNX or op in STATED
     return (
         op.__name__,
         _sentence(op),
@@ -68,8 +71,8 @@ def _row(op: type[ops.Op]) -> tuple[str, ...]:
         _mark(op in TFLITE),
         _mark(op in TFLITE and op not in UNSUPPORTED.get("tflm", ())),
         ELSE if op in DECLINED else SOME if op in TAKES else _mark(op in TFLITE),
-        _mark(op in ONNX),
-        ("float inside" if onnxruntime.COMPILE.get(op) is onnxruntime.through_float else YES) if op in ONNX else NO,
+        _mark(in_onnx),
+        ("float inside" if onnxruntime.COMPILE.get(op) is onnxruntime.through_float else YES) if in_onnx else NO,
     )
 
 

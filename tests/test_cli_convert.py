@@ -22,6 +22,7 @@ from edgekd.runtimes.lacks_ethos_u import parse as parse_vela
 from edgekd.runtimes.lacks_gpu import parse as parse_analyzer
 from edgekd.runtimes.lacks_tensorrt import survey as tensorrt
 from edgekd.runtimes.lacks_tflm import survey as tflm
+from edgekd.runtimes.tflm import arena_bytes
 from tests.verify.small import graph as small
 
 FILES = Path(__file__).parent / "importers" / "files"
@@ -118,13 +119,15 @@ def test_inspect_counts(tmp_path: Path) -> None:
     assert conv["weights"] == "8×1×5×6 int8, 8 scales" and conv["macs"] == 15360 and conv["weight_bytes"] == 240 + 32
     assert max(layer["live_bytes"] for layer in document["layers"]) <= document["arena_bytes"]
     assert document["surveys"]["tflm"]["lacks"] == []
+    export(read_model(LINE), tmp_path)
+    assert abs(document["arena_total_bytes"] - arena_bytes(tmp_path / "model.tflite").total) <= 32
     code, out, _ = run("inspect", str(LINE))
     assert code == 0 and "21,152 MACs, 480 parameters (528 B)" in out and "FullyConnected" in out
 
 
 def test_inspect_asks_what_the_target_needs() -> None:
     found = inspect_model.inspect(read_model(FILES / "attention_int8.tflite"), ("nrf52840dk", "orin-nano"))
-    assert [lack.kind for lack in found.surveys["tflm"].lacks] == ["Gelu"]
+    assert [lack.kind for lack in found.surveys["tflm"].lacks] == ["Gelu"] and found.arena_total_bytes is None
     assert any("symmetric scales only" in lack.reason for lack in found.surveys["tensorrt"].lacks)
     with pytest.raises(InputError, match="or one of tflm, tensorrt, gpu, ethos-u"):
         inspect_model.inspect(small(), ("toaster",))

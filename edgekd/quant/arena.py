@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from edgekd.errors import InputError
 from edgekd.quant import ops
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.passes.explicit_padding import explicit_padding
@@ -35,7 +36,31 @@ _OPERATOR: Mapping[type[ops.Op], int] = {
     ops.Relu: 32,
     ops.Softmax: 84,
     ops.Logistic: 16,
+    # Seen as what each of sixteen more operators takes.
+    ops.TransposeConv2D: 124,
+    ops.BatchMatMul: 67,
+    ops.Sum: 73,
+    ops.ReduceMax: 65,
+    ops.ResizeNearest: 2,
+    ops.ResizeBilinear: 2,
+    ops.Sub: 72,
+    ops.Mul: 52,
+    ops.SquaredDifference: 112,
+    ops.Maximum: 0,
+    ops.Minimum: 0,
+    ops.LeakyRelu: 36,
+    ops.PRelu: 32,
+    ops.HardSwish: 32,
+    ops.Rsqrt: 32,
+    ops.Tanh: 16,
+    ops.Quantize: 32,
+    ops.Dequantize: 32,
+    ops.Transpose: 0,
+    ops.Slice: 0,
+    ops.Gather: 24,
 }
+#: More of a Slice that the file states as STRIDED_SLICE.
+_STRIDED, _STRIDED_RANK = 120, 4
 
 
 @dataclass(frozen=True)
@@ -73,10 +98,7 @@ def lifetimes(graph: QuantGraph) -> tuple[Lifetime, ...]:
             first[name] = at
         for name in (*op.inputs, *op.outputs):
             last[name] = at
-        if isinstance(op, ops.Mean):
-            scratch += [Lifetime(f"{op.name}/{what}", _aligned(nbytes), at, at) for what, nbytes in _mean_scratch(graph, op).items()]
-        if isinstance(op, ops.WEIGHTED) and graph.tensor(op.inputs[1]).dtype == "int4":  # unpacked while the operator runs
-            scratch.append(Lifetime(f"{op.name}/weights", _aligned(math.prod(graph.tensor(op.inputs[1]).shape)), at, at))
+        scratch += [Lifetime(f"{op.name}/{what}", _aligned(nbytes), at, at) for what, nbytes in _scratch(graph, op).items()]
     for name in graph.outputs:
         last[name] = len(graph.ops)
     made = [Lifetime(n, _aligned(t.nbytes), first[n], last[n]) for n, t in graph.tensors.items() if not t.is_constant and n in first]
@@ -91,39 +113,82 @@ def place(graph: QuantGraph) -> Placement:
 def arena_total(graph: QuantGraph) -> int:
     """Bytes of arena that the channels-last ``graph`` needs under TFLM with reference kernels on a 64-bit host: a prediction.
 
-    Raises InputError for padding that TFLM cannot be given.
+    Raises InputError for padding that TFLM cannot be given, and for an operator that it has not.
     """
     graph = explicit_padding(graph)
     return place(graph).total_bytes + persistent_bytes(graph)
 
 
 def persistent_bytes(graph: QuantGraph) -> int:
-    """What TFLM keeps in the arena beside the activations, predicted: its structures, and two int32 for each output channel."""
+    """What TFLM keeps in the arena beside the activations, predicted: its structures, and two int32 for each output channel.
+
+    Raises InputError for an operator that TFLM has not.
+    """
     borders = sum(graph.tensor(name).quantization is not None for name in (*graph.inputs, *graph.outputs))
     used = {name for op in graph.ops for name in (*op.inputs, *op.outputs)} | set(graph.inputs)
-    arguments = {_argument(op) for op in graph.ops} - {None}
+    arguments = {argument for op in graph.ops for argument in _arguments(graph, op)}
     total = _FIXED + _QUANTIZED_BORDER * borders + _TENSOR * (len(used) + len(arguments)) + _NODE * len(graph.ops)
-    for op in graph.ops:
-        total += _OPERATOR[type(op)]
-        if isinstance(op, ops.Conv2D | ops.DepthwiseConv2D) or (isinstance(op, ops.FullyConnected) and _per_channel(graph, op)):
-            total += 2 * _aligned(4 * graph.tensor(op.outputs[0]).shape[-1])
+    return total + sum(_kept(graph, op) for op in graph.ops)
+
+
+def _kept(graph: QuantGraph, op: ops.Op) -> int:
+    """Bytes that ``op`` keeps for itself."""
+    if type(op) not in _OPERATOR:
+        raise InputError(f"TFLM has no {type(op).__name__}", where=f"operator {op.name}", expected="an operator that it has")
+    total = _OPERATOR[type(op)]
+    channels = isinstance(op, ops.Conv2D | ops.DepthwiseConv2D | ops.TransposeConv2D)
+    if channels or (isinstance(op, ops.FullyConnected) and _per_channel(graph, op)):
+        total += 2 * _aligned(4 * graph.tensor(op.outputs[0]).shape[-1])
+    if isinstance(op, ops.Slice) and _is_strided(op):
+        total += _STRIDED
+    if isinstance(op, ops.BatchMatMul):
+        b = graph.tensor(op.inputs[1])
+        shape = _aligned(4 * (1 + len(b.shape)))
+        # What is not adjoint is turned into a buffer that stays, with a tensor that describes it.
+        total += shape + (0 if op.adjoint_b else 32 + shape + _aligned(b.nbytes))
     return total
 
 
-def _mean_scratch(graph: QuantGraph, op: ops.Mean) -> dict[str, int]:
-    """An index and the axes, and under integers one int32 sum for each output."""
-    x, y = graph.tensor(op.inputs[0]), graph.tensor(op.outputs[0])
-    sums = {"sums": 4 * math.prod(y.shape)} if x.dtype in ("int8", "int16") else {}
-    return {**sums, "index": 4 * len(x.shape), "axes": 4 * len(op.axes)}
+def _scratch(graph: QuantGraph, op: ops.Op) -> dict[str, int]:
+    """Bytes that ``op`` needs only while it runs."""
+    if isinstance(op, ops.Mean | ops.Sum | ops.ReduceMax):
+        x, y = graph.tensor(op.inputs[0]), graph.tensor(op.outputs[0])
+        # An index and the axes, and under integers one int32 sum for each output.
+        sums = {"sums": 4 * math.prod(y.shape)} if x.dtype in ("int8", "int16") and not isinstance(op, ops.ReduceMax) else {}
+        return {**sums, "index": 4 * len(x.shape), "axes": 4 * len(op.axes)}
+    if isinstance(op, ops.TransposeConv2D) and graph.tensor(op.inputs[0]).dtype in ("int8", "int16"):
+        wide = 8 if graph.tensor(op.inputs[0]).dtype == "int16" else 4  # a sum for each output
+        return {"sums": wide * math.prod(graph.tensor(op.outputs[0]).shape)}
+    if isinstance(op, ops.WEIGHTED) and graph.tensor(op.inputs[1]).dtype == "int4":  # unpacked
+        return {"weights": math.prod(graph.tensor(op.inputs[1]).shape)}
+    return {}
 
 
-def _argument(op: ops.Op) -> tuple[object, ...] | None:
-    """What stands in the file as one more constant tensor: axes, amounts or a shape; equal ones once."""
-    if isinstance(op, ops.Mean):
-        return ("axes", op.axes)
+def _is_strided(op: ops.Slice) -> bool:
+    return len(op.begin) <= _STRIDED_RANK or any(step > 1 and size > 1 for step, size in zip(op.step, op.size, strict=True))
+
+
+def _arguments(graph: QuantGraph, op: ops.Op) -> tuple[tuple[object, ...], ...]:
+    """What stands in the file as further constant tensors: axes, amounts, sizes or a shape; equal ones once."""
+    if isinstance(op, ops.Mean | ops.Sum | ops.ReduceMax):
+        return (("numbers", *op.axes),)
     if isinstance(op, ops.Pad):
-        return ("amounts", op.amounts)
-    return ("shape", op.shape) if isinstance(op, ops.Reshape) else None
+        return (("amounts", op.amounts),)
+    if isinstance(op, ops.Reshape):
+        return (("shape", op.shape),)
+    if isinstance(op, ops.Transpose):
+        return (("numbers", *op.order),)
+    if isinstance(op, ops.ResizeNearest | ops.ResizeBilinear):
+        return (("numbers", *op.size),)
+    if isinstance(op, ops.TransposeConv2D):
+        return (("numbers", *graph.tensor(op.outputs[0]).shape),)
+    if isinstance(op, ops.Slice):
+        steps = tuple(1 if size == 1 else step for size, step in zip(op.size, op.step, strict=True))
+        ends = tuple(begin + (size - 1) * step + 1 for begin, size, step in zip(op.begin, op.size, op.step, strict=True))
+        return (("numbers", *op.begin), ("numbers", *ends), ("numbers", *steps)) if _is_strided(op) else (
+            ("numbers", *op.begin), ("numbers", *op.size)
+        )  # fmt: skip
+    return ()
 
 
 def _per_channel(graph: QuantGraph, op: ops.Op) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgekd.quant.graph import QuantGraph
-from edgekd.quant.ops import Conv2D, DepthwiseConv2D, FullyConnected, Op
+from edgekd.quant.ops import BatchMatMul, Conv2D, DepthwiseConv2D, FullyConnected, Op, TransposeConv2D
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ def count(graph: QuantGraph) -> tuple[OpCost, ...]:
 
 
 def macs(graph: QuantGraph) -> int:
-    """Multiply-accumulates of one sample: convolutions and fully connected layers, padding included, nothing else."""
+    """Multiply-accumulates of one sample: convolutions and matrix products, padding included, nothing else."""
     return sum(_macs(graph, op) for op in graph.ops)
 
 
@@ -48,11 +48,17 @@ def _cost(graph: QuantGraph, op: Op) -> OpCost:
 
 
 def _macs(graph: QuantGraph, op: Op) -> int:
-    if not isinstance(op, Conv2D | DepthwiseConv2D | FullyConnected):
+    if not isinstance(op, Conv2D | DepthwiseConv2D | TransposeConv2D | FullyConnected | BatchMatMul):
         return 0
-    weight, out = graph.tensor(op.inputs[1]).shape, graph.tensor(op.outputs[0]).shape
+    x, weight, out = (graph.tensor(name).shape for name in (*op.inputs[:2], op.outputs[0]))
+    last = graph.layout == "channels_last"
+    if isinstance(op, BatchMatMul):
+        return int(np.prod(out)) * x[-1]
+    if isinstance(op, TransposeConv2D):
+        # Each position of the input meets every weight once.
+        return int(np.prod(x)) * int(np.prod(weight)) // (x[3] if last else x[1])
     if isinstance(op, DepthwiseConv2D):
         # One filter an output channel, whichever way the weights lie: [1, kh, kw, out] or [out, 1, kh, kw].
-        return int(np.prod(out)) * int(np.prod(weight)) // (out[3] if graph.layout == "channels_last" else out[1])
+        return int(np.prod(out)) * int(np.prod(weight)) // (out[3] if last else out[1])
     # One output value takes as many products as one output channel has weights.
     return int(np.prod(out)) * int(np.prod(weight[1:]))

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from edgekd.quant import size
+import numpy as np
+
+from edgekd.quant import ops, size
+from edgekd.quant.graph import QuantGraph, Quantization, Tensor
 from edgekd.quant.passes.channels_first import channels_first
 from edgekd.quant.scheme import Scheme
 from edgekd.students.inverted_residual import sketch, spec_from
@@ -33,3 +36,17 @@ def test_sums() -> None:
 def test_the_layout_changes_nothing() -> None:
     graph = sketch(SPEC, Scheme())
     assert [c.macs for c in size.count(graph)] == [c.macs for c in size.count(channels_first(graph))]
+
+
+def test_matrices_and_transposed_convolutions_count() -> None:
+    q = Quantization.per_tensor(0.1)
+    tensors = [Tensor("x", "int8", (1, 4, 6, 8), q), Tensor("y", "int8", (1, 4, 6, 6), q)]
+    graph = QuantGraph(
+        "g", "channels_last", {t.name: t for t in tensors}, (ops.BatchMatMul("o", ("x", "x"), ("y",), True),), ("x",), ("y",)
+    )
+    assert size.macs(graph) == 4 * 6 * 6 * 8
+    weight = Tensor("w", "int8", (5, 2, 3, 8), q, np.ones((5, 2, 3, 8), np.int8))
+    tensors = [tensors[0], weight, Tensor("y", "int8", (1, 8, 13, 5), q)]
+    op = ops.TransposeConv2D("o", ("x", "w"), ("y",), (2, 2))
+    graph = QuantGraph("g", "channels_last", {t.name: t for t in tensors}, (op,), ("x",), ("y",))
+    assert size.macs(graph) == 4 * 6 * 8 * 5 * 2 * 3 == size.macs(channels_first(graph))
