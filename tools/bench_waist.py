@@ -28,8 +28,8 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from edgekd import convert
 from edgekd.export import EXPORTERS
 from edgekd.importers import IMPORTERS
@@ -40,16 +40,21 @@ from edgekd.quant.reference import run
 from edgekd.runtimes import RUNTIMES
 from edgekd.verify.foretell import foretell, group
 
-DATA = Path(os.environ.get("EDGEKD_DATA") or ROOT.parent / "shared" / "data")
+DATA = Path(os.environ.get("EDGEKD_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 NAMES = ("kws_ref_model", "pretrainedResnet_quant", "vww_96_int8")
 #: Runtime of TFLite files → the reference's profile.
 PROFILES = {"tflm": "tflm", "litert_ref": "litert_ref", "litert_xnnpack": "xnnpack"}
 FORMATS = ("tflite", "onnx", "openvino")
+#: LSB of a probability: a tenth of the whole.
+CLEAR = 26
 
 
 @dataclass(frozen=True)
 class Compared:
-    """Integers of ``what`` against those of ``to``: whole samples and single outputs that are equal, top-1, LSB → number of outputs."""
+    """Integers of ``what`` against those of ``to``: whole samples and single outputs that are equal, top-1, LSB → number of outputs.
+
+    ``clear`` samples have a lead of at least CLEAR over the second class in ``to``; of those, ``clear_equal`` agree in top-1.
+    """
 
     what: str
     to: str
@@ -58,6 +63,8 @@ class Compared:
     outputs_equal: int
     outputs: int
     top1_equal: int
+    clear: int
+    clear_equal: int
     histogram: dict[int, int]
 
 
@@ -72,8 +79,15 @@ class Cost:
 def compared(what: str, to: str, a: np.ndarray, b: np.ndarray) -> Compared:
     equality = compare.bit_equal(a, b)
     outputs, samples = equality.outputs, equality.samples
-    top = compare.top1_agreement(a, b).count
-    return Compared(what, to, len(a), samples.count, outputs.count, outputs.n, top, compare.histogram(a, b))
+    same, clear = compare.top1(a) == compare.top1(b), lead(b) >= CLEAR
+    counts = (int(which.sum()) for which in (same, clear, same & clear))
+    return Compared(what, to, len(a), samples.count, outputs.count, outputs.n, *counts, compare.histogram(a, b))
+
+
+def lead(outputs: np.ndarray) -> np.ndarray:
+    """The largest output of each sample less the second, int64 [N]."""
+    flat = np.sort(outputs.reshape(len(outputs), -1).astype(np.int64), axis=1)
+    return flat[:, -1] - flat[:, -2]
 
 
 def cpu_of(compute: Callable[[], np.ndarray]) -> tuple[np.ndarray, float]:
@@ -121,10 +135,10 @@ def realistic(path: Path, graph: QuantGraph, x: np.ndarray, out: Path) -> tuple[
     return rows, cpu
 
 
-def classes(outputs: np.ndarray) -> tuple[int, int]:
-    """(different top-1 classes, samples whose two largest outputs are the same integer)."""
-    flat = np.sort(outputs.reshape(len(outputs), -1), axis=1)
-    return len(np.unique(compare.top1(outputs))), int((flat[:, -1] == flat[:, -2]).sum())
+def classes(outputs: np.ndarray) -> tuple[dict[int, int], int]:
+    """(top-1 class → samples, samples whose two largest outputs are the same integer)."""
+    found, counts = np.unique(compare.top1(outputs), return_counts=True)
+    return dict(zip(found.tolist(), counts.tolist(), strict=True)), int((lead(outputs) == 0).sum())
 
 
 def samples_for(graph: QuantGraph, n: int) -> np.ndarray:
@@ -172,7 +186,7 @@ def show(rows: list[Compared], cpu: dict[str, float]) -> None:
         exact = "bit-equal" if row.outputs_equal == row.outputs else f"{row.outputs_equal}/{row.outputs} outputs"
         print(
             f"  {row.what:<28} {row.to:<28} n={row.n}: {exact}, {row.samples_equal} samples, top-1 {row.top1_equal / row.n:.2%},"
-            f" LSB {row.histogram}"
+            f" of clear ones {row.clear_equal}/{row.clear}, LSB {row.histogram}"
         )
     print("  CPU s: " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in cpu.items()))
 
@@ -201,7 +215,7 @@ def measure(path: Path, given: argparse.Namespace) -> dict[str, object]:
             kinds, ties = classes(run(graph, x, "xnnpack")[graph.outputs[0]])
             found |= {"realistic": [asdict(row) for row in rows], "realistic_cpu_s": cpu, "top1_classes": kinds, "top1_ties": ties}
             if not quiet:
-                print(f"  realistic: {kinds} different top-1 classes, {ties} of {len(x)} tied at the top")
+                print(f"  realistic: top-1 classes {kinds}, {ties} of {len(x)} tied at the top")
                 show(rows, cpu)
     if "cost" in parts:
         costs = cost(path, given.repeats)
