@@ -23,6 +23,7 @@ from edgekd.runtimes.lacks_gpu import parse as parse_analyzer
 from edgekd.runtimes.lacks_tensorrt import survey as tensorrt
 from edgekd.runtimes.lacks_tflm import survey as tflm
 from edgekd.runtimes.tflm import arena_bytes
+from tests.verify.small import corrupt
 from tests.verify.small import graph as small
 
 FILES = Path(__file__).parent / "importers" / "files"
@@ -166,6 +167,21 @@ def test_verify_takes_files_of_every_format(tmp_path: Path) -> None:
         ["model.tflite", "litert_xnnpack", "ok"],
         ["model.xml", "openvino", "ok"],
     ]
+
+
+@pytest.mark.slow
+def test_verify_layers_shows_where_a_difference_begins(tmp_path: Path) -> None:
+    export(small(), tmp_path)
+    load(EXPORTERS["onnx"])(corrupt(small(), "point", 1.25), tmp_path)
+    code, out, err = run("verify", "--layers", str(tmp_path / "model.onnx"), str(tmp_path / "model.tflite"), "--threads", "1")
+    assert code == 1, out + err
+    parts = {part.split(",")[0]: part for part in out.split("\n\n")}
+    assert "0 of 6 tensors differ" in parts["model.onnx in onnxruntime"] and "WHY" not in parts["model.onnx in onnxruntime"]
+    table = parts["model.tflite in tflm"] + out
+    assert "2 layers add a difference of their own" in table and "passes on what it gets" in table and "LSB" in table
+    code, out, _ = run("verify", "--layers", str(tmp_path / "model.onnx"), "--threads", "1", "--json")
+    (only,) = json.loads(out)["comparisons"]
+    assert code == 0 and [row["kind"] for row in only["layers"]][:2] == ["Conv2D", "DepthwiseConv2D"] and only["samples"] == 8
 
 
 @pytest.mark.slow

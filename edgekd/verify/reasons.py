@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from edgekd.errors import EdgekdError
 from edgekd.quant import ops
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.ops import Op
-from edgekd.quant.reference import onnxruntime
+from edgekd.quant.reference import onnxruntime, openvino
 from edgekd.quant.reference.alone import alone
 from edgekd.quant.reference.limits import LIMITS, LIMITS_16
 from edgekd.quant.reference.profiles import FLOAT_ERROR, OTHERS, PROFILES, is_float, is_int16, kernels_of, rules_of
@@ -38,7 +39,19 @@ SUBJECT: Mapping[type[Op], str] = {
     ops.Add: "sum: ",
     ops.Relu: "rectifier: ",
 }
+CPU_FLAGS = Path("/proc/cpuinfo")
 AVERAGE = "average pool: the sum over the count, a half away from zero"
+#: Profiles of runtimes that compute some operators between Dequantize and Quantize.
+REAL = {"onnxruntime": onnxruntime.COMPILE, "openvino": openvino.COMPILE}
+OWN_ORDER = "float32, summed in an order of its own, so that ties go either way"
+#: Profile → operators that it does not foretell bit for bit → in words.
+INEXACT: Mapping[str, Mapping[type[Op], str]] = {
+    "onnxruntime": dict.fromkeys((ops.Sum, ops.Mean, ops.ResizeBilinear), OWN_ORDER),
+    "openvino": {
+        **dict.fromkeys((ops.Sum, ops.Mean, ops.ResizeBilinear), OWN_ORDER),
+        **dict.fromkeys((ops.Add, ops.Sub, ops.Mul), "float32, the direction of ties hangs on what the plugin fuses"),
+    },
+}
 
 
 def rule(op: Op, graph: QuantGraph, profile: str) -> str:
@@ -46,10 +59,10 @@ def rule(op: Op, graph: QuantGraph, profile: str) -> str:
     if is_float(op, graph):
         error = FLOAT_ERROR.get(profile, {}).get(type(op))
         return "real values" + (f", foretold within {error:g}" if error else "")
-    if profile == "onnxruntime" and onnxruntime.COMPILE.get(type(op)) is onnxruntime.through_float:
+    if REAL.get(profile, {}).get(type(op)) is onnxruntime.through_float:
         return "float inside: Dequantize, operator, Quantize"
     if isinstance(op, ops.AveragePool2D):
-        return "average pool: float32" if profile == "onnxruntime" else AVERAGE
+        return "average pool: float32" if profile in REAL else AVERAGE
     named = RULE_OF.get(type(op))
     if named is None or is_int16(op, graph):
         return ""
@@ -61,19 +74,18 @@ def rule(op: Op, graph: QuantGraph, profile: str) -> str:
 
 def known(op: Op, graph: QuantGraph, runtime: str, profile: str) -> list[str]:
     """What is known of ``op`` in ``runtime`` before anything is compared: whose kernel, by which rule, with which limit."""
-    said: list[str] = []
+    said = [rule(op, graph, profile), INEXACT.get(profile, {}).get(type(op), "")]
+    if profile == "xnnpack" and kernels_of(op, graph, profile) == "litert_opt":
+        said.insert(0, "XNNPACK declines it, LiteRT's optimized kernel computes it")
+    if (
+        runtime == "onnxruntime"
+        and isinstance(op, ops.WEIGHTED)
+        and getattr(op, "activation", "none") != "none"
+        and onnxruntime.symmetric(graph)
+    ):
+        said.append("with its rectifier in float, under a symmetric scheme")
     if runtime == "openvino":
-        said.append("OpenVINO's own kernel, fused as it sees fit")
-        if (doubt := _saturates()) and isinstance(op, ops.WEIGHTED):
-            said.append(doubt)
-    elif runtime == "onnxruntime" and profile != "onnxruntime":
-        said.append(rule(op, graph, "onnxruntime") if type(op) in onnxruntime.COMPILE else "")
-        if getattr(op, "activation", "none") != "none" and isinstance(op, ops.WEIGHTED) and onnxruntime.symmetric(graph):
-            said.append("with its rectifier in float, under a symmetric scheme")
-    else:
-        if kernels_of(op, graph, profile) == "litert_opt":
-            said.append("XNNPACK declines it, LiteRT's optimized kernel computes it")
-        said.append(rule(op, graph, profile))
+        said.append(_other_cpu(op))
     limits = LIMITS_16 if is_int16(op, graph) else LIMITS
     said.append(limits.get(profile, {}).get(type(op), ""))
     return [words for words in said if words]
@@ -110,12 +122,11 @@ def _nearest(op: Op, graph: QuantGraph, profile: str, held: Mapping[str, np.ndar
     return best
 
 
-def _saturates() -> str:
-    """Of an x86 host without VNNI: OpenVINO's integer products overflow there."""
-    try:
-        from edgekd.runtimes.openvino import CPU_FLAGS
-    except ImportError:
+def _other_cpu(op: Op) -> str:
+    """What is otherwise on this CPU than on the one that OpenVINO's rules were found on."""
+    flags = set(CPU_FLAGS.read_text().split()) if CPU_FLAGS.is_file() else set()
+    if openvino.holds_on(flags):
         return ""
-    flags = CPU_FLAGS.read_text() if CPU_FLAGS.is_file() else ""
-    without = "avx2" in flags and "vnni" not in flags and "amx_int8" not in flags
-    return "this CPU has no VNNI, so products of 8 bits are summed in saturating 16 bits" if without else ""
+    vnni = any(flag.endswith("vnni") for flag in flags)
+    saturates = isinstance(op, ops.WEIGHTED) and "avx2" in flags and not vnni
+    return f"{openvino.FOUND_ON}, this CPU is another" + (", and sums products of 8 bits in saturating 16 bits" if saturates else "")
