@@ -80,8 +80,8 @@ def compared(what: str, to: str, a: np.ndarray, b: np.ndarray) -> Compared:
     equality = compare.bit_equal(a, b)
     outputs, samples = equality.outputs, equality.samples
     same, clear = compare.top1(a) == compare.top1(b), lead(b) >= CLEAR
-    counts = (int(which.sum()) for which in (same, clear, same & clear))
-    return Compared(what, to, len(a), samples.count, outputs.count, outputs.n, *counts, compare.histogram(a, b))
+    agree, sure, both = (int(which.sum()) for which in (same, clear, same & clear))
+    return Compared(what, to, len(a), samples.count, outputs.count, outputs.n, agree, sure, both, compare.histogram(a, b))
 
 
 def lead(outputs: np.ndarray) -> np.ndarray:
@@ -197,8 +197,8 @@ def median(values: list[tuple[float, float]]) -> tuple[float, float]:
 
 def measure(path: Path, given: argparse.Namespace) -> dict[str, object]:
     """All parts asked for of one model, printed as they come unless JSON is wanted."""
-    graph, parts, found = load(IMPORTERS[path.suffix])(path), given.parts.split(","), {"model": path.name}
-    quiet = given.json
+    graph, parts, quiet = load(IMPORTERS[path.suffix])(path), given.parts.split(","), given.json
+    found: dict[str, object] = {"model": path.name}
     if not quiet:
         print(path.name)
     with tempfile.TemporaryDirectory() as folder:

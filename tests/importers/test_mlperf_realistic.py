@@ -6,6 +6,7 @@ Demanded of samples whose answer is clear; tools/bench_waist.py counts the other
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -23,8 +24,7 @@ N = 100
 @pytest.fixture(scope="module")
 def bench(repository: Path) -> ModuleType:
     sys.path.insert(0, str(repository / "tools"))
-    import bench_waist
-
+    bench_waist = import_module("bench_waist")
     if not (bench_waist.DATA / "mlperf_tiny").is_dir():
         pytest.skip("the files of MLPerf Tiny are not here: set EDGEKD_DATA to a folder with mlperf_tiny")
     return bench_waist
@@ -33,9 +33,7 @@ def bench(repository: Path) -> ModuleType:
 @pytest.fixture(scope="module")
 def inputs(repository: Path) -> ModuleType:
     sys.path.insert(0, str(repository / "tools"))
-    import waist_inputs
-
-    return waist_inputs
+    return import_module("waist_inputs")
 
 
 @pytest.mark.parametrize("name", NAMES)
