@@ -112,6 +112,8 @@ def test_json_is_all_that_stdout_holds(folder: Path) -> None:
     assert limits["model_bytes"] == {"limit": 60000.0, "unit": "B", "source": "command line"}
     assert limits["accuracy_drop_pp"] == {"limit": 50.0, "unit": "pp", "source": "command line"}
     assert limits["peak_ram_bytes"]["source"] == "profile nucleo-l4r5zi"
+    code, out, err = edgekd("verify", "--layers", row["run"], "--threads", "1")
+    assert code == 0 and out.count("0 of ") == 3 and "on 8 images of the test set" in out, out + err
 
 
 def test_plan(folder: Path) -> None:

@@ -7,6 +7,7 @@ import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,8 +34,8 @@ class Order:
 
 def open_cuts(path: Path, *, threads: int = 1) -> _Cuts:
     """Of the order that was written to ``path``."""
-    stated = json.loads(path.read_text())
-    order = Order(**{**stated, "tensors": tuple(stated["tensors"])})
+    stated: dict[str, Any] = json.loads(path.read_text())
+    order = Order(stated["graph"], stated["path"], stated["opener"], stated["exporter"], tuple(stated["tensors"]))
     return _Cuts(order, path.with_suffix(WHY), threads)
 
 

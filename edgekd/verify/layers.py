@@ -83,7 +83,7 @@ def compare_layers(
 ) -> tuple[Comparison, ...]:
     """Each subject's tensors for the samples ``x`` (of which MOST at most are used) against the reference under its rule's profile.
 
-    Each tensor is what the runtime answers when its file is cut off after it. Raises InputError for a runtime without a rule, EdgekdError
+    Raises InputError for a runtime without a rule, EdgekdError
     if a runtime's process dies.
     """
     x = x[:MOST]
