@@ -15,5 +15,5 @@ IMPORTERS = {
 
 class Read(Protocol):
     def __call__(self, path: Path) -> QuantGraph:
-        """The graph of ``path``. Raises InputError, naming the operator, for a file that is damaged, hostile or holds what is not supported."""
+        """The graph of ``path``. Raises InputError, naming the operator, for a file that is damaged or holds what is not supported."""
         ...

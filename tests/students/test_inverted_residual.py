@@ -53,7 +53,9 @@ def anatomy(graph: QuantGraph) -> list[tuple[Any, ...]]:
     ]
 
 
-@pytest.mark.parametrize("scheme", [Scheme(), Scheme(symmetric_activations=True), Scheme(per_channel_weights=False), Scheme(weight_bits=4), Scheme("float16")])
+@pytest.mark.parametrize(
+    "scheme", [Scheme(), Scheme(symmetric_activations=True), Scheme(per_channel_weights=False), Scheme(weight_bits=4), Scheme("float16")]
+)
 @pytest.mark.parametrize("options", OPTIONS)
 def test_the_sketch_is_what_capture_and_freeze_make(options: dict[str, Any], scheme: Scheme) -> None:
     spec = spec_from(options, SHAPE, CLASSES)
