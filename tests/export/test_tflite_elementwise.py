@@ -109,5 +109,5 @@ def test_refusals_of_scales() -> None:
 def test_refusals_of_dtypes() -> None:
     x, y = tensor("x", (1, 4), A), tensor("y", (1, 4))
     refused(graph_of([x, y], ops.Quantize("op", ("x",), ("y",))), "operator op: int8 to float32\n.*float, int8 or int16 to int8 or int16")
-    refused(graph_of([y, x], ops.Dequantize("op", ("y",), ("x",))), "operator op: float32 to int8\n.*int8 to float")
+    refused(graph_of([y, x], ops.Dequantize("op", ("y",), ("x",))), "operator op: float32 to int8\n.*int8 or int16 to float")
     refused(graph_of([x, y], ops.HardSwish("op", ("x",), ("y",))), "operator op: float and int8 in one operator")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from pathlib import Path
 
@@ -96,7 +95,6 @@ class Reader(CalibrationDataReader):
 
 def quantized(path: Path, name: str) -> Path:
     """The network as onnxruntime's quantizer writes it."""
-    logging.getLogger().setLevel(logging.ERROR)
     form, activations, per_channel = FORMATS[name]
     source = float_network(path / "float.onnx")
     quantize_static(
