@@ -13,6 +13,8 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 from hypothesis import settings  # noqa: E402 -- see above
 
+import edgekd  # noqa: E402, F401 -- before a test imports a runtime, which would then send telemetry
+
 # No deadline, for other work on the machine must not decide; no stored examples, for a failure must be one everywhere.
 settings.register_profile("edgekd", deadline=None, derandomize=True, database=None)
 settings.load_profile("edgekd")

@@ -8,6 +8,8 @@ Where the activation stands, Given → Result:
     asymmetric   Conv+relu, clamped by int8 itself    Conv → Q → DQ
                  Conv+relu, not clamped by it         Conv → Q → DQ → Relu → Q → DQ   onnxruntime: integer convolutions
     symmetric    Conv+relu                            Conv → Relu → Q → DQ            TensorRT fuses it; onnxruntime: float
+
+Average pools of an asymmetric scheme round ties as TFLite does (``onnx_nodes``).
 """
 
 from __future__ import annotations
@@ -111,15 +113,25 @@ def _form(graph: QuantGraph) -> _Form:
     return _Form(bool(zero_points), symmetric and bool(zero_points), "float16" in dtypes)
 
 
-def build(graph: QuantGraph, *, unsigned: bool = False) -> onnx.ModelProto:
-    """The checked ONNX model of ``graph`` in memory; see ``export``."""
+def build(graph: QuantGraph, *, unsigned: bool = False, ties_away: bool = True) -> onnx.ModelProto:
+    """The checked ONNX model of ``graph`` in memory; see ``export``.
+
+    ``ties_away`` (it does nothing under a symmetric scheme) has average pools round a half away from 0, by nodes that other runtimes than
+    onnxruntime gain nothing from.
+    """
     form = _form(graph)
     if unsigned and (form.symmetric or not form.integer or any(t.dtype == "int16" for t in graph.tensors.values())):
         raise InputError("unsigned activations", where=f"graph {graph.name}", expected="an asymmetric int8 scheme")
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise InputError(f"{len(graph.inputs)} inputs, {len(graph.outputs)} outputs", where=f"graph {graph.name}", expected="one of each")
     graph = channels_first(graph)
-    nodes = Nodes(graph, float_type=np.float16 if form.half else np.float32, int32_bias=not form.symmetric, unsigned=unsigned)
+    nodes = Nodes(
+        graph,
+        float_type=np.float16 if form.half else np.float32,
+        int32_bias=not form.symmetric,
+        unsigned=unsigned,
+        ties_away=ties_away and form.integer and not form.symmetric,
+    )
     _add_input(nodes, graph.tensor(graph.inputs[0]), half=form.half)
     for op in graph.ops:
         _add(nodes, op, form)

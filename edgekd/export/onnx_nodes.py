@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,13 +32,21 @@ class Nodes:
     """Final. The nodes and initializers of a file in the making, and under which name each tensor's real value is read.
 
     ``float_type`` is what is computed in: float32, or float16. ``int32_bias`` is False for TensorRT, which takes only float biases.
-    ``unsigned`` holds activations as uint8, 128 above the graph's int8: the same real values.
+    ``unsigned`` holds activations as uint8, 128 above the graph's int8: the same real values. ``ties_away`` makes average pools round a
+    half away from int8's 0, as TFLite does; QuantizeLinear rounds it to even.
     """
 
     def __init__(
-        self, graph: QuantGraph, *, float_type: type[np.float32] | type[np.float16], int32_bias: bool, unsigned: bool = False
+        self,
+        graph: QuantGraph,
+        *,
+        float_type: type[np.float32] | type[np.float16],
+        int32_bias: bool,
+        unsigned: bool = False,
+        ties_away: bool = False,
     ) -> None:
-        self.graph, self.float_type, self.int32_bias, self.unsigned = graph, float_type, int32_bias, unsigned
+        self.graph, self.float_type, self.int32_bias = graph, float_type, int32_bias
+        self.unsigned, self.ties_away = unsigned, ties_away
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, onnx.TensorProto] = {}
         self.values: dict[str, str] = {}
@@ -202,11 +210,42 @@ def _fully_connected(nodes: Nodes, op: Any, output: str) -> None:
     nodes.node("Reshape", [made, shapes[1]], output)
 
 
-def _pool(nodes: Nodes, op: Any, output: str) -> None:
-    attributes: dict[str, Any] = {"kernel_shape": list(op.kernel), "strides": list(op.stride), "pads": _pads(op.padding)}
-    if isinstance(op, AveragePool2D):
-        attributes["count_include_pad"] = 0
-    nodes.node("AveragePool" if isinstance(op, AveragePool2D) else "MaxPool", [nodes.read(op.inputs[0])], output, attributes)
+def _max_pool(nodes: Nodes, op: Any, output: str) -> None:
+    nodes.node("MaxPool", [nodes.read(op.inputs[0])], output, _window(op))
+
+
+def _average_pool(nodes: Nodes, op: Any, output: str) -> None:
+    """AveragePool, and where a window has an even count: average + s/(2·count)·Sign(average + s·z).
+
+    A window's mean is a multiple of s/count, so that half of that takes ties, and nothing else, over the border between two integers.
+    """
+    attributes = {**_window(op), "count_include_pad": 0}
+    x, y = nodes.graph.tensor(op.inputs[0]), nodes.graph.tensor(op.outputs[0])
+    count = _count(op, x.shape[2:], y.shape[2:])
+    even = count % 2 == 0
+    if not nodes.ties_away or x.dtype != "int8" or x.quantization is None or not even.any():
+        nodes.node("AveragePool", [nodes.read(x.name)], output, attributes)
+        return
+    scale, zero = x.quantization.single
+    average = nodes.node("AveragePool", [nodes.read(x.name)], f"{output}/average", attributes)
+    shift = nodes.constant(f"{output}/shift", np.array(scale * zero, np.float32))
+    over = np.where(even, scale / (2 * count), 0).astype(np.float32)
+    half = nodes.constant(f"{output}/half", over.reshape(-1)[0] if (over == over[0, 0]).all() else over[None, None])
+    side = nodes.node("Sign", [nodes.node("Add", [average, shift], f"{output}/shifted")], f"{output}/side")
+    nodes.node("Add", [average, nodes.node("Mul", [side, half], f"{output}/over")], output)
+
+
+def _window(op: Any) -> dict[str, Any]:
+    return {"kernel_shape": list(op.kernel), "strides": list(op.stride), "pads": _pads(op.padding)}
+
+
+def _count(op: Any, size: Sequence[int], made: Sequence[int]) -> np.ndarray:
+    """How many values each window has, int64 [H', W']; padding is none."""
+    inside = []
+    for axis in (0, 1):
+        start = np.arange(made[axis]) * op.stride[axis] - op.padding[2 * axis]
+        inside.append(np.minimum(start + op.kernel[axis], size[axis]) - np.maximum(start, 0))
+    return np.multiply.outer(*inside)
 
 
 def _relu(nodes: Nodes, op: Any, output: str) -> None:
@@ -241,8 +280,8 @@ OPERATORS: dict[type[Op], Callable[[Nodes, Any, str], None]] = {
     TransposeConv2D: _transpose_convolution,
     FullyConnected: _fully_connected,
     BatchMatMul: _matmul,
-    AveragePool2D: _pool,
-    MaxPool2D: _pool,
+    AveragePool2D: _average_pool,
+    MaxPool2D: _max_pool,
     Relu: _relu,
     **onnx_elementwise.OPERATORS,
     **onnx_shape.OPERATORS,

@@ -1,4 +1,4 @@
-"""QuantGraph → OpenVINO IR (``model.xml`` + ``model.bin``), by way of the ONNX exporter and OpenVINO's own converter.
+"""QuantGraph → OpenVINO IR (``model.xml`` + ``model.bin``), by way of the ONNX exporter and OpenVINO's own reader.
 
 The border is the ONNX file's: float32, channels first, batch free, ``input`` and ``output``. Half-precision graphs keep float16 weights and
 float16 operators; an int8 graph's weights stay int8 (nothing is compressed behind the exporter's back).
@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 import openvino as ov
 from openvino import opset13
+from openvino._offline_transformations import apply_moc_transformations
 
 from edgekd.export.onnx import build, metadata_of
 from edgekd.quant.graph import QuantGraph
@@ -27,7 +28,7 @@ from edgekd.runtimes.openvino import KEY, integer_kernels, read_metadata, where
 __all__ = ["export", "read_metadata"]
 
 XML, BIN = "model.xml", "model.bin"
-#: What the converter makes of DequantizeLinear.
+#: What the reader makes of DequantizeLinear.
 _DEQUANTIZING: dict[str, Any] = {"Convert": np.asarray, "Subtract": np.subtract, "Multiply": np.multiply}
 
 
@@ -38,7 +39,8 @@ def export(graph: QuantGraph, out: Path) -> Artifact:
     ``sha256``, that of the .xml, covers both. Each file is written atomically, the .bin first. Raises InputError where an operator or
     dtype has no form here.
     """
-    model = build(graph)
+    # The nodes that round ties as TFLite does make more integers of OpenVINO's differ, not fewer.
+    model = build(graph, ties_away=False)
     metadata = metadata_of(model)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".openvino") as folder:
@@ -59,11 +61,13 @@ def export(graph: QuantGraph, out: Path) -> Artifact:
 
 
 def _save(model: onnx.ModelProto, name: str, metadata: dict[str, Any], folder: Path) -> None:
-    # The converter would copy the ONNX file's properties into the IR a second time.
+    # The reader would copy the ONNX file's properties into the IR a second time.
     del model.metadata_props[:]
     source = folder / "model.onnx"
     source.write_bytes(model.SerializeToString(deterministic=True))
-    converted = ov.convert_model(source)
+    # What ov.convert_model does, which would also tell OpenVINO's makers of it.
+    converted = ov.Core().read_model(source)
+    apply_moc_transformations(converted, cf=False, smart_reshape=True)
     converted.set_friendly_name(name)
     _keep_sums_apart(converted)
     _keep_products_apart(converted)
@@ -127,7 +131,7 @@ def _constant(output: Any) -> np.ndarray | None:
 
 
 def _number_nameless(model: ov.Model) -> None:
-    """The converter numbers what has no name by a counter that runs as long as the process: number it by its place in the model instead."""
+    """The reader numbers what has no name by a counter that runs as long as the process: number it by its place in the model instead."""
     for place, node in enumerate(model.get_ordered_ops()):
         # A folded constant keeps the number of what it was, so the kind need not be its own.
         if re.fullmatch(r"[A-Z]\w*_\d+", node.get_friendly_name()):

@@ -3,6 +3,7 @@
 Given   x → Div √2 → Erf → Add 1 → Mul x → Mul ½        Result   Gelu(x)       (the halves and the product in any order)
 Given   y / Sqrt(x),  1 / Sqrt(x),  Reciprocal(Sqrt(x))  Result   y · Rsqrt(x), Rsqrt(x)
 Given   x · HardSigmoid(x; 1/6, ½)                        Result   HardSwish(x)
+Given   a = AveragePool, a + c · Sign(a + s·z) → Quantize  Result   AveragePool (c = s / (2·count): ties are rounded away from 0)
 Given   d = a − b, d · d                                  (SquaredDifference: in onnx_absorb, on operators)
 """
 
@@ -28,6 +29,8 @@ def recognize(model: Model) -> Model:
             group.rsqrt(node)
         elif node.kind == "HardSigmoid":
             group.hard_swish(node)
+        elif node.kind == "Sign":
+            group.rounded_pool(node)
     nodes = tuple(group.replaced.get(id(node), node) for node in model.nodes if id(node) not in group.gone)
     return replace(model, nodes=nodes)
 
@@ -130,3 +133,52 @@ class _Groups:
         if abs(float(a.get("alpha", 0.2)) - 1 / 6) < 1e-6 and a.get("beta", 0.5) == 0.5:
             self.gone.add(id(gate))
             self.replaced[id(node)] = Node("HardSwish", node.name, gate.inputs, node.outputs, {})
+
+    def rounded_pool(self, sign: Node) -> None:
+        shifted, product = self.maker.get(sign.inputs[0]), self.only_reader(sign)
+        last = None if product is None else self.only_reader(product)
+        quantize = None if last is None else self.only_reader(last)
+        if shifted is None or product is None or last is None or quantize is None or last.kind != "Add":
+            return
+        pool = next((n for name in shifted.inputs if (n := self.maker.get(name)) is not None and n.kind == "AveragePool"), None)
+        if pool is None or quantize.kind != "QuantizeLinear" or len(quantize.inputs) != 3 or self.only_reader(shifted) is not sign:
+            return
+        average = pool.outputs[0]
+        readers = sorted(id(node) for node in self.readers[average])
+        if readers != sorted((id(shifted), id(last))) or average in self.outputs:
+            return
+        shift, half = self._other(shifted, "Add", average), self._other(product, "Mul", sign.outputs[0])
+        scale = self.value(quantize.inputs[1])
+        if scale is None or not 0 < scale < math.inf or sorted(last.inputs) != sorted((average, product.outputs[0])):
+            return
+        if _is_half(half, pool, scale) and _is_zero_point(shift, self.constants.get(quantize.inputs[2]), scale):
+            self.gone.update(id(node) for node in (shifted, sign, product, last))
+            self.replaced[id(pool)] = replace(pool, outputs=last.outputs)
+
+    def _other(self, node: Node, kind: str, known: str) -> np.ndarray | None:
+        """The constant of a commutative operator of ``known`` and it; float."""
+        if node.kind != kind or len(node.inputs) != 2 or known not in node.inputs:
+            return None
+        found = self.constants.get(node.inputs[1] if node.inputs[0] == known else node.inputs[0])
+        return None if found is None or found.dtype.kind != "f" else found
+
+
+def _is_half(half: np.ndarray | None, pool: Node, scale: float) -> bool:
+    """Whether it is half of what one value of a window weighs, s/(2·count), for windows of even counts; 0 for others."""
+    kernel = pool.attributes.get("kernel_shape")
+    if half is None or not isinstance(kernel, tuple) or not all(isinstance(d, int) for d in kernel):
+        return False
+    found = half[half != 0].astype(np.float64)
+    if not found.size or not (found > 0).all() or not np.isfinite(found).all():
+        return False
+    count = scale / (2 * found)
+    even = 2 * np.rint(count / 2)
+    return bool((np.abs(count - even) <= 1e-3 * even).all() and (even <= math.prod(kernel)).all())
+
+
+def _is_zero_point(shift: np.ndarray | None, zero: np.ndarray | None, scale: float) -> bool:
+    """Whether it is s·z, z that of int8."""
+    if shift is None or shift.size != 1 or zero is None or zero.size != 1 or str(zero.dtype) not in ("int8", "uint8"):
+        return False
+    wanted = int(zero.reshape(-1)[0]) - (128 if zero.dtype == np.uint8 else 0)
+    return abs(float(shift.reshape(-1)[0]) / scale - wanted) <= 1e-3

@@ -68,7 +68,7 @@ def open_model(path: Path, *, threads: int = 1) -> OpenVinoRunner:
     weights = path.with_suffix(".bin")
     if metadata and weights.is_file() and metadata.get("weights_sha256") != hashlib.sha256(weights.read_bytes()).hexdigest():
         raise InputError("these are not the weights that belong to it", where=str(weights), expected="the .bin written with this .xml")
-    model = _read(path)
+    model = read_model(path)
     border = Border.from_metadata(metadata, str(path)) if metadata else border_of(model, str(path))
     return OpenVinoRunner(_compile(model, path, threads), border, threads)
 
@@ -96,7 +96,7 @@ def _metadata(path: Path) -> dict[str, Any] | None:
 def integer_kernels(path: Path) -> dict[str, int]:
     """How OpenVINO, on this host, runs the file: integer_ and float_ convolutions and matmuls of the compiled model."""
     counts = dict.fromkeys((f"{kind}_{what}" for what in ("convolutions", "matmuls") for kind in ("integer", "float")), 0)
-    for node in _compile(_read(path), path, 1).get_runtime_model().get_ordered_ops():
+    for node in _compile(read_model(path), path, 1).get_runtime_model().get_ordered_ops():
         what = {"Convolution": "convolutions", "FullyConnected": "matmuls", "MatMul": "matmuls"}.get(_info(node, "layerType"))
         if what:
             counts[f"{'integer' if _info(node, 'runtimePrecision') in INTEGER else 'float'}_{what}"] += 1
@@ -112,7 +112,8 @@ def where(threads: int) -> str:
     return f"openvino {version}, CPU{limit}, INFERENCE_PRECISION_HINT=f32, {threads} thread{'s' if threads > 1 else ''}"
 
 
-def _read(path: Path) -> ov.Model:
+def read_model(path: Path) -> ov.Model:
+    """An IR (.xml, with its .bin), edgekd's or another's. Raises InputError where it is not one."""
     if not path.is_file():
         raise InputError("there is no such file", where=str(path), expected="an OpenVINO IR (.xml)")
     if not path.with_suffix(".bin").is_file():

@@ -95,15 +95,18 @@ def dequantize(t: Tensor, q: np.ndarray) -> np.ndarray:
     return (q.astype(np.float64) - quant.zero_point.reshape(shape)) * quant.scale.astype(np.float64).reshape(shape)
 
 
-def simulate(graph: QuantGraph, x: np.ndarray) -> dict[str, np.ndarray]:
-    """Every activation of a channels-last graph for the integers (or floats) ``x``."""
+def simulate(graph: QuantGraph, x: np.ndarray, *, ties_away: bool = False) -> dict[str, np.ndarray]:
+    """Every activation of a channels-last graph for the integers (or floats) ``x``; ties of average pools as said, all others to even."""
     values = {graph.inputs[0]: x}
     for op in graph.ops:
         xs = [dequantize(graph.tensor(n), d if (d := graph.tensor(n).data) is not None else values[n]) for n in op.inputs]
         y, t = compute(op, xs), graph.tensor(op.outputs[0])
         if t.quantization is not None:
             scale, zero = t.quantization.single
-            y = np.clip(np.rint(y / scale) + zero, -128, 127).astype(np.int8)
+            level = y / scale + zero
+            away = np.trunc(level + np.copysign(0.5 + 1e-9, level))
+            y = away if ties_away and isinstance(op, AveragePool2D) else np.rint(y / scale) + zero
+            y = np.clip(y, -128, 127).astype(np.int8)
         values[t.name] = y
     return values
 
@@ -224,4 +227,6 @@ def zoo(*, symmetric=False, numeric="int8", seed=0):
 def cut(graph: QuantGraph, output: str) -> QuantGraph:
     """The graph up to ``output``."""
     names = [op.outputs[0] for op in graph.ops]
-    return replace(graph, ops=graph.ops[: names.index(output) + 1], outputs=(output,))
+    ops = graph.ops[: names.index(output) + 1]
+    used = {name for op in ops for name in (*op.inputs, *op.outputs)}
+    return replace(graph, ops=ops, outputs=(output,), tensors={name: t for name, t in graph.tensors.items() if name in used})

@@ -30,7 +30,7 @@ def kinds(model: onnx.ModelProto) -> Counter[str]:
 def test_integers_equal_the_simulation(tmp_path, make, symmetric):
     graph, builder = getattr(cases, make)(symmetric=symmetric)
     x = builder.samples(48)
-    simulated = cases.simulate(graph, x)
+    simulated = cases.simulate(graph, x, ties_away=not symmetric)
     for name in (op.outputs[0] for op in graph.ops if op.name != "flat" and op.name != "pad"):
         part = cases.cut(graph, name)
         export(part, tmp_path)

@@ -2,7 +2,8 @@
 
     convolutions, Gemm     QLinearConv, QGemm: rint(float32(acc) · (s_x·s_w/s_y)), as XNNPACK has it
     sum, product           QLinearAdd, QLinearMul: float32, the sum by fused multiplications
-    average pool           QLinearAveragePool: float32, rint(y/s + z)
+    average pool           as TFLite's kernels, by the nodes that the exporter adds where a window has an even count (asymmetric schemes);
+                           else QLinearAveragePool: float32, rint(y/s + z)
     mean over an image     QLinearGlobalAveragePool: rint(float32(sum) · (s_x/(s_y·count)))
     what moves values      the integers themselves
     everything else        Dequantize → the float operator → Quantize: float32, rint(y/s_y) + z_y
@@ -16,13 +17,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from edgekd.quant import ops
 from edgekd.quant.graph import STORAGE, QuantGraph
-from edgekd.quant.reference import floats
+from edgekd.quant.reference import floats, pool
 from edgekd.quant.reference.memory import Memory
 from edgekd.quant.reference.profiles import is_quantized, quantization
 
@@ -122,7 +124,11 @@ def mean(op: ops.Mean, graph: QuantGraph, profile: str) -> Compute:
 
 
 def average_pool(op: ops.AveragePool2D, graph: QuantGraph, profile: str) -> Compute:
-    """QLinearAveragePool: real values summed one after another, and the zero point added before they are rounded."""
+    """As TFLite's where ties may be, else QLinearAveragePool: real values summed, and the zero point added before they are rounded."""
+    if graph.tensor(op.inputs[0]).dtype == "int8" and not symmetric(graph):
+        # Without ties, which no window of an odd count has, both say the same.
+        exact = pool.average_pool(replace(op, activation="none"), graph, profile)
+        return lambda memory, x: _limits(op, graph, exact(memory, x))
     inner = floats.COMPILE[ops.AveragePool2D](op, graph, profile)
     scale, zero = quantization(graph, op.inputs[0])
 

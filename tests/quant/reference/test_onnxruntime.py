@@ -24,8 +24,8 @@ _spec.loader.exec_module(cases)
 SHARES = {"mean_rows": 0.9, "sum": 0.9, "bilinear": 0.97, "bilinear_half": 0.97, "bilinear_corners": 0.97}
 
 
-def both(graph: QuantGraph, x: np.ndarray, folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    (folder / "model.onnx").write_bytes(build(graph).SerializeToString())
+def both(graph: QuantGraph, x: np.ndarray, folder: Path, *, unsigned: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    (folder / "model.onnx").write_bytes(build(graph, unsigned=unsigned).SerializeToString())
     return run(graph, x, "onnxruntime")[graph.outputs[0]], open_model(folder / "model.onnx").run(x)
 
 
@@ -56,11 +56,30 @@ def test_all_pairs(tmp_path, kind, factor):
     np.testing.assert_array_equal(foretold, found)
 
 
-@pytest.mark.parametrize(("zero", "window", "padding"), [(0, 2, 0), (-13, 2, 0), (-128, 3, 1)])
-def test_average_pools(tmp_path, zero, window, padding):
-    q, out = Quantization.per_tensor(0.0231, zero), (6 - window + 2 * padding) // window + 1
-    tensors = {"x": Tensor("x", "int8", (1, 6, 6, 8), q), "y": Tensor("y", "int8", (1, out, out, 8), q)}
-    op = ops.AveragePool2D("pool", ("x",), ("y",), (window, window), (window, window), (padding,) * 4)
-    x = np.random.default_rng(0).integers(-128, 128, (100, 6, 6, 8)).astype(np.int8)
-    foretold, found = both(QuantGraph("pool", "channels_last", tensors, (op,), ("x",), ("y",)), x, tmp_path)
+@pytest.mark.parametrize("unsigned", [False, True])
+@pytest.mark.parametrize(
+    ("zero", "window", "padding", "activation"),
+    [(-13, 2, 0, "none"), (-128, 3, 1, "none"), (7, 2, 1, "none"), (0, 6, 0, "none"), (-1, 4, 2, "none"), (-20, 2, 0, "relu6")],
+)
+def test_average_pools_round_ties_as_tflite_does(tmp_path, zero, window, padding, activation, unsigned):
+    """Windows that padding cuts have other counts: of 2x2, 1, 2 and 4 values."""
+    graph, x = pool(zero, window, padding, activation)
+    foretold, found = both(graph.with_metadata(scheme={"symmetric_activations": False}), x, tmp_path, unsigned=unsigned)
     np.testing.assert_array_equal(foretold, found)
+    np.testing.assert_array_equal(run(graph, x, "xnnpack")["y"], found)
+
+
+@pytest.mark.parametrize(("window", "padding"), [(2, 0), (3, 1)])
+def test_average_pools_of_a_symmetric_scheme(tmp_path, window, padding):
+    graph, x = pool(0, window, padding)
+    assert [n.op_type for n in build(graph).graph.node].count("AveragePool") == 1 == len(build(graph).graph.node) - 4
+    foretold, found = both(graph, x, tmp_path)
+    np.testing.assert_array_equal(foretold, found)
+
+
+def pool(zero: int, window: int, padding: int, activation: str = "none") -> tuple[QuantGraph, np.ndarray]:
+    q, out = Quantization.per_tensor(0.0231 * 2, zero), (6 - window + 2 * padding) // window + 1
+    tensors = {"x": Tensor("x", "int8", (1, 6, 6, 8), q), "y": Tensor("y", "int8", (1, out, out, 8), q)}
+    op = ops.AveragePool2D("pool", ("x",), ("y",), (window, window), (window, window), (padding,) * 4, activation)
+    x = np.random.default_rng(0).integers(-128, 128, (100, 6, 6, 8)).astype(np.int8)
+    return QuantGraph("pool", "channels_last", tensors, (op,), ("x",), ("y",)), x
