@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,13 +26,16 @@ def make(path: Path, millions: float, *, float_weights: bool = False) -> None:
     from onnx import TensorProto, helper, numpy_helper
 
     rng, channels = np.random.default_rng(0), 512 if millions > 4 else 64
-    nodes, constants = [], [numpy_helper.from_array(np.float32(1 / 32), "s"), numpy_helper.from_array(np.uint8(128), "z")]
+    nodes, constants = (
+        [],
+        [numpy_helper.from_array(np.array(1 / 32, np.float32), "s"), numpy_helper.from_array(np.array(128, np.uint8), "z")],
+    )
 
     def constant(name: str, value: np.ndarray) -> str:
         constants.append(numpy_helper.from_array(value, name))
         return name
 
-    def node(kind: str, inputs: list[str], output: str, **attributes: object) -> str:
+    def node(kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
         nodes.append(helper.make_node(kind, inputs, [output], name=f"{output}_node", **attributes))
         return output
 

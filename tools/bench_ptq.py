@@ -40,7 +40,8 @@ import torch
 from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import edgekd  # noqa: F401  first: it keeps openvino and nncf from reporting what is done here
+# First, because it keeps openvino and nncf from reporting what is done here.
+import edgekd  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
 # isort: split
 from bench_ptq_variants import FORMS, VARIANTS, Answer, Contest

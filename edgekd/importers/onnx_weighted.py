@@ -204,7 +204,7 @@ def _matmul(draft: Draft, node: Node) -> None:
 def _pool(draft: Draft, node: Node) -> None:
     x = draft.tensor(node, 0)
     rank = _image(node, x)
-    if len(node.outputs) > 1 and node.outputs[1]:
+    if any(node.outputs[1:]):
         raise node.refuse("the positions of the largest values are an output", "only the values")
     x = lift(draft, node, x)
     spatial = rank - 2
