@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgekd import lazy
+from edgekd import lazy, runs
 from edgekd.data.dataset import Dataset
 from edgekd.data.load import check_recipe_data
 from edgekd.errors import InputError, MissingDependency
@@ -22,8 +22,8 @@ from edgekd.quant.passes.probabilities import append_softmax
 from edgekd.quant.scheme import Scheme
 from edgekd.recipe.load import LoadedRecipe, preset
 from edgekd.recipe.load import load as load_recipe
-from edgekd.recipe.schema import Preset
-from edgekd.records import Artifact, Plan
+from edgekd.recipe.schema import Preset, Recipe
+from edgekd.records import Artifact, Plan, Record
 from edgekd.students.family import Family, open_family
 
 
@@ -138,3 +138,25 @@ def metadata(job: Job, student: str) -> dict[str, Any]:
         "output": {"value": "probabilities" if job.loaded.recipe.student.softmax else "logits"},
         "hashes": {"data": job.data.sha256, "student": student},
     }
+
+
+def built_from(run: Path) -> tuple[Recipe, Profile, Dataset, Record]:
+    """Recipe, profile and data of a build that is in ``run``, and the record of its plan.
+
+    Raises InputError if it is no build of this version, or its data changed.
+    """
+    asked, record = runs.request(run), runs.read(run, "plan")
+    try:
+        recipe, profile = Recipe.model_validate(asked["recipe"]), Profile.model_validate(asked["profile"])
+        folder, trained_on = Path(record.config["recipe_folder"]), asked["data"]
+    except (KeyError, TypeError, ValueError) as error:  # pydantic's errors are ValueErrors
+        raise InputError(
+            "is no build, or its request is of another version of edgekd, or damaged",
+            where=str(run),
+            expected="a run folder that this version's `edgekd build` made",
+            mend="build it again",
+        ) from error
+    data = check_recipe_data(recipe.data.source, recipe.data.options, folder, channels=len(recipe.teacher.mean))
+    if data.sha256 != trained_on:
+        raise InputError("the data is not what this run was trained on", where=str(run), mend="edgekd build again")
+    return recipe, profile, data, record

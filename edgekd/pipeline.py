@@ -15,15 +15,13 @@ import numpy as np
 
 from edgekd import host, lazy, runs
 from edgekd.data.dataset import Split
-from edgekd.data.load import check_recipe_data
 from edgekd.errors import Disagreement, EdgekdError, InputError
 from edgekd.export import EXPORTERS
-from edgekd.jobs import Job, Request, finished, load_data, load_jobs, metadata, plan_job
+from edgekd.jobs import Job, Request, built_from, finished, load_data, load_jobs, metadata, plan_job
 from edgekd.measure.harness import Task, measure
 from edgekd.profile.schema import Profile
 from edgekd.quant import compare, io
 from edgekd.recipe.load import load as load_recipe
-from edgekd.recipe.schema import Recipe
 from edgekd.records import Artifact, Checkpoint, Figure, Measurement, Plan, Record, Verdict, figures_of
 from edgekd.runtimes import RUNTIMES
 from edgekd.students.family import open_family
@@ -105,20 +103,7 @@ def verify_again(run: Path, progress: Progress, *, threads: int) -> list[Verdict
     A file that is no longer what its record says is judged all the same, but never ok. Raises InputError if the run has no exported file
     (any more), or if its data changed since; Disagreement if a changed file cannot even be run.
     """
-    asked, record = runs.request(run), runs.read(run, "plan")
-    try:
-        recipe, profile = Recipe.model_validate(asked["recipe"]), Profile.model_validate(asked["profile"])
-        folder, trained_on = Path(record.config["recipe_folder"]), asked["data"]
-    except (KeyError, TypeError, ValueError) as error:  # pydantic's errors are ValueErrors
-        raise InputError(
-            "its request is of another version of edgekd, or damaged",
-            where=str(run),
-            expected="a run of this version",
-            mend="build it again",
-        ) from error
-    data = check_recipe_data(recipe.data.source, recipe.data.options, folder, channels=len(recipe.teacher.mean))
-    if data.sha256 != trained_on:
-        raise InputError("the data is not what this run was trained on", where=str(run), mend="edgekd build again")
+    recipe, profile, data, record = built_from(run)
     family = open_family(recipe.student.family)
     spec, artifact = family.restore(record.body.spec), runs.read(run, "export").body[0]
     integer, size = profile.scheme.numeric == "int8", family.resolution(spec)

@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from edgekd import host, lazy, runs
-from edgekd.data.load import check_recipe_data
 from edgekd.errors import InputError
+from edgekd.jobs import built_from
 from edgekd.profile.load import load as load_profile
-from edgekd.profile.schema import Profile
 from edgekd.quantize.data import Pixels, of_dataset, open_data
 from edgekd.quantize.model import open_model, open_student
 from edgekd.quantize.stages import BUDGETS, Job, Progress, Work
-from edgekd.recipe.schema import Recipe
 from edgekd.records import Record, figures_of
 
 SAMPLES = 300
@@ -62,17 +60,7 @@ def baseline(run: Path, progress: Progress, *, samples: int = SAMPLES, seed: int
 
     Raises InputError if the run has no float student, or its data changed.
     """
-    asked, record = runs.request(run), runs.read(run, "plan")
-    try:
-        recipe, profile = Recipe.model_validate(asked["recipe"]), Profile.model_validate(asked["profile"])
-        folder, trained_on = Path(record.config["recipe_folder"]), asked["data"]
-    except (KeyError, TypeError, ValueError) as error:  # pydantic's errors are ValueErrors
-        raise InputError(
-            "is no build, or of another version of edgekd", where=str(run), expected="a folder that `edgekd build` made"
-        ) from error
-    dataset = check_recipe_data(recipe.data.source, recipe.data.options, folder, channels=len(recipe.teacher.mean))
-    if dataset.sha256 != trained_on:
-        raise InputError("the data is not what this run was trained on", where=str(run), mend="edgekd build again")
+    recipe, profile, dataset, _ = built_from(run)
     model = open_student(run, recipe, profile)
     data = of_dataset(dataset, model.shape, count=samples, seed=seed)
     with runs.lock(run):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -39,3 +41,17 @@ class Surveyor(Protocol):
     def __call__(self, graph: QuantGraph, tflite: Path | None) -> Survey:
         """What is not taken of ``graph`` (channels last); ``tflite`` is the file that it was exported to, None where that cannot be."""
         ...
+
+
+def consult(who: str, command: Sequence[str], limit_s: float) -> subprocess.CompletedProcess[str] | Survey:
+    """What a vendor's tool answers, in a process of its own: it reads a file that nobody vouches for. A Survey that was not asked where it
+    gives no answer within ``limit_s`` seconds, or fails."""
+    try:
+        answer = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=limit_s, check=False, stdin=subprocess.DEVNULL
+        )
+    except subprocess.TimeoutExpired:
+        return Survey(f"{who}, which gave no answer within {limit_s:g} s", asked=False)
+    if answer.returncode:
+        return Survey(f"{who}, which failed: {(answer.stderr or answer.stdout).strip()[-200:]!r}", asked=False)
+    return answer

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 import tempfile
 from importlib.metadata import PackageNotFoundError, version
@@ -11,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from edgekd.quant.graph import QuantGraph
-from edgekd.runtimes.lacks import Lack, Survey
+from edgekd.runtimes.lacks import Lack, Survey, consult
 
 TIME_LIMIT_S = 120.0
 ACCELERATOR = "ethos-u55-128"
@@ -22,25 +21,14 @@ _WARNING = re.compile(r"Warning \(supported operators\) operator: (\w+), ofm: '(
 def survey(graph: QuantGraph, tflite: Path | None) -> Survey:
     """Operators that fall back to the processor. Not asked where there is no Vela, no file, or no answer."""
     if find_spec("ethosu") is None:
-        return Survey("Vela, which is not installed (pip install ethos-u-vela)", asked=False)
+        return Survey("Vela, which is not installed (pip install 'edgekd[ethos-u]')", asked=False)
     if tflite is None:
         return Survey("Vela, which needs a TFLite file: this graph cannot be one", asked=False)
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         command = [sys.executable, "-m", "ethosu.vela", str(tflite), "--accelerator-config", ACCELERATOR, "--output-dir", folder]
-        try:
-            answer = subprocess.run(
-                [*command, "--show-cpu-operations"],
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=TIME_LIMIT_S,
-                check=False,
-                stdin=subprocess.DEVNULL,
-            )
-        except subprocess.TimeoutExpired:
-            return Survey(f"Vela, which gave no answer within {TIME_LIMIT_S:g} s", asked=False)
-    if answer.returncode:
-        return Survey(f"Vela, which failed: {(answer.stderr or answer.stdout).strip()[-200:]!r}", asked=False)
+        answer = consult("Vela", [*command, "--show-cpu-operations"], TIME_LIMIT_S)
+    if isinstance(answer, Survey):
+        return answer
     return Survey(_by(), tuple(parse(answer.stdout + answer.stderr)))
 
 

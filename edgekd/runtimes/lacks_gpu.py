@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
 from edgekd.quant.graph import QuantGraph
-from edgekd.runtimes.lacks import Lack, Survey
+from edgekd.runtimes.lacks import Lack, Survey, consult
 
-#: TensorFlow takes long to load, and the analyzer reads a file that nobody vouches for: a process of its own, with a limit.
+#: TensorFlow takes long to load.
 TIME_LIMIT_S = 180.0
 #: tf.lite.experimental.Analyzer prints what it finds; each warning stands below the operator that it is about.
 _PROGRAM = """
@@ -29,22 +28,13 @@ _WARNING = re.compile(r"GPU COMPATIBILITY WARNING: (.*)")
 def survey(graph: QuantGraph, tflite: Path | None) -> Survey:
     """Operators that the analyzer warns of. Not asked where there is no TensorFlow, no file, or no answer in time."""
     if find_spec("tensorflow") is None:
-        return Survey("TensorFlow's analyzer, which is not installed (pip install tensorflow-cpu)", asked=False)
+        return Survey("TensorFlow's analyzer, which is not installed (pip install 'edgekd[tensorflow]')", asked=False)
     if tflite is None:
         return Survey("TensorFlow's analyzer, which needs a TFLite file: this graph cannot be one", asked=False)
-    try:
-        answer = subprocess.run(
-            [sys.executable, "-c", _PROGRAM, str(tflite)],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=TIME_LIMIT_S,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except subprocess.TimeoutExpired:
-        return Survey(f"TensorFlow's analyzer, which gave no answer within {TIME_LIMIT_S:g} s", asked=False)
-    if answer.returncode or "TFLite ModelAnalyzer" not in answer.stdout:
+    answer = consult("TensorFlow's analyzer", [sys.executable, "-c", _PROGRAM, str(tflite)], TIME_LIMIT_S)
+    if isinstance(answer, Survey):
+        return answer
+    if "TFLite ModelAnalyzer" not in answer.stdout:
         return Survey(f"TensorFlow's analyzer, which failed: {answer.stderr.strip()[-200:]!r}", asked=False)
     return Survey(_by(), tuple(parse(answer.stdout)))
 
