@@ -208,6 +208,9 @@ class Build:
     def _shared(self, stage: str, **more: Any) -> Path:
         """The folder in the cache where a training lies for all targets that ask for the same one."""
         same = {k: v for k, v in self.job.identity.items() if k not in ("profile", "budgets")}
+        if stage == "float":  # knows nothing of the quantized training that follows: another one finds it done
+            schedule = {k: v for k, v in same["schedule"].items() if not k.startswith("qat_")}
+            same |= {"schedule": schedule, "recipe": {**same["recipe"], "presets": {}}}
         spec = self.job.family.describe(self._spec())
         version = lazy.load("edgekd.train.student:TRAINING_VERSION")
         same |= {"version": version, "spec": spec, "teacher": self.lesson.teacher_sha256, **self._own(), **more}

@@ -262,6 +262,15 @@ def test_targets_of_one_spec_share_the_float_student(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_another_quantized_schedule_finds_the_float_student_done(built: tuple[Path, Path], tmp_path: Path) -> None:
+    seen: list[str] = []
+    where = recipe(tmp_path / "recipe", {"qat_epochs = 1.5": "qat_epochs = 1.0"})
+    run = build(where, tmp_path / "runs", "nucleo-l4r5zi", progress=lambda what, *_: seen.append(what))
+    assert "qat" in seen and "float" not in seen
+    assert (run / "float.safetensors").read_bytes() == (built[1] / "float.safetensors").read_bytes()
+
+
+@pytest.mark.slow
 def test_softmax_on_request(tmp_path: Path) -> None:
     where = recipe(tmp_path / "recipe", {'family = "inverted_residual"': 'family = "inverted_residual"\nsoftmax = true'})
     for target in ("nucleo-l4r5zi", "orin-nano", "nano"):
