@@ -171,7 +171,7 @@ def _recipe_problems(path: Path, data: bool) -> list[Problem]:
         return problems
     problems = list(_unknown_names(recipe))
     if data and not problems:
-        check_recipe_data(recipe.data.source, recipe.data.options, path.parent, channels=len(recipe.teacher.mean))
+        check_recipe_data(recipe.data.source, recipe.data.options, path.parent, channels=recipe.channels)
     return problems
 
 
@@ -184,7 +184,8 @@ def _unknown_names(recipe: Recipe) -> Iterator[Problem]:
     from edgekd.teachers import TEACHERS
 
     yield from unknown_name("data.source", recipe.data.source, SOURCES)
-    yield from unknown_name("teacher.source", recipe.teacher.source, TEACHERS)
+    for at, teacher in enumerate(recipe.all_teachers):
+        yield from unknown_name("teacher.source" if recipe.teacher else f"teachers[{at}].source", teacher.source, TEACHERS)
     yield from unknown_name("student.family", recipe.student.family, STUDENTS)
     for at, loss in enumerate(recipe.losses):
         yield from unknown_name(f"losses[{at}].name", loss.name, LOSSES)

@@ -85,7 +85,7 @@ def load_jobs(request: Request) -> list[Job]:
 
 def load_data(loaded: LoadedRecipe) -> Dataset:
     r = loaded.recipe
-    return check_recipe_data(r.data.source, r.data.options, loaded.folder, channels=len(r.teacher.mean))
+    return check_recipe_data(r.data.source, r.data.options, loaded.folder, channels=r.channels)
 
 
 def plan_job(job: Job) -> Plan:
@@ -156,7 +156,7 @@ def built_from(run: Path) -> tuple[Recipe, Profile, Dataset, Record]:
             expected="a run folder that this version's `edgekd build` made",
             mend="build it again",
         ) from error
-    data = check_recipe_data(recipe.data.source, recipe.data.options, folder, channels=len(recipe.teacher.mean))
+    data = check_recipe_data(recipe.data.source, recipe.data.options, folder, channels=recipe.channels)
     if data.sha256 != trained_on:
         raise InputError("the data is not what this run was trained on", where=str(run), mend="edgekd build again")
     return recipe, profile, data, record

@@ -57,7 +57,7 @@ def of_run(run: Path, samples: Path | None = None, *, workers: int = 0, progress
     if samples is not None:
         x, inputs = _given(graph, samples)
     else:
-        test = check_recipe_data(recipe.data.source, recipe.data.options, folder, channels=len(recipe.teacher.mean)).test
+        test = check_recipe_data(recipe.data.source, recipe.data.options, folder, channels=recipe.channels).test
         shape = graph.tensor(graph.inputs[0]).shape
         pixels = device_samples(test, (shape[1], shape[2]), integer=integer)
         x = pixels[np.linspace(0, len(pixels) - 1, COUNT).astype(int)]

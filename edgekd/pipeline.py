@@ -46,7 +46,7 @@ def teach(recipe: str, progress: Progress, *, fresh: bool, threads: int) -> dict
     loaded = load_recipe(recipe)
     data = load_data(loaded)
     lazy.load("torch:set_num_threads")(host.threads(threads))
-    identity = {"teacher": loaded.recipe.teacher.model_dump(), "data": data.sha256}
+    identity = {"teacher": loaded.recipe.all_teachers[0].model_dump(), "data": data.sha256}
     folder = runs.cache_folder() / "teach" / runs.digest(identity)[:32]
     said = lazy.load("edgekd.train.lesson:teach_recipe")(loaded, data, folder, progress, fresh=fresh)
     figures = {name: Figure(**value) for name, value in said.items() if isinstance(value, dict) and "kind" in value}

@@ -119,7 +119,7 @@ def open_data(text: str, shape: Shape | None, *, count: int, seed: int) -> Data:
         raise InputError("does not exist", where=f"--data {text}", expected=KINDS)
     loaded = load_recipe(text)
     recipe = loaded.recipe
-    return of_dataset(check_recipe_data(recipe.data.source, recipe.data.options, loaded.folder, channels=len(recipe.teacher.mean)),
+    return of_dataset(check_recipe_data(recipe.data.source, recipe.data.options, loaded.folder, channels=recipe.channels),
                       shape, count=count, seed=seed)  # fmt: skip
 
 

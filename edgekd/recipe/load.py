@@ -11,7 +11,7 @@ from edgekd.errors import InputError
 from edgekd.profile.packaged import named, recipe_files
 from edgekd.profile.strict import Problem, check_file, refusal
 from edgekd.recipe.rules import contradictions
-from edgekd.recipe.schema import Preset, Recipe
+from edgekd.recipe.schema import Preset, Recipe, Teacher
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ def load(where: str | Path) -> LoadedRecipe:
 def check(path: Path) -> tuple[Recipe | None, list[Problem]]:
     """The recipe in ``path``, or None and all its problems."""
     recipe, problems = check_file(path, Recipe, contradictions)
-    if recipe is not None and recipe.teacher.checkpoint is not None:
+    for at, teacher in enumerate(recipe.all_teachers if recipe else ()):
         # What the text alone does not show: a link in the folder that leads out of it.
-        inside = (path.parent / recipe.teacher.checkpoint).resolve().is_relative_to(path.parent.resolve())
-        if not inside:
-            found = f"{recipe.teacher.checkpoint!r} is a link out of the recipe's folder"
-            problems = [Problem("teacher.checkpoint", found, "a file beside the recipe", "copy the file there")]
+        if teacher.checkpoint is not None and not (path.parent / teacher.checkpoint).resolve().is_relative_to(path.parent.resolve()):
+            key = "teacher" if recipe and recipe.teacher else f"teachers[{at}]"
+            found = f"{teacher.checkpoint!r} is a link out of the recipe's folder"
+            problems.append(Problem(f"{key}.checkpoint", found, "a file beside the recipe", "copy the file there"))
     return (None, problems) if problems else (recipe, [])
 
 
@@ -69,9 +69,9 @@ def preset(recipe: Recipe, name: str) -> Preset:
     )
 
 
-def checkpoint(loaded: LoadedRecipe) -> Path | None:
-    """The teacher's checkpoint file; None where the recipe names none. Raises InputError if it is not there."""
-    name = loaded.recipe.teacher.checkpoint
+def checkpoint(loaded: LoadedRecipe, teacher: Teacher) -> Path | None:
+    """The checkpoint file of one of the recipe's teachers; None where it names none. Raises InputError if it is not there."""
+    name = teacher.checkpoint
     if name is None:
         return None
     path = loaded.folder / name

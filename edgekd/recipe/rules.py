@@ -11,6 +11,7 @@ from typing import Any
 
 from edgekd.profile.packaged import target_files
 from edgekd.profile.strict import Problem, shown
+from edgekd.recipe.rules_training import training
 from edgekd.recipe.schema import BudgetOverride, Loss, Preset, Student, Teacher, Views
 
 #: Sources of finished teachers: they take no checkpoint and no schedule, and `edgekd teach` has nothing to do.
@@ -26,6 +27,9 @@ def contradictions(sections: Mapping[str, Any]) -> Iterator[Problem]:
         yield from _student(student)
     if teacher := sections.get("teacher"):
         yield from _teacher(teacher)
+    for at, one in enumerate(sections.get("teachers") or ()):
+        yield from (replace(problem, key=f"teachers[{at}]{problem.key.removeprefix('teacher')}") for problem in _teacher(one))
+    yield from training(sections)
     if views := sections.get("views"):
         yield from _views(views)
     for name, preset in (sections.get("presets") or {}).items():
@@ -36,13 +40,22 @@ def contradictions(sections: Mapping[str, Any]) -> Iterator[Problem]:
     for name in ("data", "teacher", "student"):
         if section := sections.get(name):
             yield from _dates(f"{name}.options", section.options)
-    for at, loss in enumerate(losses or ()):
-        yield from _dates(f"losses[{at}].options", loss.options)
+    lists = {"losses": losses, "teachers": sections.get("teachers"), "curate.critics": getattr(sections.get("curate"), "critics", None)}
+    for name, items in lists.items():
+        for at, item in enumerate(items or ()):
+            yield from _dates(f"{name}[{at}].options", item.options)
+    if isinstance(assistants := getattr(sections.get("intermediates"), "assistants", None), list):
+        yield from _dates("intermediates.assistants", assistants)
 
 
 def _losses(losses: list[Loss]) -> Iterator[Problem]:
     if not any(loss.weight for loss in losses):
         yield Problem("losses", "every weight is 0, so nothing would be learned", "at least one weight above 0", "weight = 1.0")
+        return
+    for phase, name in (("float", "float warm-up"), ("qat", "quantization-aware training")):
+        if not any(loss.weight and loss.phase in ("both", phase) for loss in losses):
+            expected = f'at least one with phase = "both" or "{phase}"'
+            yield Problem("losses", f"none with a weight in the {name}, so nothing would be learned there", expected, 'phase = "both"')
 
 
 def _student(student: Student) -> Iterator[Problem]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
@@ -13,6 +14,23 @@ Side = Annotated[int, Field(ge=1, le=4096)]
 Share = Annotated[float, Field(ge=0, le=1)]
 #: A name from one of edgekd's tables, or ``package.module:function``.
 Source = Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]*|[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*)$")]
+#: A module path as ``named_modules()`` has it.
+Path = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$")]
+#: A module path in the teacher, or behind ``student:`` in the student itself; ``student:`` alone is its logits.
+TeacherPath = Annotated[str, Field(pattern=r"^(student:)?[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$|^student:$")]
+Word = Annotated[str, Field(min_length=1)]
+
+
+class Later(Strict):
+    """Abstract: a table that got keys after recipes were trained. Those that say nothing are not dumped, so that what was trained before
+    keeps its identity, and is found in the cache."""
+
+    later: ClassVar[Mapping[str, Any]] = {}
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        out = write(self)
+        return {key: value for key, value in out.items() if key not in self.later or value != self.later[key]}
 
 
 class Data(Strict):
@@ -35,11 +53,13 @@ class TeachTable(Strict):
     seed: int = 0
 
 
-class Teacher(Strict):
+class Teacher(Later):
     """``source`` is a key of TEACHERS or ``package.module:function``; ``options`` are that function's arguments.
 
     The teacher is fed scale · (p/255 − mean)/std of 8-bit pixels p: mean and std are shares of the full range, whatever ``scale`` is.
     """
+
+    later = {"scale": 1.0, "output": None, "size": None, "labels": None, "task": None, "reads": None}
 
     source: Source
     options: dict[str, Any] = {}
@@ -55,13 +75,8 @@ class Teacher(Strict):
         default=None, description="Names of its outputs, in their order; none stands for what its file says, or else the data's"
     )
     schedule: TeachTable = TeachTable()
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without the keys that came later, where they say nothing: a recipe that has none keeps its identity, and so its trainings."""
-        out = write(self)
-        later = {"scale": 1.0, "output": None, "size": None, "labels": None}
-        return {key: value for key, value in out.items() if key not in later or value != later[key]}
+    task: Word | None = Field(default=None, description="The task of the data that it answers; none stands for the first")
+    reads: Word | None = Field(default=None, description="What it is fed of a sample, if not the images: a name that the data source gives")
 
 
 class Student(Strict):
@@ -76,12 +91,31 @@ class Student(Strict):
     softmax: bool = False
 
 
-class Loss(Strict):
-    """One term of the training loss: a key of LOSSES or ``package.module:function``."""
+class Loss(Later):
+    """One term of the training loss: a key of LOSSES or ``package.module:function`` (or ``:Class``).
+
+    It compares the student's logits with the teacher's stored ones, or what ``student`` and ``teacher`` tap instead: the outputs of modules,
+    by their paths. A teacher that is tapped runs along in training; ``"student:PATH"`` taps the student itself, detached.
+    """
+
+    later = {"student": None, "teacher": None, "task": None, "phase": "both"}
 
     name: Source
     weight: Annotated[float, Field(ge=0)]
     options: dict[str, Any] = {}
+    student: Path | Annotated[list[Path], Field(min_length=1)] | None = Field(
+        default=None, description="Module path, or a list of them, in the student; none stands for its logits"
+    )
+    teacher: TeacherPath | Annotated[list[TeacherPath], Field(min_length=1)] | None = Field(
+        default=None, description="Module path, or a list of them, in the teacher; none stands for its stored logits"
+    )
+    task: Word | None = Field(default=None, description="Whose logits and labels; none stands for the first task")
+    phase: Literal["both", "float", "qat"] = "both"
+
+    @property
+    def teacher_paths(self) -> tuple[str, ...]:
+        """What is tapped in the teacher, which must then run."""
+        return tuple(path for path in listed(self.teacher) if not path.startswith("student:"))
 
 
 class Views(Strict):
@@ -94,8 +128,10 @@ class Views(Strict):
     seed: int = 0
 
 
-class Preset(Strict):
+class Preset(Later):
     """One schedule: float warm-up, then quantization-aware training, both distilled."""
+
+    later = {"ema": 0.0, "patience": 0, "peers": 1}
 
     float_epochs: Annotated[float, Field(gt=0)]
     qat_epochs: Annotated[float, Field(gt=0)]
@@ -106,6 +142,48 @@ class Preset(Strict):
     max_macs: Annotated[int, Field(gt=0)] | None = Field(default=None, description="Cap on the student, so that the preset keeps its time")
     bf16: Literal["auto", "on", "off"] = "auto"
     views: Views | None = Field(default=None, description="Views for this schedule; none stands for the recipe's own")
+    ema: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="Decay of the moving average of the weights that is kept; 0: none"
+    )
+    patience: Count = Field(default=0, description="A phase ends after so many passes without a better validation accuracy; 0: never")
+    peers: Annotated[int, Field(ge=1, le=8)] = Field(
+        default=1, description="Students trained together, each also from the others; the best is kept"
+    )
+
+
+class Ensemble(Strict):
+    """How several teachers of one task answer together."""
+
+    how: Literal["mean", "confidence", "per_class"] = "mean"
+
+
+class Critic(Strict):
+    """One judge of training samples: a key of CRITICS or ``package.module:function``.
+
+    With ``keep`` the best share of the samples stays, with ``weight = true`` each counts as much as it is good.
+    """
+
+    name: Source
+    keep: Annotated[float, Field(gt=0, lt=1)] | None = None
+    weight: bool = False
+    options: dict[str, Any] = {}
+
+
+class Curate(Strict):
+    """Which training samples count, and how much."""
+
+    critics: Annotated[list[Critic], Field(min_length=1)]
+
+
+class Intermediates(Strict):
+    """Students between the teacher and the student: each is trained from the one before, then teaches the next.
+
+    ``assistants`` are their options, the largest first (``"auto"``: edgekd chooses them where the gap is wide); ``generations`` counts
+    repetitions of the student itself.
+    """
+
+    assistants: Literal["auto"] | list[dict[str, Any]] = []
+    generations: Count = 0
 
 
 class BudgetOverride(Strict):
@@ -118,16 +196,37 @@ class BudgetOverride(Strict):
     max_macs: Annotated[int, Field(gt=0)] | None = None
 
 
-class Recipe(Strict):
-    """What to distil, from what, on what."""
+class Recipe(Later):
+    """What to distil, from what, on what. One of ``teacher`` and ``teachers``; ``all_teachers`` is what code reads."""
+
+    later = {"teacher": None, "teachers": [], "ensemble": None, "curate": None, "intermediates": None}
 
     schema_version: Version
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     description: str = ""
     data: Data
-    teacher: Teacher
+    teacher: Teacher | None = None
+    teachers: list[Teacher] = []
+    ensemble: Ensemble | None = None
     student: Student
     losses: Annotated[list[Loss], Field(min_length=1)]
+    curate: Curate | None = None
+    intermediates: Intermediates | None = None
     views: Views = Views()
     presets: Annotated[dict[str, Preset], Field(min_length=1)]
     targets: dict[str, BudgetOverride] = {}
+
+    @property
+    def all_teachers(self) -> tuple[Teacher, ...]:
+        """At least one."""
+        return tuple(self.teachers) if self.teacher is None else (self.teacher,)
+
+    @property
+    def channels(self) -> int:
+        """Channels that the teachers normalize each by its own mean; 1 where none does, or none reads the images."""
+        return max((len(t.mean) for t in self.all_teachers if t.reads is None), default=1)
+
+
+def listed(paths: str | list[str] | None) -> list[str]:
+    """One path, several, or none, as a list."""
+    return [] if paths is None else [paths] if isinstance(paths, str) else list(paths)

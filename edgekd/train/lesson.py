@@ -63,14 +63,14 @@ def open_lesson(loaded: LoadedRecipe, data: Dataset, cache: Path, progress: Prog
     body = _body(loaded, data)
     if isinstance(body, StoredOutputs):
         wanted = Wanted(data.labels, data.sha256, views.sha256, views.count, len(data.train), len(data.test))
-        targets, outputs = matched(body, wanted, recipe.teacher)
-        sha256 = key(body.sha256, repr((recipe.teacher.output, recipe.teacher.labels)))
+        targets, outputs = matched(body, wanted, recipe.all_teachers[0])
+        sha256 = key(body.sha256, repr((recipe.all_teachers[0].output, recipe.all_teachers[0].labels)))
         return Lesson(recipe, data, views, losses, targets, outputs, sha256, f"file of outputs {body.sha256[:16]}")
     teacher = _assembled(loaded, data, body, trained=True)
     sha256 = fingerprint(teacher)
-    if own := lazy.source_sha256(recipe.teacher.source):
+    if own := lazy.source_sha256(recipe.all_teachers[0].source):
         # Weights alone do not say what a user's own module computes with them.
-        sha256 = key(sha256, own, repr(recipe.teacher.options))
+        sha256 = key(sha256, own, repr(recipe.all_teachers[0].options))
     file = cache / "soft_targets" / f"{key(sha256, data.sha256, views.sha256)}.npy"
     makers = [partial(views.all, data.train.x, n) for n in range(views.count)]
     targets = soft_targets(teacher, makers, file, lambda n, total: progress("soft targets", n, total))
@@ -90,7 +90,7 @@ def open_teacher(loaded: LoadedRecipe, data: Dataset, *, trained: bool = True) -
 
 def _body(loaded: LoadedRecipe, data: Dataset) -> nn.Module | StoredOutputs:
     """What the recipe's source returns."""
-    table = loaded.recipe.teacher
+    table = loaded.recipe.all_teachers[0]
     function = lazy.resolve(table.source, TEACHERS, where="recipe, teacher.source")
     given = {"channels": data.shape[2], "classes": len(data.labels), "root": loaded.folder}
     body = lazy.call(table.source, function, given, table.options, where="recipe, teacher")
@@ -100,14 +100,14 @@ def _body(loaded: LoadedRecipe, data: Dataset) -> nn.Module | StoredOutputs:
 
 
 def _assembled(loaded: LoadedRecipe, data: Dataset, body: nn.Module, *, trained: bool) -> Teacher:
-    if trained and (file := checkpoint(loaded)) is not None:
+    if trained and (file := checkpoint(loaded, loaded.recipe.all_teachers[0])) is not None:
         if isinstance(body, Opened):
             raise InputError(
                 "the teacher is finished and takes no checkpoint", where="recipe, teacher.checkpoint", mend="delete checkpoint"
             )
         load_weights(body, file)
     sample = data.train.x[: 8 if isinstance(body, Opened) else 2]
-    return assemble(body, loaded.recipe.teacher, sample, data.labels)
+    return assemble(body, loaded.recipe.all_teachers[0], sample, data.labels)
 
 
 def terms(recipe: Recipe, classes: int) -> tuple[Term, ...]:
@@ -148,16 +148,16 @@ def teach_recipe(loaded: LoadedRecipe, data: Dataset, folder: Path, progress: Pr
     ``folder`` keeps what an interrupted training goes on from. Raises InputError if the recipe names no checkpoint,
     or a finished model, or if the checkpoint is there already, whole, and ``fresh`` is not set.
     """
-    if loaded.recipe.teacher.source in FINISHED:
+    if loaded.recipe.all_teachers[0].source in FINISHED:
         raise InputError(
-            f"there is nothing to train: source = {loaded.recipe.teacher.source!r} is a finished teacher",
+            f"there is nothing to train: source = {loaded.recipe.all_teachers[0].source!r} is a finished teacher",
             where="recipe, teacher",
             mend="edgekd build RECIPE --target TARGET",
         )
-    if loaded.recipe.teacher.checkpoint is None:
+    if loaded.recipe.all_teachers[0].checkpoint is None:
         raise InputError("the teacher has no checkpoint", where="recipe, teacher", mend='checkpoint = "teacher.safetensors"')
-    file = loaded.folder / loaded.recipe.teacher.checkpoint
-    schedule = TeachSchedule(**loaded.recipe.teacher.schedule.model_dump(), bf16=amx())
+    file = loaded.folder / loaded.recipe.all_teachers[0].checkpoint
+    schedule = TeachSchedule(**loaded.recipe.all_teachers[0].schedule.model_dump(), bf16=amx())
     torch.manual_seed(schedule.seed)
     teacher = open_teacher(loaded, data, trained=False)
     folder.mkdir(parents=True, exist_ok=True)

@@ -56,6 +56,6 @@ def test_preset(folder: Path) -> None:
 def test_checkpoint(folder: Path, tmp_path: Path) -> None:
     loaded = LoadedRecipe(load(folder).recipe, tmp_path)
     with pytest.raises(InputError, match=r"teacher\.checkpoint: .*teacher\.safetensors does not exist\n.*\n.*edgekd teach"):
-        checkpoint(loaded)
+        checkpoint(loaded, loaded.recipe.all_teachers[0])
     (tmp_path / "teacher.safetensors").write_bytes(b"")
-    assert checkpoint(loaded) == tmp_path / "teacher.safetensors"
+    assert checkpoint(loaded, loaded.recipe.all_teachers[0]) == tmp_path / "teacher.safetensors"
