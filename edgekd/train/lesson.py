@@ -38,9 +38,9 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Lesson:
-    """``targets`` float16 [views, N, classes] are the teacher's logits for the training set, ``teacher_outputs`` for the test set.
+    """``targets`` float16 [views, N, classes] are the teacher's logits for the training set, ``answers`` for the test set, one array a task.
 
-    ``teacher_outputs`` is None where the teacher is a file that has none for the test set: then its accuracy is not known.
+    ``answers`` of a task are None where its teacher is a file that has none for the test set: then its accuracy is not known.
     ``teacher_where`` is where they were computed, as a figure names it.
     """
 
@@ -49,9 +49,14 @@ class Lesson:
     views: Views
     terms: tuple[Term, ...]
     targets: np.ndarray
-    teacher_outputs: np.ndarray | None
+    answers: tuple[np.ndarray | None, ...]
     teacher_sha256: str
     teacher_where: str = ""
+
+    @property
+    def teacher_outputs(self) -> np.ndarray | None:
+        """What the first task's teacher answers on the test set: logits float16 [N, classes]."""
+        return self.answers[0]
 
 
 def open_lesson(loaded: LoadedRecipe, data: Dataset, cache: Path, progress: Progress, preset: Preset | None = None) -> Lesson:
@@ -65,7 +70,7 @@ def open_lesson(loaded: LoadedRecipe, data: Dataset, cache: Path, progress: Prog
         wanted = Wanted(data.labels, data.sha256, views.sha256, views.count, len(data.train), len(data.test))
         targets, outputs = matched(body, wanted, recipe.all_teachers[0])
         sha256 = key(body.sha256, repr((recipe.all_teachers[0].output, recipe.all_teachers[0].labels)))
-        return Lesson(recipe, data, views, losses, targets, outputs, sha256, f"file of outputs {body.sha256[:16]}")
+        return Lesson(recipe, data, views, losses, targets, (outputs,), sha256, f"file of outputs {body.sha256[:16]}")
     teacher = _assembled(loaded, data, body, trained=True)
     sha256 = fingerprint(teacher)
     if own := lazy.source_sha256(recipe.all_teachers[0].source):
@@ -77,7 +82,7 @@ def open_lesson(loaded: LoadedRecipe, data: Dataset, cache: Path, progress: Prog
     file = cache / "soft_targets" / f"{key(sha256, data.sha256, 'test')}.npy"
     outputs = soft_targets(teacher, [lambda: data.test.x], file, lambda n, total: progress("teacher on test", n, total))[0]
     library = body.about.library if isinstance(body, Opened) else host.library("torch")
-    return Lesson(recipe, data, views, losses, targets, outputs, sha256, f"{host.host()}, {library}")
+    return Lesson(recipe, data, views, losses, targets, (outputs,), sha256, f"{host.host()}, {library}")
 
 
 def open_teacher(loaded: LoadedRecipe, data: Dataset, *, trained: bool = True) -> Teacher:

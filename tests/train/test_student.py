@@ -48,7 +48,7 @@ def training(*, seed: int = 0, size: tuple[int, int] = (8, 8), dark: int = 0) ->
     source = data(dark=dark)
     targets = np.zeros((2, len(source.train), 2), np.float16)
     terms = (Term(cross_entropy, 1.0, {}),)  # type: ignore[arg-type]
-    lesson = Lesson(None, source, Views(2, shift=1), terms, targets, targets[0, :24], "")  # type: ignore[arg-type]
+    lesson = Lesson(None, source, Views(2, shift=1), terms, targets, (targets[0, :24],), "")  # type: ignore[arg-type]
     return Training(lesson, PRESET, size, seed)
 
 
