@@ -37,7 +37,7 @@ def contradictions(sections: Mapping[str, Any]) -> Iterator[Problem]:
             yield from (replace(problem, key=f"presets.{name}.{problem.key}") for problem in _views(preset.views))
     if targets := sections.get("targets"):
         yield from _targets(targets)
-    for name in ("data", "teacher", "student"):
+    for name in ("data", "teacher", "student", "data_free"):
         if section := sections.get(name):
             yield from _dates(f"{name}.options", section.options)
     lists = {"losses": losses, "teachers": sections.get("teachers"), "curate.critics": getattr(sections.get("curate"), "critics", None)}

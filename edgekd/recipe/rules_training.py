@@ -30,6 +30,8 @@ def training(sections: Mapping[str, Any]) -> Iterator[Problem]:
             yield from _ensemble(sections["ensemble"], all_teachers)
         if all_teachers and all(teacher.source in OPAQUE for teacher in all_teachers):
             yield from _opaque(losses, all_teachers)
+        if sections.get("data_free"):
+            yield from _data_free(all_teachers)
     if curate := sections.get("curate"):
         for at, critic in enumerate(curate.critics):
             yield from _critic(f"curate.critics[{at}]", critic)
@@ -89,3 +91,15 @@ def _critic(key: str, critic: Critic) -> Iterator[Problem]:
 def _intermediates(intermediates: Intermediates) -> Iterator[Problem]:
     if not intermediates.assistants and not intermediates.generations:
         yield Problem("intermediates", "names neither assistants nor generations", "one of them, or no such table", 'assistants = "auto"')
+
+
+def _data_free(teachers: list[Teacher]) -> Iterator[Problem]:
+    """Images are made by going back from one teacher's answers to its pixels."""
+    if len(teachers) > 1:
+        yield Problem("data_free", f"{len(teachers)} teachers", "one, which images are made from", "a table [teacher], or no [data_free]")
+    for teacher in teachers[:1]:
+        if teacher.source in OPAQUE:
+            found = f"source = {teacher.source!r} is {OPAQUE[teacher.source]}"
+            yield Problem("data_free", found, "a teacher that is a torch module", "delete [data_free]")
+        elif teacher.reads is not None:
+            yield Problem("data_free", f"the teacher reads {teacher.reads!r}", "one that reads images", "delete [data_free]")

@@ -160,13 +160,15 @@ class Ensemble(Strict):
 class Critic(Strict):
     """One judge of training samples: a key of CRITICS or ``package.module:function``.
 
-    With ``keep`` the best share of the samples stays, with ``weight = true`` each counts as much as it is good.
+    With ``keep`` the best share of the samples stays (1: all but those of score 0), with ``weight = true`` each counts as much as it is
+    good.
     """
 
     name: Source
-    keep: Annotated[float, Field(gt=0, lt=1)] | None = None
+    keep: Annotated[float, Field(gt=0, le=1)] | None = None
     weight: bool = False
     options: dict[str, Any] = {}
+    task: Word | None = Field(default=None, description="Whose labels and teacher are judged; none stands for the first task")
 
 
 class Curate(Strict):
@@ -186,6 +188,19 @@ class Intermediates(Strict):
     generations: Count = 0
 
 
+class DataFree(Strict):
+    """Training images are made from the teacher alone: a key of SYNTHESIS or ``package.module:function``.
+
+    The data's own training split is not looked at; it gives the shape and the classes, and validation and test stay real.
+    """
+
+    method: Source
+    samples: Annotated[int, Field(ge=1)] = Field(default=5000, description="Images to make")
+    steps: Annotated[int, Field(ge=1)] = Field(default=500, description="inversion: of each batch of images; generator: of the generator")
+    seed: int = 0
+    options: dict[str, Any] = {}
+
+
 class BudgetOverride(Strict):
     """Budgets of this recipe for one target, where the device's own are not interesting."""
 
@@ -199,7 +214,7 @@ class BudgetOverride(Strict):
 class Recipe(Later):
     """What to distil, from what, on what. One of ``teacher`` and ``teachers``; ``all_teachers`` is what code reads."""
 
-    later = {"teacher": None, "teachers": [], "ensemble": None, "curate": None, "intermediates": None}
+    later = {"teacher": None, "teachers": [], "ensemble": None, "curate": None, "intermediates": None, "data_free": None}
 
     schema_version: Version
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -212,6 +227,7 @@ class Recipe(Later):
     losses: Annotated[list[Loss], Field(min_length=1)]
     curate: Curate | None = None
     intermediates: Intermediates | None = None
+    data_free: DataFree | None = None
     views: Views = Views()
     presets: Annotated[dict[str, Preset], Field(min_length=1)]
     targets: dict[str, BudgetOverride] = {}
