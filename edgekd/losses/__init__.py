@@ -3,6 +3,22 @@
 from __future__ import annotations
 
 LOSSES = {
+    "attention_maps": "edgekd.losses.attention_maps:attention_maps",
+    "attention_transfer": "edgekd.losses.attention_transfer:attention_transfer",
+    "cosine": "edgekd.losses.cosine:Cosine",
+    "crd": "edgekd.losses.crd:CRD",
     "cross_entropy": "edgekd.losses.cross_entropy:cross_entropy",
+    "dist": "edgekd.losses.dist:dist",
+    "dkd": "edgekd.losses.dkd:dkd",
+    "exits": "edgekd.losses.exits:Exits",
+    "hidden_states": "edgekd.losses.hidden_states:HiddenStates",
+    "hint": "edgekd.losses.hint:Hint",
+    "logit_mse": "edgekd.losses.logit_mse:logit_mse",
+    "previous_epoch": "edgekd.losses.previous_epoch:PreviousEpoch",
+    "review": "edgekd.losses.review:Review",
+    "rkd_angle": "edgekd.losses.rkd:rkd_angle",
+    "rkd_distance": "edgekd.losses.rkd:rkd_distance",
+    "similarity": "edgekd.losses.similarity:similarity",
     "soft_targets": "edgekd.losses.soft_targets:soft_targets",
+    "value_relations": "edgekd.losses.value_relations:value_relations",
 }

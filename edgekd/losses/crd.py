@@ -1,0 +1,136 @@
+"""Contrastive representation distillation (Tian, Krishnan, Isola 2020)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from edgekd.errors import InputError
+from edgekd.losses.adapters import check_rank, one_vector
+from edgekd.losses.check import require
+
+NAME = "crd"
+
+
+class CRD(nn.Module):
+    """A sample's two representations, the student's and the teacher's, told apart from pairs of different samples.
+
+    Both sides' vectors [N, D] (maps and tokens are averaged) are projected to ``dimension`` and given unit length. A bank for each network
+    holds those of all training samples. Each sample of the batch, a vector u of one network, is compared with its own entry b of the other
+    network's bank and with those of ``negatives`` random other samples (noise-contrastive estimation):
+    ``P(b, u) = exp(b·u/temperature)/Z``, ``h = P/(P + negatives/samples)``, loss ``−log h(own) − Σ log(1 − h(other))``,
+    mean over the batch, summed over both directions. Z, one for each direction, makes the mean P of the first batch 1/samples and stays.
+    Then the entries of the batch move: ``momentum · old + (1 − momentum) · new``, unit length again.
+
+    ``differ``: a negative is of another "class" than the sample (as in the paper where labels are known: entries whose label has been seen
+    and is the sample's own are left out) or merely another "sample". A label of −1 stands for no class that is known.
+
+    Buffers, all part of state_dict, so that a resumed training draws the same negatives: both banks, the labels seen, Z, the generator.
+    Memory: banks of 2 · samples · dimension · 4 bytes (60 000 samples of 128: 61 MB, and as much in every checkpoint), and while it trains
+    2 · batch · (negatives + 1) · dimension · 4 bytes for the entries compared (128 samples, 1024 negatives: 134 MB).
+    """
+
+    bank_student: torch.Tensor
+    bank_teacher: torch.Tensor
+    log_z: torch.Tensor
+    labels: torch.Tensor
+    generator: torch.Tensor
+
+    def __init__(
+        self,
+        student: torch.Tensor,
+        teacher: torch.Tensor,
+        samples: int,
+        *,
+        dimension: int = 128,
+        negatives: int = 1024,
+        temperature: float = 0.07,
+        momentum: float = 0.5,
+        differ: str = "class",
+    ) -> None:
+        super().__init__()
+        _check(samples, dimension, negatives, temperature, momentum, differ)
+        vectors = _vectors(student, teacher)
+        self.samples, self.negatives, self.temperature, self.momentum, self.differ = samples, negatives, temperature, momentum, differ
+        like = {"dtype": student.dtype, "device": student.device}
+        self.project_student, self.project_teacher = (nn.Linear(v.shape[1], dimension, **like) for v in vectors)
+        for side in ("student", "teacher"):
+            self.register_buffer(f"bank_{side}", functional.normalize(torch.randn(samples, dimension, **like), dim=1))
+        # log Z of a student's vectors in the teacher's bank, and of a teacher's in the student's; not a number until the first batch.
+        self.register_buffer("log_z", torch.full((2,), float("nan"), **like))
+        self.register_buffer("labels", torch.full((samples,), -1, device=student.device))
+        generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+        self.register_buffer("generator", generator.get_state())
+
+    def forward(self, student: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        """Vectors, maps or tokens of both, labels [N] (−1: unknown) and which training sample each row is, in; one number out."""
+        ours, theirs = _vectors(student, teacher)
+        u = functional.normalize(self.project_student(ours), dim=1)
+        v = functional.normalize(self.project_teacher(theirs), dim=1)
+        self.labels[indices] = labels
+        chosen = torch.cat([indices[:, None], self._others(indices, labels)], 1)
+        loss = self._contrast(u, self.bank_teacher, chosen, 0) + self._contrast(v, self.bank_student, chosen, 1)
+        with torch.no_grad():
+            for bank, new in ((self.bank_student, u), (self.bank_teacher, v)):
+                bank[indices] = functional.normalize(self.momentum * bank[indices] + (1 - self.momentum) * new, dim=1)
+        return loss
+
+    def _contrast(self, vectors: torch.Tensor, bank: torch.Tensor, chosen: torch.Tensor, direction: int) -> torch.Tensor:
+        """The loss of ``vectors`` [N, dimension] against the entries ``chosen`` [N, 1 + negatives] of ``bank``, their own first."""
+        entries = bank[chosen]
+        scores = torch.bmm(entries, vectors[:, :, None])[:, :, 0] / self.temperature
+        if torch.isnan(self.log_z[direction]):
+            mean = torch.logsumexp(scores.detach().flatten(), 0) - math.log(scores.numel())
+            self.log_z[direction] = mean + math.log(self.samples)
+        # h = P/(P + negatives/samples) is the logistic function of the difference of the logarithms.
+        odds = scores - self.log_z[direction] - math.log(self.negatives / self.samples)
+        return -(functional.logsigmoid(odds[:, 0]) + functional.logsigmoid(-odds[:, 1:]).sum(1)).mean()
+
+    def _others(self, indices: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """[N, negatives]: for each sample as many others, drawn evenly and with replacement."""
+        generator = torch.Generator()
+        generator.set_state(self.generator.cpu())
+        draw = torch.rand(len(indices), self.negatives, generator=generator, dtype=torch.float64).to(indices.device)
+        self.generator.copy_(generator.get_state())
+        order = torch.arange(self.samples, device=indices.device)
+        first, count = indices, torch.ones_like(indices)
+        if self.differ == "class":
+            # All samples in the order of their labels: those of the sample's own class stand together and are skipped.
+            known, order = torch.sort(self.labels, stable=True)
+            # A sample without a label skips itself alone, wherever it stands; so does one when no other class has been seen.
+            place = torch.empty_like(order).index_copy_(0, order, torch.arange(self.samples, device=indices.device))[indices]
+            low = torch.searchsorted(known, labels.contiguous())
+            size = torch.searchsorted(known, labels.contiguous(), right=True) - low
+            alone = (labels < 0) | (size == self.samples)
+            first, count = torch.where(alone, place, low), torch.where(alone, 1, size)
+        at = (draw * (self.samples - count)[:, None]).long()
+        return order[torch.where(at < first[:, None], at, at + count[:, None])]
+
+
+def _vectors(student: torch.Tensor, teacher: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    for tapped, side in ((student, "student"), (teacher, "teacher")):
+        if not isinstance(tapped, torch.Tensor):
+            raise InputError(
+                f"the {side} taps a list of {len(tapped)} layers",
+                where=f"loss {NAME}",
+                expected="one layer, usually the one before the classifier",
+                mend=f'{side} = "pool", and one [[losses]] for each further layer',
+            )
+        check_rank(tapped, 4, 3, 2, side=side, loss=NAME)
+    return one_vector(student), one_vector(teacher)
+
+
+def _check(samples: int, dimension: int, negatives: int, temperature: float, momentum: float, differ: str) -> None:
+    where = f"loss {NAME}"
+    if samples < 2:
+        raise InputError(f"{samples} training samples", where=where, expected="two or more: each is told apart from others")
+    for name, value in (("dimension", dimension), ("negatives", negatives)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(f"{name} = {value}", where=where, expected="1 or more")
+    require(NAME, "temperature", temperature, above=0, usual="0.07")
+    require(NAME, "momentum", momentum, least=0, most=1, usual="0.5")
+    if differ not in ("class", "sample"):
+        raise InputError(f"differ = {differ!r}", where=where, expected='"class" or "sample"')
