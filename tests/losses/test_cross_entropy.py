@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
 from edgekd import lazy
@@ -20,9 +21,16 @@ def test_label_smoothing() -> None:
     torch.testing.assert_close(cross_entropy(student, student, labels, label_smoothing=0.1), expected)
 
 
-def test_every_loss_is_one_number_with_a_gradient() -> None:
-    for name in LOSSES:
-        student = torch.randn(4, 3, requires_grad=True)
-        loss = lazy.resolve(name, LOSSES, where="test")(student, torch.randn(4, 3), torch.tensor([0, 2, 1, 1]))
-        loss.backward()
-        assert loss.ndim == 0 and student.grad is not None and student.grad.abs().sum() > 0
+@pytest.mark.parametrize("name", ["cross_entropy", "dist", "dkd", "logit_mse", "rkd_angle", "rkd_distance", "similarity", "soft_targets"])
+def test_every_loss_of_logits_is_one_number_with_a_gradient(name: str) -> None:
+    student = torch.randn(4, 3, requires_grad=True)
+    loss = lazy.resolve(name, LOSSES, where="test")(student, torch.randn(4, 3), torch.tensor([0, 2, 1, 1]))
+    loss.backward()
+    assert loss.ndim == 0 and student.grad is not None and student.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_is_a_function_or_a_module(name: str) -> None:
+    found = lazy.resolve(name, LOSSES, where="test")
+    assert issubclass(found, torch.nn.Module) if isinstance(found, type) else callable(found), name
+    assert found.__doc__, f"{name} says what it computes"
