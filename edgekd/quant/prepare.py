@@ -67,7 +67,7 @@ class QatModule(nn.Module):
         for op in self.graph.ops:
             y = FORWARD[type(op)](self, op, values)
             values[op.outputs[0]] = self._activation(op, y)
-        return values[self.graph.outputs[0]]
+        return torch.cat([values[name] for name in self.graph.outputs], -1) if len(self.graph.outputs) > 1 else values[self.graph.outputs[0]]
 
     def weight(self, name: str) -> torch.Tensor:
         if self.mode != "quantized":

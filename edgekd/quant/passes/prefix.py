@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from edgekd.errors import InputError
 from edgekd.quant.graph import QuantGraph
+from edgekd.quant.ops import Op
 
 
 def prefix(graph: QuantGraph, name: str) -> QuantGraph:
@@ -20,17 +21,24 @@ def prefix(graph: QuantGraph, name: str) -> QuantGraph:
     """
     if graph.producer(name) is None:
         raise InputError(f"no operator writes {name!r}", where=f"graph {graph.name}", expected="the output of an operator")
-    needed, ops = {name}, []
-    for op in reversed(graph.ops):
-        if needed.intersection(op.outputs):
-            needed.update(op.inputs)
-            ops.append(op)
+    ops = needed(graph, name)
+    used = {key for op in ops for key in (*op.inputs, *op.outputs)}
     return replace(
         graph,
-        ops=tuple(reversed(ops)),
-        tensors={key: tensor for key, tensor in graph.tensors.items() if key in needed},
-        inputs=tuple(key for key in graph.inputs if key in needed),
+        ops=ops,
+        tensors={key: tensor for key, tensor in graph.tensors.items() if key in used},
+        inputs=tuple(key for key in graph.inputs if key in used),
         outputs=(name,),
         # The class names belong to the logits; an exporter may refuse them on a feature map.
-        metadata={key: value for key, value in graph.metadata.items() if key != "labels"},
+        metadata={key: value for key, value in graph.metadata.items() if key not in ("labels", "tasks")},
     )
+
+
+def needed(graph: QuantGraph, *names: str) -> tuple[Op, ...]:
+    """The operators that ``names`` (or the outputs, where none is given) depend on, in the order in which they run."""
+    wanted, found = set(names or graph.outputs), []
+    for op in reversed(graph.ops):
+        if wanted.intersection(op.outputs):
+            wanted.update(op.inputs)
+            found.append(op)
+    return tuple(found[::-1])
