@@ -19,18 +19,19 @@ class CRD(nn.Module):
     """A sample's two representations, the student's and the teacher's, told apart from pairs of different samples.
 
     Both sides' vectors [N, D] (maps and tokens are averaged) are projected to ``dimension`` and given unit length. A bank for each network
-    holds those of all training samples. Each sample of the batch, a vector u of one network, is compared with its own entry b of the other
-    network's bank and with those of ``negatives`` random other samples (noise-contrastive estimation):
-    ``P(b, u) = exp(b·u/temperature)/Z``, ``h = P/(P + negatives/samples)``, loss ``−log h(own) − Σ log(1 − h(other))``,
-    mean over the batch, summed over both directions. Z, one for each direction, makes the mean P of the first batch 1/samples and stays.
-    Then the entries of the batch move: ``momentum · old + (1 − momentum) · new``, unit length again.
+    holds those of all training samples. A sample's vector u of one network is compared with its own entry b of the other network's bank and
+    with entries of other samples (noise-contrastive estimation): ``P(b, u) = exp(b·u / temperature) / Z``,
+    ``h = P / (P + negatives / samples)``, loss ``−log h(own) − negatives · mean log(1 − h(other))``, mean over the batch, summed over both
+    directions. Z, one for each direction, makes the mean P of the first batch 1/samples and stays. Then the entries of the batch move to
+    ``momentum · old + (1 − momentum) · new``, unit length again.
 
-    ``differ``: a negative is of another "class" than the sample (as in the paper where labels are known: entries whose label has been seen
-    and is the sample's own are left out) or merely another "sample". A label of −1 stands for no class that is known.
+    The ``negatives`` are drawn evenly, with replacement, once a batch; each sample leaves out itself and, where ``differ`` is "class",
+    those whose label has been seen and is its own. (The paper draws as many for each sample: the same mean, but 128 times the memory.)
+    ``differ = "sample"`` needs no labels and looks at none. A label of −1 is no class.
 
     Buffers, all part of state_dict, so that a resumed training draws the same negatives: both banks, the labels seen, Z, the generator.
-    Memory: banks of 2 · samples · dimension · 4 bytes (60 000 samples of 128: 61 MB, and as much in every checkpoint), and while it trains
-    2 · batch · (negatives + 1) · dimension · 4 bytes for the entries compared (128 samples, 1024 negatives: 134 MB).
+    Memory: 2 · samples · dimension · 4 bytes of banks (60 000 samples of 128: 61 MB, and as much in every checkpoint), and while it trains
+    about 2 · negatives · (dimension + 4 · batch) · 4 bytes (128 samples, 4096 negatives: 21 MB).
     """
 
     bank_student: torch.Tensor
@@ -46,7 +47,7 @@ class CRD(nn.Module):
         samples: int,
         *,
         dimension: int = 128,
-        negatives: int = 1024,
+        negatives: int = 4096,
         temperature: float = 0.07,
         momentum: float = 0.5,
         differ: str = "class",
@@ -71,43 +72,36 @@ class CRD(nn.Module):
         u = functional.normalize(self.project_student(ours), dim=1)
         v = functional.normalize(self.project_teacher(theirs), dim=1)
         self.labels[indices] = labels
-        chosen = torch.cat([indices[:, None], self._others(indices, labels)], 1)
-        loss = self._contrast(u, self.bank_teacher, chosen, 0) + self._contrast(v, self.bank_student, chosen, 1)
+        drawn = self._draw()
+        other = drawn != indices[:, None]
+        if self.differ == "class":
+            other &= (self.labels[drawn] != labels[:, None]) | (labels < 0)[:, None]
+        loss = u.new_zeros(())
+        for direction, (vectors, bank) in enumerate(((u, self.bank_teacher), (v, self.bank_student))):
+            own, others = (vectors * bank[indices]).sum(1) / self.temperature, vectors @ bank[drawn].T / self.temperature
+            loss = loss + self._contrast(own, others, other, direction)
         with torch.no_grad():
             for bank, new in ((self.bank_student, u), (self.bank_teacher, v)):
                 bank[indices] = functional.normalize(self.momentum * bank[indices] + (1 - self.momentum) * new, dim=1)
         return loss
 
-    def _contrast(self, vectors: torch.Tensor, bank: torch.Tensor, chosen: torch.Tensor, direction: int) -> torch.Tensor:
-        """The loss of ``vectors`` [N, dimension] against the entries ``chosen`` [N, 1 + negatives] of ``bank``, their own first."""
-        entries = bank[chosen]
-        scores = torch.bmm(entries, vectors[:, :, None])[:, :, 0] / self.temperature
+    def _contrast(self, own: torch.Tensor, others: torch.Tensor, other: torch.Tensor, direction: int) -> torch.Tensor:
+        """The loss of exponents [N] of pairs that belong together and [N, negatives] of those that do not, where ``other`` is true."""
         if torch.isnan(self.log_z[direction]):
-            mean = torch.logsumexp(scores.detach().flatten(), 0) - math.log(scores.numel())
-            self.log_z[direction] = mean + math.log(self.samples)
-        # h = P/(P + negatives/samples) is the logistic function of the difference of the logarithms.
-        odds = scores - self.log_z[direction] - math.log(self.negatives / self.samples)
-        return -(functional.logsigmoid(odds[:, 0]) + functional.logsigmoid(-odds[:, 1:]).sum(1)).mean()
+            exponents = torch.cat([own, others[other]]).detach()
+            self.log_z[direction] = torch.logsumexp(exponents, 0) - math.log(len(exponents) / self.samples)
+        # h = P / (P + negatives/samples) is the logistic function of the difference of the logarithms.
+        offset = self.log_z[direction].clone() + math.log(self.negatives / self.samples)
+        apart = functional.logsigmoid(offset - others) * other
+        return -(functional.logsigmoid(own - offset) + self.negatives * apart.sum(1) / other.sum(1).clamp(min=1)).mean()
 
-    def _others(self, indices: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """[N, negatives]: for each sample as many others, drawn evenly and with replacement."""
+    def _draw(self) -> torch.Tensor:
+        """[negatives]: which samples the batch is compared with. The generator's state moves on in its buffer."""
         generator = torch.Generator()
         generator.set_state(self.generator.cpu())
-        draw = torch.rand(len(indices), self.negatives, generator=generator, dtype=torch.float64).to(indices.device)
+        drawn = torch.randint(self.samples, (self.negatives,), generator=generator)
         self.generator.copy_(generator.get_state())
-        order = torch.arange(self.samples, device=indices.device)
-        first, count = indices, torch.ones_like(indices)
-        if self.differ == "class":
-            # All samples in the order of their labels: those of the sample's own class stand together and are skipped.
-            known, order = torch.sort(self.labels, stable=True)
-            # A sample without a label skips itself alone, wherever it stands; so does one when no other class has been seen.
-            place = torch.empty_like(order).index_copy_(0, order, torch.arange(self.samples, device=indices.device))[indices]
-            low = torch.searchsorted(known, labels.contiguous())
-            size = torch.searchsorted(known, labels.contiguous(), right=True) - low
-            alone = (labels < 0) | (size == self.samples)
-            first, count = torch.where(alone, place, low), torch.where(alone, 1, size)
-        at = (draw * (self.samples - count)[:, None]).long()
-        return order[torch.where(at < first[:, None], at, at + count[:, None])]
+        return drawn.to(self.labels.device)
 
 
 def _vectors(student: torch.Tensor, teacher: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
