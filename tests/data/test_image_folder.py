@@ -41,7 +41,7 @@ def test_what_takes_long_tells_how_far_it_is(flat: Path, monkeypatch: pytest.Mon
     caplog.set_level("INFO", "edgekd")
     load(flat, size=[8, 12])
     assert not caplog.records
-    monkeypatch.setattr("edgekd.data.image_folder.SLOW_S", 0.0)
+    monkeypatch.setattr("edgekd.data.class_folders.SLOW_S", 0.0)
     load(flat, size=[8, 12])
     assert [getattr(record, "progress", None) for record in caplog.records] == [("images", 20, 20)]
 
