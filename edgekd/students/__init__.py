@@ -4,4 +4,5 @@ from __future__ import annotations
 
 STUDENTS = {
     "inverted_residual": "edgekd.students.inverted_residual:FAMILY",
+    "vit": "edgekd.students.vit:FAMILY",
 }

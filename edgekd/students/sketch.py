@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from edgekd.quant.graph import DType, QuantGraph, Quantization, Tensor
-from edgekd.quant.ops import Activation, Add, Conv2D, DepthwiseConv2D, FullyConnected, Mean, Op
+from edgekd.quant.grid import probabilities
+from edgekd.quant.ops import SHARES_SCALE, Activation, Add, Conv2D, DepthwiseConv2D, FullyConnected, Mean, Op, Softmax
 from edgekd.quant.scheme import Scheme
 
 Size = tuple[int, int]
@@ -66,9 +68,33 @@ class Sketch:
         return self._activation(f"{name}.out", (1, self._tensors[x].shape[3]))
 
     def linear(self, name: str, x: str, features: int, *, activation: Activation = "none") -> str:
-        constants = self._constants(name, (features, self._tensors[x].shape[-1]), features, axis=0)
+        *before, count = self._tensors[x].shape
+        constants = self._constants(name, (features, count), features, axis=0)
         self._ops.append(FullyConnected(name, (x, *constants), (f"{name}.out",), activation=activation))
-        return self._activation(f"{name}.out", (1, features))
+        return self._activation(f"{name}.out", (*before, features))
+
+    def step(self, op: Op, shape: tuple[int, ...]) -> str:
+        """Any operator without weights, whose output has ``shape``. Moved values keep their scale, a softmax has the prescribed one."""
+        self._ops.append(op)
+        name = self._activation(op.outputs[0], shape)
+        found = self._tensors[name]
+        if found.quantization is not None and isinstance(op, SHARES_SCALE):
+            self._tensors[name] = replace(found, quantization=self._tensors[op.inputs[0]].quantization)
+        elif found.quantization is not None and isinstance(op, Softmax):
+            self._tensors[name] = replace(found, quantization=probabilities(symmetric=self._scheme.symmetric_activations))
+        return name
+
+    def constant(self, name: str, shape: tuple[int, ...]) -> str:
+        """A constant that is read as an activation: an addend, a factor."""
+        seed = len(self._tensors)
+        found, data = self._tensors[self._activation(name, shape)], _arbitrary(shape, seed)
+        if found.quantization is None:
+            found, data = replace(found, dtype=self._dtype), (data / np.float32(128)).astype(self._dtype)
+        self._tensors[name] = replace(found, data=data)
+        return name
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._tensors[name].shape
 
     def finish(self, name: str, output: str, **metadata: Any) -> QuantGraph:
         return QuantGraph(name, "channels_last", self._tensors, tuple(self._ops), (self.input,), (output,), metadata)

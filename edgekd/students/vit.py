@@ -1,0 +1,151 @@
+"""Small vision transformers (Dosovitskiy et al. 2021): patches as tokens, encoder blocks that norm first, a mean or a class token.
+
+What the options cost in int8, counted on the frozen graph:
+
+- ``norm = "layer"`` (Ba et al. 2016) is nine operators a norm, each rounded to eight bits, most of them over all tokens; runtimes have no
+  kernel for them together. ``"batch"`` (Yao et al. 2021: also between the two layers of the MLP, or training is not stable) is folded into
+  the linear layers beside it, exactly, and costs nothing.
+- ``activation = "relu"`` is fused into the linear layer before it. ``"gelu"`` is an operator of its own, and TensorFlow Lite Micro has none.
+- ``heads = 1`` needs no Transpose; more heads need four a block. The scores take heads · tokens² bytes, so a patch of half
+  the side costs four times the tokens and sixteen times the scores.
+- ``pool = "token"`` adds a token and a Pad; "mean" averages all (as good on small data: Beyer et al. 2022).
+
+Nothing here needs torch: a spec is counted before anything is built (vit_sketch.py); the module itself is in vit_net.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+from edgekd import lazy
+from edgekd.errors import InputError
+from edgekd.quant.graph import QuantGraph
+from edgekd.quant.scheme import Scheme
+from edgekd.students.family import Family, Shape, combinations
+
+if TYPE_CHECKING:
+    from torch import nn
+
+#: Of channels, blocks and pixels of a side; of tokens, because scores grow with their square.
+LARGEST, MOST_TOKENS = 1 << 13, 1 << 12
+#: Of channels a head: the vector kernels of every target take four int8 values at a time.
+LEAST = 4
+
+#: What a recipe's options and space may name, and what stands where it names nothing.
+DEFAULTS: Mapping[str, Any] = {
+    "patch": 4,  # side of the square of pixels that becomes one token
+    "dim": 64,  # channels of a token
+    "depth": 4,  # encoder blocks
+    "heads": 2,
+    "mlp_ratio": 2.0,  # hidden over outer channels of each block's MLP
+    "activation": "relu",  # or "gelu"
+    "norm": "batch",  # or "layer"
+    "pool": "mean",  # or "token", a class token
+    "resolution": None,  # height that the student is fed; None is the data's own
+}
+_CHOICES = {"activation": ("relu", "gelu"), "norm": ("batch", "layer"), "pool": ("mean", "token")}
+_WHERE = "student vit"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One student, in final numbers. ``height`` and ``width`` are the pixels that it is fed, ``hidden`` the channels inside each MLP."""
+
+    height: int
+    width: int
+    channels: int
+    classes: int
+    patch: int
+    dim: int
+    depth: int
+    heads: int
+    hidden: int
+    activation: Literal["relu", "gelu"]
+    norm: Literal["batch", "layer"]
+    pool: Literal["mean", "token"]
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.name in _CHOICES:
+                if value not in _CHOICES[f.name]:
+                    raise InputError(f"{f.name} = {value!r}", where=_WHERE, expected=" or ".join(_CHOICES[f.name]))
+            elif isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST:
+                raise InputError(f"{f.name} = {value!r}", where=_WHERE, expected=f"a whole number from 1 to {LARGEST}")
+        if self.height % self.patch or self.width % self.patch:
+            raise InputError(
+                f"patch = {self.patch} on images of {self.height}x{self.width}",
+                where=_WHERE,
+                expected="a patch that divides both sides",
+                mend=f"resolution = {max(1, round(self.height / self.patch)) * self.patch}",
+            )
+        if self.dim % self.heads or min(self.dim // self.heads, self.hidden) < LEAST:
+            raise InputError(
+                f"heads = {self.heads} of dim = {self.dim}, hidden = {self.hidden}",
+                where=_WHERE,
+                expected=f"heads that divide dim, at least {LEAST} channels a head and hidden",
+            )
+        if not 2 <= self.tokens <= MOST_TOKENS:
+            raise InputError(f"{self.tokens} tokens", where=_WHERE, expected=f"2 to {MOST_TOKENS}", mend="another patch")
+
+    @property
+    def tokens(self) -> int:
+        """How many patches an image has; a class token comes on top."""
+        return (self.height // self.patch) * (self.width // self.patch)
+
+
+def spec_from(options: Mapping[str, Any], shape: Shape, classes: int) -> Spec:
+    """The spec that ``options`` (keys of DEFAULTS) ask for on samples of ``shape``. Raises InputError for what makes no student."""
+    where = "recipe, student.options"
+    for key in options:
+        if key not in DEFAULTS:
+            raise InputError(f"{key!r} is not an option of vit", where=where, expected=", ".join(DEFAULTS))
+    chosen = {**DEFAULTS, **options}
+    ratio, resolution, dim = chosen.pop("mlp_ratio"), chosen.pop("resolution"), chosen["dim"]
+    if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 < ratio < 100:
+        raise InputError(f"mlp_ratio = {ratio!r}", where=where, expected="a positive multiplier")
+    for key, value in (("dim", dim), ("resolution", 1 if resolution is None else resolution)):
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST:
+            raise InputError(f"{key} = {value!r}", where=where, expected=f"a whole number from 1 to {LARGEST}")
+    height, width, channels = shape
+    if resolution is not None:
+        height, width = resolution, max(1, round(resolution * width / height))
+    return Spec(height=height, width=width, channels=channels, classes=classes, hidden=max(1, round(ratio * dim)), **chosen)
+
+
+def candidates(options: Mapping[str, Any], space: Mapping[str, list[Any]], shape: Shape, classes: int) -> Iterator[Spec]:
+    """The spec of every combination of ``space`` over ``options``, each once."""
+    yield from dict.fromkeys(spec_from(chosen, shape, classes) for chosen in combinations(options, space))
+
+
+def restore(body: Mapping[str, Any]) -> Spec:
+    """The spec that ``describe`` wrote. Raises InputError if keys are missing or unknown."""
+    names = {f.name for f in fields(Spec)}
+    if set(body) != names:
+        raise InputError(f"keys {sorted(set(body) ^ names)}", where=_WHERE, expected=", ".join(sorted(names)))
+    return Spec(**body)
+
+
+def describe(spec: Spec) -> dict[str, Any]:
+    """The spec as JSON."""
+    return asdict(spec)
+
+
+def resolution(spec: Spec) -> tuple[int, int]:
+    """Height and width that the student is fed."""
+    return spec.height, spec.width
+
+
+def sketch(spec: Spec, scheme: Scheme) -> QuantGraph:
+    """The channels-last graph that the trained student will have: its operators, shapes and bytes, with arbitrary weights."""
+    return lazy.load("edgekd.students.vit_sketch:sketch")(spec, scheme)
+
+
+def build(spec: Spec) -> nn.Module:
+    """The untrained module. Raises MissingDependency without torch."""
+    return lazy.load("edgekd.students.vit_net:VitNet")(spec)
+
+
+FAMILY = Family("vit", candidates, restore, describe, resolution, sketch, build)
