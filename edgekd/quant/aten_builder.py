@@ -24,7 +24,10 @@ _VIEWS = (ops.Reshape, ops.Transpose, ops.Slice)
 
 
 class Builder:
-    """``names`` says which tensor holds a node's value, ``batch`` on which of torch's axes its batch lies (None: merged)."""
+    """``names`` says which tensor holds a node's value, ``batch`` on which of torch's axes its batch lies (None: merged).
+
+    ``first`` says both as they were when the node was computed, whatever overwrote it later.
+    """
 
     def __init__(self, name: str) -> None:
         self.title = name
@@ -34,6 +37,7 @@ class Builder:
         self.outputs: list[str] = []
         self.names: dict[str, str] = {}
         self.batch: dict[str, int | None] = {}
+        self.first: dict[str, tuple[str, int | None]] = {}
         self.held: dict[str, Any] = {}
         self.parts: dict[str, list[fx.Node | str]] = {}
         self.memory: dict[str, str] = {}
@@ -127,7 +131,7 @@ class Builder:
             raise InputError(f"{node.name} {shape} mixes the batch with something", where=node.name, expected="the batch alone")
         self.tensors[node.name] = Tensor(node.name, "float32", ours(shape, batch))
         self.ops.append(op)
-        self.names[node.name], self.batch[node.name] = node.name, batch
+        self.bind(node, node.name, batch)
 
     def step(self, op: ops.Op, shape: Sequence[int]) -> str:
         """An operator on the way to a node, of our ``shape``."""
@@ -155,6 +159,7 @@ class Builder:
     def bind(self, node: fx.Node, name: str, batch: int | None) -> None:
         """``node`` is the tensor ``name``."""
         self.names[node.name], self.batch[node.name] = name, batch
+        self.first[node.name] = (name, batch)
 
     def alias(self, node: fx.Node, argument: Any, *, copy: bool = False) -> None:
         """``node`` holds the same values as ``argument``; in the same memory, unless it is a copy."""

@@ -23,6 +23,7 @@ from edgekd.quant.graph import QuantGraph
 from edgekd.quant.passes.fuse import fuse
 from edgekd.quant.passes.norms import norms_of_vectors
 from edgekd.quant.passes.tokens import tokens
+from edgekd.quant.paths import Held, module_outputs, output_shapes, surviving
 
 
 def capture(model: nn.Module, shape: tuple[int, ...], *, name: str = "student", indices: bool = False) -> QuantGraph:
@@ -30,9 +31,32 @@ def capture(model: nn.Module, shape: tuple[int, ...], *, name: str = "student", 
 
     Raises InputError naming the operator and the user's source line where something is not supported, and what is.
     """
-    was_training = model.training
-    model.eval()
     example = torch.zeros(1, *shape, dtype=torch.int64 if indices else torch.float32)
+    return _simplified(_translate(_exported(model, example), name, shape, indices=indices).graph())
+
+
+def capture_paths(model: nn.Module, shape: tuple[int, ...], *, name: str = "student") -> tuple[QuantGraph, dict[str, Held]]:
+    """As ``capture``, and where in the graph lies what each module of ``model`` answers, by its path, as far as it survives there."""
+    example = torch.zeros(1, *shape)
+    program = _exported(model, example)
+    builder = _translate(program, name, shape, indices=False)
+    was_training = model.training
+    try:
+        paths = module_outputs(program.graph, builder, output_shapes(model.eval(), example))
+    finally:
+        model.train(was_training)
+    before = builder.graph()
+    after = _simplified(before)
+    return after, surviving(paths, before, after)
+
+
+def _simplified(graph: QuantGraph) -> QuantGraph:
+    return tokens(norms_of_vectors(fuse(graph)))
+
+
+def _exported(model: nn.Module, example: torch.Tensor) -> torch.export.ExportedProgram:
+    was_training, shape = model.training, example.shape[1:]
+    model.eval()
     try:
         with redirect_stderr(io.StringIO()), torch.no_grad():  # torch prints the graph that it could not capture
             program = torch.export.export(model, (example,))
@@ -52,10 +76,10 @@ def capture(model: nn.Module, shape: tuple[int, ...], *, name: str = "student", 
             expected="one tensor",
             mend="return the logits from a module around it",
         )
-    return tokens(norms_of_vectors(fuse(_translate(program, name, shape, indices=indices))))
+    return program
 
 
-def _translate(program: torch.export.ExportedProgram, name: str, shape: tuple[int, ...], *, indices: bool) -> QuantGraph:
+def _translate(program: torch.export.ExportedProgram, name: str, shape: tuple[int, ...], *, indices: bool) -> Builder:
     builder = Builder(name)
     signature = program.graph_signature
     stored = {**program.state_dict, **program.constants}
@@ -73,7 +97,7 @@ def _translate(program: torch.export.ExportedProgram, name: str, shape: tuple[in
     nodes = {node.name: node for node in program.graph.nodes}
     for result in signature.user_outputs:
         builder.output(_result(builder, nodes.get(str(result))))
-    return builder.graph()
+    return builder
 
 
 def _result(builder: Builder, node: Any) -> str:

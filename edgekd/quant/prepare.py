@@ -7,7 +7,7 @@ Result  QatModule: the same operators, weights fake-quantized once a step, each 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from edgekd.quant.fake import best_step, fake_quantize
 from edgekd.quant.forward import FORWARD
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.grid import Group, constants_read, groups
+from edgekd.quant.paths import Held
 from edgekd.quant.scheme import Scheme
 
 #: Bits of a weight → the steps that it may take.
@@ -37,11 +38,17 @@ class QatModule(nn.Module):
 
     Parameters: the graph's constants, one log2 step a weight channel and one a group of activations.
     ``mode`` is "float" (no quantizers), "observe" (float, keeping ranges for ``calibrate``) or "quantized".
+    ``paths`` says where the outputs of the student's modules lie; of those that are ``watched``, by their paths, ``kept`` holds what they
+    were in the last forward pass.
     """
 
-    def __init__(self, graph: QuantGraph, scheme: Scheme) -> None:
+    def __init__(self, graph: QuantGraph, scheme: Scheme, paths: Mapping[str, Held] | None = None) -> None:
         super().__init__()
         self.graph, self.scheme, self.mode = graph, scheme, "float"
+        made = {name for op in graph.ops for name in op.outputs}
+        self.paths = {path: held for path, held in (paths or {}).items() if held.tensor in made}
+        self.watched: tuple[str, ...] = ()
+        self.kept: dict[str, torch.Tensor] = {}
         self.groups = groups(graph, symmetric=scheme.symmetric_activations)
         self.group_of = {name: i for i, group in enumerate(self.groups) for name in group.tensors}
         constants = {t.name: t.data for t in graph.tensors.values() if t.data is not None}
@@ -67,7 +74,9 @@ class QatModule(nn.Module):
         for op in self.graph.ops:
             y = FORWARD[type(op)](self, op, values)
             values[op.outputs[0]] = self._activation(op, y)
-        return torch.cat([values[name] for name in self.graph.outputs], -1) if len(self.graph.outputs) > 1 else values[self.graph.outputs[0]]
+        self.kept = {path: self.paths[path].as_the_module_has_it(values[self.paths[path].tensor]) for path in self.watched}
+        answers = [values[name] for name in self.graph.outputs]
+        return torch.cat(answers, -1) if len(answers) > 1 else answers[0]
 
     def weight(self, name: str) -> torch.Tensor:
         if self.mode != "quantized":
