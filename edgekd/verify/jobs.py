@@ -60,7 +60,8 @@ def run_jobs(jobs: Sequence[Job], x: np.ndarray, *, workers: int | None = None, 
     bounds = [len(x) * i // shards for i in range(shards + 1)]
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         np.save(Path(folder) / "x.npy", x)
-        tasks = [_Task(job, Path(folder), i, low, high) for job in jobs for i, (low, high) in enumerate(pairwise(bounds))]
+        ranges = list(enumerate(pairwise(bounds)))
+        tasks = [_Task(job, Path(folder), f"{n}-{i}", *part) for n, job in enumerate(jobs) for i, part in ranges]
         meter = _Meter(len(jobs) * len(x), progress)
         crew = _Crew()
         pool = ThreadPoolExecutor(workers)
@@ -116,20 +117,20 @@ class _Meter:
 
 @dataclass(frozen=True)
 class _Task:
-    """One job over samples ``low`` to ``high`` in one process."""
+    """One job over samples ``low`` to ``high`` in one process. ``stem`` names its files: a job may be called after any layer."""
 
     job: Job
     folder: Path
-    shard: int
+    stem: str
     low: int
     high: int
 
     def run(self, meter: _Meter, crew: _Crew) -> Outcome:
-        out = self.folder / f"{self.job.name}-{self.shard}.npy"
+        out = self.folder / f"{self.stem}.npy"
         order = {**asdict(self.job), "x": str(self.folder / "x.npy"), "low": self.low, "high": self.high, "out": str(out)}
         command = [sys.executable, "-m", "edgekd.verify.worker", json.dumps(order)]
         with (
-            open(self.folder / f"{self.job.name}-{self.shard}.err", "w+b") as errors,
+            open(self.folder / f"{self.stem}.err", "w+b") as errors,
             subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
