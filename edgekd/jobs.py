@@ -18,6 +18,7 @@ from edgekd.plan.choose import choose
 from edgekd.profile.load import load as load_profile
 from edgekd.profile.schema import Profile
 from edgekd.quant.graph import QuantGraph
+from edgekd.quant.passes.heads import split_heads
 from edgekd.quant.passes.probabilities import append_softmax
 from edgekd.quant.scheme import Scheme
 from edgekd.recipe.load import LoadedRecipe, preset
@@ -90,7 +91,8 @@ def load_data(loaded: LoadedRecipe) -> Dataset:
 
 def plan_job(job: Job) -> Plan:
     student = job.loaded.recipe.student
-    specs = job.family.candidates(student.options, student.space, job.data.shape, len(job.data.labels))
+    classes = sum(job.data.sizes.values())
+    specs = job.family.candidates(student.options, student.space, job.data.shape, classes)
 
     def sketch(spec: Any) -> QuantGraph:
         if job.family.sketch is not None:
@@ -99,12 +101,13 @@ def plan_job(job: Job) -> Plan:
             drawn = lazy.load("edgekd.quant.outline:outline")(
                 job.family.build(spec), (job.data.shape[2], *job.family.resolution(spec)), job.scheme
             )
-        answer, classes = drawn.tensor(drawn.outputs[0]).shape, len(job.data.labels)
+        answer = drawn.tensor(drawn.outputs[0]).shape
         if answer != (1, classes):
             raise InputError(
                 f"the student answers {list(answer)} for one image", where="recipe, student", expected=f"[1, {classes}], one output a class"
             )
-        return finished(job, drawn).with_metadata(**metadata(job, "0" * 64))
+        heads = split_heads(drawn, job.data.sizes, alike=False)
+        return finished(job, heads).with_metadata(**metadata(job, "0" * 64))
 
     try:
         export = lazy.load(EXPORTERS[job.profile.deploy.exporter])
@@ -120,7 +123,7 @@ def plan_job(job: Job) -> Plan:
 
 
 def finished(job: Job, graph: QuantGraph) -> QuantGraph:
-    """A frozen student with what the recipe wants behind its logits."""
+    """A frozen student, of one head a task, with what the recipe wants behind its logits."""
     if not job.loaded.recipe.student.softmax:
         return graph
     return append_softmax(graph, symmetric=job.scheme.symmetric_activations)
@@ -128,8 +131,9 @@ def finished(job: Job, graph: QuantGraph) -> QuantGraph:
 
 def metadata(job: Job, student: str) -> dict[str, Any]:
     """What every exported file says of itself, so that a device's code needs no other source."""
+    tasks = {task.name: list(task.labels) for task in job.data.heads}
     return {
-        "labels": list(job.data.labels),
+        **({"tasks": tasks} if len(tasks) > 1 else {"labels": list(job.data.labels)}),
         "recipe": job.loaded.recipe.name,
         "target": job.profile.name,
         "scheme": job.profile.scheme.model_dump(),

@@ -118,6 +118,11 @@ class Dataset:
         return self.tasks or (Task("", self.labels),)
 
     @property
+    def sizes(self) -> dict[str, int]:
+        """How many classes each task has, by its name: a student answers so many values, side by side."""
+        return {task.name: len(task.labels) for task in self.heads}
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """Height, width, channels of one sample."""
         h, w, c = self.train.x.shape[1:]

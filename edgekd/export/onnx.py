@@ -1,7 +1,7 @@
 """QuantGraph → ONNX in QDQ form (int8, int16, weights of 4 bits), or plain ONNX (float32, float16). ONNX operator set 21.
 
-The border is float32, channels first, batch free: ``input`` [N, C, H, W] and ``output``. Inside, the integers of tensor T stand under
-``T/q`` and its real values under ``T`` (the output tensor's under ``output``).
+The border is float32, channels first, batch free: ``input`` [N, C, H, W] and ``output``; several outputs are called as in the graph.
+Inside, the integers of tensor T stand under ``T/q`` and its real values under ``T`` (the output tensor's under ``output``).
 
 Where the activation stands, Given → Result:
 
@@ -122,9 +122,11 @@ def build(graph: QuantGraph, *, unsigned: bool = False, ties_away: bool = True) 
     form = _form(graph)
     if unsigned and (form.symmetric or not form.integer or any(t.dtype == "int16" for t in graph.tensors.values())):
         raise InputError("unsigned activations", where=f"graph {graph.name}", expected="an asymmetric int8 scheme")
-    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
-        raise InputError(f"{len(graph.inputs)} inputs, {len(graph.outputs)} outputs", where=f"graph {graph.name}", expected="one of each")
+    if len(graph.inputs) != 1 or not graph.outputs or len(set(graph.outputs)) != len(graph.outputs):
+        said = f"inputs {list(graph.inputs)}, outputs {list(graph.outputs)}"
+        raise InputError(said, where=f"graph {graph.name}", expected="one input, and each output once")
     graph = channels_first(graph)
+    names = output_names(graph)
     nodes = Nodes(
         graph,
         float_type=np.float16 if form.half else np.float32,
@@ -135,20 +137,23 @@ def build(graph: QuantGraph, *, unsigned: bool = False, ties_away: bool = True) 
     _add_input(nodes, graph.tensor(graph.inputs[0]), half=form.half)
     for op in graph.ops:
         _add(nodes, op, form)
-    x, y = graph.tensor(graph.inputs[0]), graph.tensor(graph.outputs[0])
-    if form.half:
-        nodes.node("Cast", [nodes.read(y.name)], OUTPUT, {"to": TensorProto.FLOAT})
-    elif nodes.read(y.name) != OUTPUT:
-        nodes.node("Identity", [nodes.read(y.name)], OUTPUT)
+    x, answers = graph.tensor(graph.inputs[0]), {shown: graph.tensor(name) for name, shown in names.items()}
+    for shown, y in answers.items():
+        if form.half:
+            nodes.node("Cast", [nodes.read(y.name)], shown, {"to": TensorProto.FLOAT})
+        elif nodes.read(y.name) != shown:
+            nodes.node("Identity", [nodes.read(y.name)], shown)
     proto = helper.make_graph(
         nodes.nodes,
         graph.name,
         [helper.make_tensor_value_info(INPUT, TensorProto.INT64 if x.dtype in WHOLE else TensorProto.FLOAT, ["N", *x.shape[1:]])],
-        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["N", *y.shape[1:]])],
+        [helper.make_tensor_value_info(shown, TensorProto.FLOAT, ["N", *y.shape[1:]]) for shown, y in answers.items()],
         list(nodes.initializers.values()),
     )
     model = helper.make_model(proto, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="edgekd")
-    metadata = {**graph.metadata, "input": _border(graph, x, INPUT), "output": _border(graph, y, OUTPUT)}
+    metadata = {**graph.metadata, "input": _border(graph, x, INPUT, "input")}
+    borders = [_border(graph, y, shown, "output") for shown, y in answers.items()]
+    metadata |= {"output": borders[0]} if len(borders) == 1 else {"outputs": borders}
     helper.set_model_props(model, {KEY: json.dumps(metadata, sort_keys=True, ensure_ascii=False, separators=(",", ":"))})
     try:
         onnx.checker.check_model(model, full_check=True)
@@ -157,9 +162,16 @@ def build(graph: QuantGraph, *, unsigned: bool = False, ties_away: bool = True) 
     return model
 
 
-def _border(graph: QuantGraph, tensor: Tensor, name: str) -> dict[str, Any]:
-    """What stands at this border of the file: facts about it win over what the graph's own metadata said, all else is kept."""
-    stated = graph.metadata.get(name)
+def output_names(graph: QuantGraph) -> dict[str, str]:
+    """What each output of the graph is called in the file."""
+    if len(graph.outputs) == 1:
+        return {graph.outputs[0]: OUTPUT}
+    return {name: name if name != INPUT else f"{name}/value" for name in graph.outputs}
+
+
+def _border(graph: QuantGraph, tensor: Tensor, name: str, side: str) -> dict[str, Any]:
+    """What stands at this border of the file: facts about it win over what the graph's own metadata said of the side, all else is kept."""
+    stated = graph.metadata.get(side)
     layout = "NCHW" if len(tensor.shape) == 4 else "N" + "C" * (len(tensor.shape) - 1)
     border: dict[str, Any] = {
         "name": name,
@@ -174,15 +186,16 @@ def _border(graph: QuantGraph, tensor: Tensor, name: str) -> dict[str, Any]:
     return {**(stated if isinstance(stated, dict) else {}), **border}
 
 
-def _value(name: str) -> str:
-    return f"{name}/value" if name in (INPUT, OUTPUT) else name
+def _value(nodes: Nodes, name: str) -> str:
+    """Under which name a real value stands that is no output of the file."""
+    return f"{name}/value" if name in (INPUT, *output_names(nodes.graph).values()) else name
 
 
 def _add_input(nodes: Nodes, x: Tensor, *, half: bool) -> None:
     if x.quantization is not None:
-        nodes.values[x.name] = nodes.quantize(INPUT, x, f"{x.name}/q", _value(x.name))
+        nodes.values[x.name] = nodes.quantize(INPUT, x, f"{x.name}/q", _value(nodes, x.name))
     elif half and x.dtype not in WHOLE:
-        nodes.values[x.name] = nodes.node("Cast", [INPUT], _value(x.name), {"to": TensorProto.FLOAT16})
+        nodes.values[x.name] = nodes.node("Cast", [INPUT], _value(nodes, x.name), {"to": TensorProto.FLOAT16})
     else:
         nodes.values[x.name] = INPUT
 
@@ -190,8 +203,8 @@ def _add_input(nodes: Nodes, x: Tensor, *, half: bool) -> None:
 def _add(nodes: Nodes, op: Any, form: _Form) -> None:
     """Operator, activation and quantization of ``op``, in the order that the scheme's runtime wants."""
     y = nodes.graph.tensor(op.outputs[0])
-    is_output = y.name == nodes.graph.outputs[0]
-    result = OUTPUT if is_output and not form.half else _value(y.name)
+    shown = output_names(nodes.graph).get(y.name)
+    result = shown if shown is not None and not form.half else _value(nodes, y.name)
     if isinstance(op, Quantize):
         nodes.values[y.name] = nodes.quantize(nodes.read(op.inputs[0]), y, f"{y.name}/q", result)
         return

@@ -26,7 +26,7 @@ class Runner(Protocol):
         ...
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        """Outputs [N, ...] for samples ``x`` [N, ...], channels last.
+        """Outputs [N, ...] for samples ``x`` [N, ...], channels last; of several outputs [N, values of all], in the file's order.
 
         Integer students take int8 (q = p − 128 for images) and return int8, whatever the file's own border types are: float borders are
         crossed with the scales in the file's metadata, exactly. Float students take float32 ((p − 128)/128) and return float32.

@@ -2,30 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from edgekd.errors import InputError
+from edgekd.quant.outputs import joined
+
+
+@dataclass(frozen=True)
+class Exit:
+    """One output. ``scale`` is None for float students; ``reads`` is what a device holds there: int8, int16 or float32.
+
+    ``name`` is that of the file's own output, "" where only its place is known.
+    """
+
+    scale: np.float32 | None = None
+    zero: int = 0
+    reads: str = "float32"
+    name: str = ""
+
+    def leave(self, y: np.ndarray) -> np.ndarray:
+        """The file's float32 values → integers, exactly (they lie on the grid of the output's scale), or float32."""
+        if y.dtype == np.uint8:
+            return (y.astype(np.int16) - 128).astype(np.int8)
+        if y.dtype.kind == "i" or self.reads == "float32":
+            return y
+        assert self.scale is not None
+        limits = np.iinfo(self.reads)
+        return np.clip(np.rint(y / self.scale) + self.zero, limits.min, limits.max).astype(self.reads)
 
 
 @dataclass(frozen=True)
 class Border:
     """Quantization and shapes at the border. ``input_shape`` is one sample's, channels last; scales are None for float students.
 
-    ``feeds`` and ``reads`` are what a device holds there: int8, int16, float32 or (numbers of tokens) int32. ``held`` is the type that the
+    ``feeds`` is what a device holds at the input: int8, int16, float32 or (numbers of tokens) int32. ``held`` is the type that the
     file itself wants; 128 lies between uint8 and int8. ``channels_last``: the file's own feature maps lie so.
     """
 
     input_shape: tuple[int, ...]
     input_scale: np.float32 | None
     input_zero: int
-    output_scale: np.float32 | None
-    output_zero: int
+    exits: tuple[Exit, ...]
     feeds: str = "float32"
-    reads: str = "float32"
     held: str = "float32"
     channels_last: bool = False
 
@@ -33,22 +55,21 @@ class Border:
     def from_metadata(cls, metadata: Mapping[str, Any], where: str) -> Border:
         """From the document that the exporter wrote. Raises InputError where it lacks what is needed."""
         try:
-            x, y = metadata["input"], metadata["output"]
+            x, outputs = metadata["input"], metadata["outputs"] if "outputs" in metadata else [metadata["output"]]
             shape = tuple(int(d) for d in x["shape"][1:])
             if x["layout"] == "NCHW":
                 shape = (*shape[1:], shape[0])
-            scales = [None if side.get("scale") is None else np.float32(side["scale"]) for side in (x, y)]
-            zeros = [int(side.get("zero_point") or 0) for side in (x, y)]
-            held = str(x.get("dtype", "float32"))
-            types = ["float32" if scale is None else str(side.get("integers", "int8")) for side, scale in zip((x, y), scales, strict=True)]
-            types[0] = "int32" if held == "int64" else types[0]
+            held, entry = str(x.get("dtype", "float32")), _stated(x)
+            exits = tuple(_stated(y) for y in outputs)
+            feeds = "int32" if held == "int64" else entry.reads
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
                 f"its metadata lacks {error}", where=where, expected="input and output with shape, layout and scale"
             ) from error
-        if types[0] not in ("int8", "int16", "int32", "float32") or types[1] not in ("int8", "int16", "float32"):
+        types = [feeds, *(y.reads for y in exits)]
+        if feeds not in ("int8", "int16", "int32", "float32") or not exits or {*types[1:]} - {"int8", "int16", "float32"}:
             raise InputError(f"its border is {types}", where=where, expected="int8, int16, float32, or int32 at the input")
-        return cls(shape, scales[0], zeros[0], scales[1], zeros[1], types[0], types[1], held)
+        return cls(shape, entry.scale, entry.zero, exits, feeds, held)
 
     def enter(self, x: np.ndarray) -> np.ndarray:
         """Samples [N, ...] as a device would feed them → as the file wants them (channels first; float32 but for integers as they are)."""
@@ -67,17 +88,27 @@ class Border:
             return np.ascontiguousarray(x, self.held)
         return (x.astype(np.float32, order="C") - np.float32(self.input_zero)) * self.input_scale
 
-    def leave(self, y: np.ndarray) -> np.ndarray:
-        """The file's float32 outputs → integers, exactly (they lie on the grid of the output's scale), or float32; channels last."""
-        if y.ndim == 4 and not self.channels_last:
-            y = np.ascontiguousarray(y.transpose(0, 2, 3, 1))
-        if y.dtype == np.uint8:
-            return (y.astype(np.int16) - 128).astype(np.int8)
-        if y.dtype.kind == "i" or self.reads == "float32":
-            return y
-        assert self.output_scale is not None
-        limits = np.iinfo(self.reads)
-        return np.clip(np.rint(y / self.output_scale) + self.output_zero, limits.min, limits.max).astype(self.reads)
+    def leave(self, outputs: Sequence[np.ndarray]) -> np.ndarray:
+        """What the file answers, in the order of ``exits``, → integers or float32, channels last; of several one after the other."""
+        return joined([out.leave(self._turned(y)) for out, y in zip(self.exits, outputs, strict=True)])
+
+    def _turned(self, y: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(y.transpose(0, 2, 3, 1)) if y.ndim == 4 and not self.channels_last else y
+
+    def order(self, names: Sequence[Sequence[str]], where: str) -> list[int]:
+        """Which of the file's outputs (each has some ``names``) each of ``exits`` is. Raises InputError where their numbers differ."""
+        if len(names) != len(self.exits):
+            raise InputError(f"{len(names)} outputs", where=where, expected=f"{len(self.exits)}, as its metadata states")
+        found = [next((i for i, known in enumerate(names) if out.name and out.name in known), None) for out in self.exits]
+        places = [i for i in found if i is not None]
+        return places if len(set(places)) == len(names) else list(range(len(names)))
+
+
+def _stated(side: Mapping[str, Any]) -> Exit:
+    """One side as the exporter's document has it."""
+    if side.get("scale") is None:
+        return Exit(name=str(side.get("name", "")))
+    return Exit(np.float32(side["scale"]), int(side.get("zero_point") or 0), str(side.get("integers", "int8")), str(side.get("name", "")))
 
 
 def in_batches(x: np.ndarray, size: int, run: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

@@ -48,19 +48,19 @@ def _load(path: Path, threads: int, resolver: OpResolverType) -> tuple[Interpret
                 f"LiteRT does not load it: {error}", where=str(path), expected="a TFLite file with operators that LiteRT has"
             ) from error
     counts = len(interpreter.get_input_details()), len(interpreter.get_output_details())
-    if counts != (1, 1):
-        raise InputError(f"{counts[0]} inputs and {counts[1]} outputs", where=str(path), expected="one of each")
+    if counts[0] != 1 or not counts[1]:
+        raise InputError(f"{counts[0]} inputs and {counts[1]} outputs", where=str(path), expected="one input, and an output at least")
     return interpreter, border_of(content)
 
 
 class LiteRTRunner:
-    """A loaded model with one input and one output, anyone's: integers go in and come out, whatever stands at its borders."""
+    """A loaded model with one input, anyone's: integers go in and come out, whatever stands at its borders."""
 
     def __init__(self, interpreter: Interpreter, border: TFLiteBorder, path: Path, where: str) -> None:
         self._interpreter: Interpreter | None = interpreter
         self._path, self._where, self._border = path, where, border
         first: dict[str, Any] = interpreter.get_input_details()[0]
-        self._input, self._output = first["index"], interpreter.get_output_details()[0]["index"]
+        self._input, self._outputs = first["index"], [last["index"] for last in interpreter.get_output_details()]
         self._dtype = border.input.inner
         self._batch, *shape = (int(size) for size in first["shape"])
         self._shape = tuple(shape)
@@ -90,7 +90,7 @@ class LiteRTRunner:
                 part = np.concatenate([part, np.zeros((batch - count, *self._shape), x.dtype)])
             interpreter.set_tensor(self._input, np.ascontiguousarray(self._border.input.enter(part)))
             interpreter.invoke()
-            parts.append(self._border.output.leave(interpreter.get_tensor(self._output)[:count]))
+            parts.append(self._border.leave([interpreter.get_tensor(index)[:count] for index in self._outputs]))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _batch_for(self, interpreter: Interpreter, wanted: int) -> int:
@@ -103,8 +103,8 @@ class LiteRTRunner:
                     interpreter.resize_tensor_input(self._input, (batch, *self._shape))
                     interpreter.allocate_tensors()
                 self._batch = batch
-                last: dict[str, Any] = interpreter.get_output_details()[0]
-                if batch == 1 or int(last["shape"][0]) == batch:
+                details: list[dict[str, Any]] = interpreter.get_output_details()
+                if batch == 1 or all(int(last["shape"][0]) == batch for last in details):
                     return batch
             except (ValueError, RuntimeError):
                 self._batch = 0  # what is set now computes nothing

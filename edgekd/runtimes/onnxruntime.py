@@ -38,8 +38,10 @@ LOADING_ERRORS = (
 class OnnxRuntimeRunner:
     """Final. A session with one thread count; see ``edgekd.runtimes.Runner``."""
 
-    def __init__(self, session: ort.InferenceSession, border: Border, threads: int) -> None:
+    def __init__(self, session: ort.InferenceSession, border: Border, threads: int, where: str = "model") -> None:
         self._session, self._border, self._threads = session, border, threads
+        names = [output.name for output in session.get_outputs()]
+        self._outputs = [names[i] for i in border.order([[name] for name in names], where)]
 
     @property
     def where(self) -> str:
@@ -56,7 +58,7 @@ class OnnxRuntimeRunner:
 
     def _run(self, x: np.ndarray) -> np.ndarray:
         name = self._session.get_inputs()[0].name
-        return self._border.leave(np.asarray(self._session.run(None, {name: self._border.enter(x)})[0]))
+        return self._border.leave([np.asarray(y) for y in self._session.run(self._outputs, {name: self._border.enter(x)})])
 
 
 def open_model(path: Path, *, threads: int = 1) -> OnnxRuntimeRunner:
@@ -64,12 +66,12 @@ def open_model(path: Path, *, threads: int = 1) -> OnnxRuntimeRunner:
     session = _session(path, _options(threads))
     text = session.get_modelmeta().custom_metadata_map.get(KEY)
     if text is None:
-        return OnnxRuntimeRunner(session, border_of(path), threads)
+        return OnnxRuntimeRunner(session, border_of(path), threads, str(path))
     try:
         metadata = json.loads(text)
     except ValueError as error:
         raise InputError(f"its metadata is not JSON ({error})", where=str(path)) from error
-    return OnnxRuntimeRunner(session, Border.from_metadata(metadata, str(path)), threads)
+    return OnnxRuntimeRunner(session, Border.from_metadata(metadata, str(path)), threads, str(path))
 
 
 def integer_kernels(path: Path) -> dict[str, int]:

@@ -35,8 +35,9 @@ CPU_FLAGS = Path("/proc/cpuinfo")
 class OpenVinoRunner:
     """Final. A compiled model with one thread count; see ``edgekd.runtimes.Runner``."""
 
-    def __init__(self, model: ov.CompiledModel, border: Border, threads: int) -> None:
+    def __init__(self, model: ov.CompiledModel, border: Border, threads: int, where: str = "model") -> None:
         self._model, self._border, self._threads = model, border, threads
+        self._order = border.order([list(output.get_names()) for output in model.outputs], where)
         self._request = model.create_infer_request()
         kernels = " ".join(_info(node, "primitiveType") for node in model.get_runtime_model().get_ordered_ops())
         self._used = [name for name in KERNELS if re.search(rf"_{name}(_|\s|$)", kernels)]
@@ -55,8 +56,9 @@ class OpenVinoRunner:
         del self._request, self._model
 
     def _run(self, x: np.ndarray) -> np.ndarray:
-        # The request owns its output buffer and writes over it the next time: copy.
-        return self._border.leave(np.array(self._request.infer([self._border.enter(x)])[0]))
+        # The request owns its output buffers and writes over them the next time: copy.
+        found = self._request.infer([self._border.enter(x)])
+        return self._border.leave([np.array(found[i]) for i in self._order])
 
 
 def open_model(path: Path, *, threads: int = 1) -> OpenVinoRunner:
@@ -70,7 +72,7 @@ def open_model(path: Path, *, threads: int = 1) -> OpenVinoRunner:
         raise InputError("these are not the weights that belong to it", where=str(weights), expected="the .bin written with this .xml")
     model = read_model(path)
     border = Border.from_metadata(metadata, str(path)) if metadata else border_of(model, str(path))
-    return OpenVinoRunner(_compile(model, path, threads), border, threads)
+    return OpenVinoRunner(_compile(model, path, threads), border, threads, str(path))
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

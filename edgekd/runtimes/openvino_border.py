@@ -13,7 +13,7 @@ import numpy as np
 import openvino as ov
 
 from edgekd.errors import InputError
-from edgekd.runtimes.border import Border
+from edgekd.runtimes.border import Border, Exit
 
 #: Element types of the border → what the file holds there.
 HELD = {"f32": "float32", "i8": "int8", "u8": "uint8", "i32": "int32", "i64": "int64"}
@@ -26,30 +26,32 @@ Parameters = tuple[np.float32, int]
 
 
 def border_of(model: ov.Model, where: str) -> Border:
-    """Raises InputError for several inputs or outputs, sizes that are free but for the batch, or another element type than HELD's."""
+    """Raises InputError for several inputs, sizes that are free but for the batch, or another element type than HELD's."""
     inputs, outputs = model.get_parameters(), model.get_results()
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise InputError(f"{len(inputs)} inputs, {len(outputs)} outputs", where=where, expected="one of each")
-    entry, made = inputs[0].output(0), outputs[0].input_value(0)
-    kinds = [port.get_element_type().get_type_name() for port in (entry, made)]
+    if len(inputs) != 1 or not outputs:
+        raise InputError(f"{len(inputs)} inputs, {len(outputs)} outputs", where=where, expected="one input")
+    entry, made = inputs[0].output(0), [result.input_value(0) for result in outputs]
+    kinds = [port.get_element_type().get_type_name() for port in (entry, *made)]
     if not all(kind in HELD for kind in kinds):
         raise InputError(f"its border is {kinds}", where=where, expected=", ".join(HELD))
     shape = _sizes(entry.get_partial_shape(), where)
     last = _channels_last(inputs[0])
-    held, answered = (HELD[kind] for kind in kinds)
+    held = HELD[kinds[0]]
     entering = _entering(entry, held)
-    leaving = _range(made.get_node()) if answered == "float32" else None
     feeds = "int8" if entering else FEEDS.get(held, held)
-    reads = "int8" if leaving else FEEDS.get(answered, answered)
     return Border(
         shape if last or len(shape) != 3 else (*shape[1:], shape[0]),
         *(entering or (None, 0)),
-        *(leaving or (None, 0)),
+        tuple(_exit(port, HELD[kind]) for port, kind in zip(made, kinds[1:], strict=True)),
         feeds,
-        reads,
         held,
         channels_last=last,
     )
+
+
+def _exit(port: Any, answered: str) -> Exit:
+    leaving = _range(port.get_node()) if answered == "float32" else None
+    return Exit(*(leaving or (None, 0)), "int8" if leaving else FEEDS.get(answered, answered))
 
 
 def _sizes(shape: ov.PartialShape, where: str) -> tuple[int, ...]:

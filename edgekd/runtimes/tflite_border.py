@@ -5,11 +5,14 @@ A converter may leave a QUANTIZE behind the input and a DEQUANTIZE before the ou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+
+from edgekd.quant.outputs import joined
 
 #: The named metadata of files that edgekd exported, which take any batch.
 METADATA_NAME = b"edgekd"
@@ -56,16 +59,21 @@ class TFLiteBorder:
     """``batches``: the file says that it takes more than one sample at a time."""
 
     input: Side
-    output: Side
+    outputs: tuple[Side, ...]
     batches: bool
+
+    def leave(self, outputs: Sequence[np.ndarray]) -> np.ndarray:
+        """What the file answers, output by output, as its kernels have it; of several one after the other."""
+        return joined([side.leave(y) for side, y in zip(self.outputs, outputs, strict=True)])
 
 
 def border_of(content: bytes) -> TFLiteBorder:
-    """Of a file that LiteRT has loaded already, so that its offsets are known to be sound; one input, one output."""
+    """Of a file that LiteRT has loaded already, so that its offsets are known to be sound; one input."""
     model: Any = schema.Model.GetRootAs(content, 0)
     graph = model.Subgraphs(0)
-    first, last = graph.Inputs(0), graph.Outputs(0)
-    inner_first, inner_last = first, last
+    first = graph.Inputs(0)
+    last = [graph.Outputs(i) for i in range(graph.OutputsLength())]
+    inner_first, inner_last = first, {number: number for number in last}
     readers, fixed = 0, False
     for i in range(graph.OperatorsLength()):
         op = graph.Operators(i)
@@ -75,12 +83,14 @@ def border_of(content: bytes) -> TFLiteBorder:
         if first in (op.Inputs(j) for j in range(op.InputsLength())):
             readers += 1
             inner_first = op.Outputs(0) if kind == schema.BuiltinOperator.QUANTIZE and readers == 1 else first
-        if op.OutputsLength() and op.Outputs(0) == last and kind in (schema.BuiltinOperator.DEQUANTIZE, schema.BuiltinOperator.QUANTIZE):
-            inner_last = op.Inputs(0)
+        converts = kind in (schema.BuiltinOperator.DEQUANTIZE, schema.BuiltinOperator.QUANTIZE)
+        if converts and op.OutputsLength() and op.Outputs(0) in inner_last:
+            inner_last[op.Outputs(0)] = op.Inputs(0)
     signature = graph.Tensors(first)
     dynamic = signature.ShapeSignatureLength() > 0 and signature.ShapeSignature(0) == -1
     ours = any(model.Metadata(i).Name() == METADATA_NAME for i in range(model.MetadataLength()))
-    return TFLiteBorder(_side(graph, first, inner_first), _side(graph, last, inner_last), (dynamic or ours) and not fixed)
+    outputs = tuple(_side(graph, outer, inner_last[outer]) for outer in last)
+    return TFLiteBorder(_side(graph, first, inner_first), outputs, (dynamic or ours) and not fixed)
 
 
 def _side(graph: Any, outer: int, inner: int) -> Side:

@@ -51,7 +51,7 @@ def arena_bytes(path: Path) -> Arena:
 
 
 class TFLMRunner:
-    """A loaded model with one input and one output, anyone's; one sample at a time."""
+    """A loaded model with one input, anyone's; one sample at a time."""
 
     def __init__(self, interpreter: Interpreter, path: Path) -> None:
         self._interpreter: Interpreter | None = interpreter
@@ -76,12 +76,12 @@ class TFLMRunner:
                 expected=f"{self._dtype} (N, {', '.join(map(str, self._shape[1:]))}), N at least 1",
             )
         x = np.ascontiguousarray(self._border.input.enter(x))
-        outputs: list[np.ndarray] = []
+        answers: list[list[np.ndarray]] = []
         for index in range(len(x)):
             interpreter.set_input(x[index : index + 1], 0)
             interpreter.invoke()
-            outputs.append(interpreter.get_output(0))
-        return self._border.output.leave(np.concatenate(outputs))
+            answers.append([interpreter.get_output(number) for number in range(len(self._border.outputs))])
+        return self._border.leave([np.concatenate(output) for output in zip(*answers, strict=True)])
 
     def close(self) -> None:
         """Free the interpreter and its arena; a second call does nothing."""

@@ -13,6 +13,7 @@ from edgekd import host
 from edgekd.errors import InputError
 from edgekd.quant import compare, io
 from edgekd.quant.graph import QuantGraph
+from edgekd.quant.outputs import parts
 from edgekd.quant.reference import OTHERS
 from edgekd.quant.reference.openvino import FOUND_ON
 from edgekd.records import Figure, Verdict
@@ -26,7 +27,7 @@ class Rule:
     """What is demanded of a runtime against the reference under ``profile``.
 
     ``exact``: every output of every sample bit-equal. Otherwise ``agreement``, the least share of samples with the same top-1, and
-    ``loss_pp``, the largest loss of accuracy in percentage points.
+    ``loss_pp``, the largest loss of accuracy in percentage points; each output of several (tasks) by itself.
     """
 
     profile: str
@@ -63,10 +64,10 @@ class Subject:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """``x`` [N, H, W, C] in the dtype of the graph's input (float32 for float16 too), and the labels ``y`` int64 [N], None where
-    there are none: then nothing is said of accuracy.
+    """``x`` [N, H, W, C] in the dtype of the graph's input (float32 for float16 too), and the labels ``y`` int64 [N], or [N, outputs] where
+    the graph has several; None where there are none: then nothing is said of accuracy.
 
-    ``oracle``, for float students: what the float student itself answers [N, classes], instead of the reference.
+    ``oracle``, for float students: what the float student itself answers [N, classes of all outputs], instead of the reference.
     """
 
     x: np.ndarray
@@ -136,9 +137,11 @@ def _check(graph: QuantGraph, subjects: Sequence[Subject], samples: Samples) -> 
             where="verify",
             expected=f"{dtype} {('N', *tensor.shape[1:])} as {tensor.name}",
         )
-    if not len(samples.x) or (samples.y is not None and samples.y.shape != (len(samples.x),)):
+    count = len(graph.outputs)
+    if not len(samples.x) or (samples.y is not None and samples.y.shape != ((len(samples.x), count) if count > 1 else (len(samples.x),))):
         labels = "" if samples.y is None else f", labels of shape {samples.y.shape}"
-        raise InputError(f"{len(samples.x)} samples{labels}", where="verify", expected="at least one, and one label a sample")
+        each = "one label a sample" if count == 1 else f"{count} labels a sample, one an output"
+        raise InputError(f"{len(samples.x)} samples{labels}", where="verify", expected=f"at least one, and {each}")
     for subject in subjects:
         if not subject.path.is_file():
             raise InputError("there is no such file", where=str(subject.path), expected=f"an exported file for {subject.runtime}")
@@ -153,13 +156,8 @@ def _judge(graph: QuantGraph, subject: Subject, rule: Rule, samples: Samples, ou
         )
     integer = a.dtype.kind == "i" and a.dtype == b.dtype
     where = f"{host.host()}, {got.where}"
-    agreement = compare.top1_agreement(a, b)
-    loss_pp = None
-    figures = {"top1_agreement": _share(agreement, where)}
-    if samples.y is not None:
-        mine, theirs = compare.accuracy(a, samples.y), compare.accuracy(b, samples.y)
-        loss_pp = 100 * (theirs.count - mine.count) / mine.n
-        figures |= {"accuracy": _share(mine, where), "reference_accuracy": _share(theirs, f"{host.host()}, {want.where}")}
+    answers = _answers(graph, a, b, samples)
+    figures = _answered(answers, where, f"{host.host()}, {want.where}")
     figures |= {
         "runtime_cpu_s": Figure(got.cpu_s, "s", "measured", where, n=len(a)),
         "reference_cpu_s": Figure(want.cpu_s, "s", "measured", f"{host.host()}, {want.where}", n=len(a)),
@@ -171,16 +169,53 @@ def _judge(graph: QuantGraph, subject: Subject, rule: Rule, samples: Samples, ou
         equal = equality.whole
         figures |= {"bit_equal": _share(equality.samples, where), "bit_equal_outputs": _share(equality.outputs, where)}
         histogram = {str(lsb): count for lsb, count in compare.histogram(a, b).items()}
-    ok, reason = _decide(rule, figures, agreement, loss_pp)
+    ok, reason = _decide(rule, figures, answers)
     found = None
-    if (subject.export or subject.path.suffix in CUTTERS) and not equal and (not ok or agreement.count < agreement.n):
-        worst = _worst(a, b)
+    agreed = all(answer.agreement.count == answer.agreement.n for answer in answers)
+    if (subject.export or subject.path.suffix in CUTTERS) and not equal and not (ok and agreed):
+        worst = _worst(a, b, tuple(parts(graph).values()))
         found = first_disagreement(graph, subject.path, (subject.opener, subject.export), samples.x[worst], rule.profile)
     return Verdict(subject.path.name, subject.runtime, rule.profile, ok, reason, histogram, figures, str(found) if found else None)
 
 
-def _decide(rule: Rule, figures: dict[str, Figure], agreement: compare.Share, loss_pp: float | None) -> tuple[bool, str]:
-    """Whether the rule is kept, and the sentence that says so, numbers included; ``loss_pp`` is None without labels."""
+@dataclass(frozen=True)
+class _Answer:
+    """One output (``task``, "" where there is only one) of a runtime against the reference; accuracies are None without labels."""
+
+    task: str
+    agreement: compare.Share
+    mine: compare.Share | None
+    theirs: compare.Share | None
+
+    @property
+    def loss_pp(self) -> float | None:
+        return None if self.mine is None or self.theirs is None else 100 * (self.theirs.count - self.mine.count) / self.mine.n
+
+
+def _answers(graph: QuantGraph, a: np.ndarray, b: np.ndarray, samples: Samples) -> list[_Answer]:
+    """Of each output; ``a`` and ``b`` have their values side by side."""
+    y = samples.y if samples.y is None or samples.y.ndim == 2 else samples.y[:, None]
+    found = []
+    for at, (name, part) in enumerate(parts(graph).items()):
+        mine, theirs = (None if y is None else compare.accuracy(side[:, part], y[:, at]) for side in (a, b))
+        found.append(_Answer(name if len(graph.outputs) > 1 else "", compare.top1_agreement(a[:, part], b[:, part]), mine, theirs))
+    return found
+
+
+def _answered(answers: Sequence[_Answer], where: str, reference: str) -> dict[str, Figure]:
+    """Figures of the first output under their plain names; of several, each has its own, called after it, as well."""
+    figures: dict[str, Figure] = {}
+    named = [("", answers[0]), *((f"_{answer.task}", answer) for answer in answers if answer.task)]
+    for suffix, answer in named:
+        figures[f"top1_agreement{suffix}"] = _share(answer.agreement, where)
+        if answer.mine is not None and answer.theirs is not None:
+            figures[f"accuracy{suffix}"] = _share(answer.mine, where)
+            figures[f"reference_accuracy{suffix}"] = _share(answer.theirs, reference)
+    return figures
+
+
+def _decide(rule: Rule, figures: dict[str, Figure], answers: Sequence[_Answer]) -> tuple[bool, str]:
+    """Whether the rule is kept, for each output, and the sentence that says so, numbers included."""
     if rule.exact:
         if "bit_equal" not in figures:
             return False, "its outputs are no integers, though every one must equal the reference's"
@@ -188,18 +223,23 @@ def _decide(rule: Rule, figures: dict[str, Figure], agreement: compare.Share, lo
         samples = figures["bit_equal"]
         said = f"bit-equal for {samples.value:.4%} of {samples.n} samples and {equal.value:.4%} of {equal.n} outputs"
         return equal.value == 1.0, said if equal.value == 1.0 else f"{said}; every one is demanded"
-    said = f"top-1 agrees for {agreement.value:.2%} of {agreement.n} samples (at least {rule.agreement:.1%} demanded)"
-    ok = agreement.value >= rule.agreement
-    if rule.loss_pp < 100 and loss_pp is not None:
-        said += f", accuracy lost {loss_pp:+.2f} pp (at most {rule.loss_pp:g} allowed)"
-        ok = ok and round(loss_pp, 9) <= rule.loss_pp
-    return ok, said
+    good, sentences = True, []
+    for answer in answers:
+        agreement, loss_pp = answer.agreement, answer.loss_pp
+        said = f"top-1 agrees for {agreement.value:.2%} of {agreement.n} samples (at least {rule.agreement:.1%} demanded)"
+        good = good and agreement.value >= rule.agreement
+        if rule.loss_pp < 100 and loss_pp is not None:
+            said += f", accuracy lost {loss_pp:+.2f} pp (at most {rule.loss_pp:g} allowed)"
+            good = good and round(loss_pp, 9) <= rule.loss_pp
+        sentences.append(f"{answer.task}: {said}" if answer.task else said)
+    return good, "; ".join(sentences)
 
 
-def _worst(a: np.ndarray, b: np.ndarray, n: int = 4) -> np.ndarray:
-    """Indices of up to ``n`` samples that disagree: those of another top-1 first, then by their largest difference."""
+def _worst(a: np.ndarray, b: np.ndarray, outputs: Sequence[slice], n: int = 4) -> np.ndarray:
+    """Indices of up to ``n`` samples that disagree: those of another top-1 in any output first, then by their largest difference."""
     away = np.abs(a.astype(np.float64) - b.astype(np.float64)).max(1)
-    order = np.lexsort((-away, compare.top1(a) == compare.top1(b)))[:n]
+    same = np.stack([compare.top1(a[:, part]) == compare.top1(b[:, part]) for part in outputs]).all(0)
+    order = np.lexsort((-away, same))[:n]
     return np.sort(order[(away[order] > 0)])
 
 

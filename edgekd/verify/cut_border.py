@@ -23,4 +23,5 @@ def metadata_of_cut(text: str, graph: QuantGraph, tensor: str, **more: str) -> s
     if (quantization := graph.tensor(tensor).quantization) is not None:
         output["scale"], output["zero_point"] = quantization.single
         output["integers"] = graph.tensor(tensor).dtype
-    return json.dumps({**json.loads(text), **more, "output": output}, sort_keys=True)
+    kept = {key: value for key, value in json.loads(text).items() if key != "outputs"}
+    return json.dumps({**kept, **more, "output": output}, sort_keys=True)

@@ -52,7 +52,8 @@ def is_own(path: Path) -> bool:
 def _own(model: onnx.ModelProto, graph: QuantGraph, tensor: str) -> onnx.NodeProto | None:
     """The last operator of the cut: of a file that edgekd wrote."""
     made = {name for node in model.graph.node for name in node.output}
-    candidates = [tensor, f"{tensor}/value", *([model.graph.output[0].name] if tensor in graph.outputs else [])]
+    alone = tensor in graph.outputs and len(graph.outputs) == 1  # several outputs are called as in the graph
+    candidates = [tensor, f"{tensor}/value", *([model.graph.output[0].name] if alone else [])]
     source = next((name for name in candidates if name in made), None)
     return None if source is None else helper.make_node("Identity", [source], [OUTPUT])
 

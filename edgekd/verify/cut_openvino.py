@@ -23,7 +23,8 @@ def cut(path: Path, graph: QuantGraph, tensor: str, folder: Path) -> Path:
     """
     metadata = read_metadata(path)
     model = read_model(path)
-    wanted = {tensor, f"{tensor}/value", *(model.output(0).get_names() if tensor in graph.outputs else ())}
+    alone = tensor in graph.outputs and len(graph.outputs) == 1  # several outputs are called as in the graph
+    wanted = {tensor, f"{tensor}/value", *(model.output(0).get_names() if alone else ())}
     ports = [port for node in model.get_ordered_ops() for port in node.outputs() if wanted & set(port.get_names())]
     if not ports:
         raise InputError(f"no operator writes {tensor!r}", where=str(path), expected="tensors named as in the graph")

@@ -7,6 +7,7 @@ import numpy as np
 from edgekd.errors import InputError
 from edgekd.quant import ops, reference
 from edgekd.quant.graph import QuantGraph
+from edgekd.quant.outputs import joined
 from edgekd.quant.passes.suffix import suffix
 from edgekd.quant.reference.profiles import RULES
 
@@ -31,17 +32,22 @@ RULE_OF: dict[type[ops.Op], str] = {
 }
 
 
+#: Where profiles compute everything the same and there is no one tensor that all goes through: several outputs.
+WHOLE = ""
+
+
 def foretell(graph: QuantGraph, x: np.ndarray, profiles: tuple[str, ...]) -> np.ndarray:
-    """What the reference answers to ``x`` [N, ...] under each profile: [N, profiles, ...]."""
-    output, first = graph.outputs[0], profiles[0]
+    """What the reference answers to ``x`` [N, ...] under each profile: [N, profiles, ...], outputs joined where there are several."""
+    first = profiles[0]
     branches = {profile: branch_point(graph, first, profile) for profile in profiles[1:]}
-    kept = tuple({name for name in branches.values() if name is not None})
+    kept = tuple({name for name in branches.values() if name})
     trunk = reference.run(graph, x, first, keep=kept)
-    results = [trunk[output]]
+    results = [trunk]
     for profile, name in branches.items():
-        rest = graph if name is None else suffix(graph, name)
-        results.append(trunk[output] if name == output else reference.run(rest, x if name is None else trunk[name], profile)[output])
-    return np.stack(results, axis=1)
+        rest = graph if not name else suffix(graph, name)
+        same = name == WHOLE or not rest.ops
+        results.append(trunk if same else reference.run(rest, trunk[name] if name else x, profile))
+    return np.stack([joined([found[name] for name in graph.outputs]) for found in results], axis=1)
 
 
 def group(profiles: tuple[str, ...], graph: QuantGraph) -> list[tuple[str, ...]]:
@@ -57,7 +63,10 @@ def group(profiles: tuple[str, ...], graph: QuantGraph) -> list[tuple[str, ...]]
 
 
 def branch_point(graph: QuantGraph, a: str, b: str) -> str | None:
-    """The last tensor up to which profiles ``a`` and ``b`` compute the same and through which all the rest goes; None if there is none."""
+    """The last tensor up to which profiles ``a`` and ``b`` compute the same and through which all the rest goes; None if there is none.
+
+    WHOLE if they compute the same to the end, and there are several outputs.
+    """
     if a not in RULES or b not in RULES or RULES[a]["bounds"] != RULES[b]["bounds"]:
         return None
     if any(tensor.dtype == "int16" for tensor in graph.tensors.values()):
@@ -69,7 +78,7 @@ def branch_point(graph: QuantGraph, a: str, b: str) -> str | None:
             break
         alike.append(op.outputs[0])
     if len(alike) == len(graph.ops):
-        return graph.outputs[0]
+        return graph.outputs[0] if len(graph.outputs) == 1 else WHOLE
     for name in reversed(alike):
         try:
             suffix(graph, name)

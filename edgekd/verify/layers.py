@@ -18,7 +18,7 @@ import numpy as np
 from edgekd.quant import io, reference
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.ops import Op
-from edgekd.quant.passes.prefix import prefix
+from edgekd.quant.passes.prefix import needed
 from edgekd.quant.reference.alone import alone
 from edgekd.quant.reference.profiles import is_quantized
 from edgekd.verify.certificate import Subject, rule_for
@@ -88,7 +88,7 @@ def compare_layers(
     """
     x = x[:MOST]
     rules = [rule_for(graph, subject.runtime) for subject in subjects]
-    order = [op for op in graph.ops if op.outputs[0] in prefix(graph, graph.outputs[0]).tensors]
+    order = needed(graph)
     names = tuple(op.outputs[0] for op in order)
     groups = [names[i : i + TENSORS] for i in range(0, len(names), TENSORS)]
     with tempfile.TemporaryDirectory(prefix="edgekd-") as text:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from edgekd.quant import reference
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.ops import Op
 from edgekd.quant.passes.layout_rules import convert_and_view
-from edgekd.quant.passes.prefix import prefix
+from edgekd.quant.passes.prefix import needed, prefix
 from edgekd.verify.jobs import Job, run_jobs
 
 #: Kind of file → ``cut(path, graph, tensor, folder) -> Path``. Kinds that are not here are exported anew from the graph's prefix.
@@ -54,12 +55,12 @@ def first_disagreement(graph: QuantGraph, path: Path, functions: tuple[str, str]
     Returns a sentence instead of a layer where every cut agrees, or where a cut cannot be made or run.
     """
     opener, exporter = functions
-    order = [op for op in graph.ops if op.outputs[0] in prefix(graph, graph.outputs[0]).tensors]
+    order = needed(graph)
     wanted = reference.run(graph, x, profile, keep=tuple(op.outputs[0] for op in order))
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         probe = _Probe(graph, opener, Cutter(graph, path, exporter, Path(folder)), x, wanted)
         try:
-            found = _bisect(order, probe)
+            found = next((layer for ops in _ways(graph, probe) if (layer := _bisect(ops, probe)) is not None), None)
         except EdgekdError as error:
             return f"no layer named: {error}"
     return found or "no layer named: each cut of the file agrees by itself, so what disagrees is how the runtime fuses its layers"
@@ -131,8 +132,16 @@ class _Probe:
         return Layer(name, op.name, type(op).__name__, float(differs.mean()), float(away.max()), integer)
 
 
-def _bisect(order: list[Op], probe: _Probe) -> Layer | None:
-    low, high = 0, len(order) - 1  # the whole file disagrees: that is why this runs
+def _ways(graph: QuantGraph, probe: _Probe) -> Iterator[Sequence[Op]]:
+    """The operators that lead to an output which disagrees; a single output does: that is why this runs."""
+    for name in graph.outputs:
+        maker = graph.producer(name)
+        if maker is not None and (len(graph.outputs) == 1 or probe(maker)):
+            yield needed(graph, name)
+
+
+def _bisect(order: Sequence[Op], probe: _Probe) -> Layer | None:
+    low, high = 0, len(order) - 1
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if probe(order[middle]) else (middle + 1, high)

@@ -21,10 +21,10 @@ def split_heads(graph: QuantGraph, sizes: Mapping[str, int], *, alike: bool = Tr
     Result  … → FullyConnected [10] → digit
               └ FullyConnected [6] → speaker            sizes = {"digit": 10, "speaker": 6}
 
-    ``graph`` is float or quantized, in either layout, of one output [1, classes of all tasks]. A quantized one keeps its scale in every head:
-    the same integers; where not ``alike``, as for a sketch that stands for scales that are learned apart, each head gets another one. Pools,
-    means and reshapes behind the last weights are repeated for each head. Of one task nothing changes. Raises InputError if the graph does
-    not end so, or its classes are not those.
+    ``graph`` is float or quantized, in either layout, of one output [1, classes of all tasks]. A quantized one keeps its scale in
+    every head: the same integers; where not ``alike``, as for a sketch that stands for scales that are learned apart, each head gets
+    another one. Pools, means and reshapes behind the last weights are repeated for each head. Of one task nothing changes. Raises
+    InputError if the graph does not end so, or its classes are not those.
     """
     if len(sizes) < 2:
         return graph

@@ -15,19 +15,46 @@ def append_softmax(graph: QuantGraph, *, symmetric: bool) -> QuantGraph:
     Given   … → logits [1, classes]
     Result  … → logits → Softmax → probabilities, in int8 under the scale that is prescribed for them
 
-    Raises InputError if the graph ends with a softmax already, or not with one vector.
+    Of several outputs (tasks) each gets its own, which takes over its name. Raises InputError if an output is a softmax already, or no
+    vector.
     """
-    logits = graph.tensor(graph.outputs[0])
-    if isinstance(graph.producer(logits.name), Softmax) or len(graph.outputs) != 1 or len(logits.shape) != 2:
-        raise InputError(
-            f"softmax = true, but the student ends with {len(graph.outputs)} x {logits.shape}, or with a softmax of its own",
-            where="recipe, student",
-            expected="logits [1, classes]",
-            mend="softmax = false",
-        )
-    name = "probabilities"
+    for name in graph.outputs:
+        if isinstance(graph.producer(name), Softmax) or len(graph.tensor(name).shape) != 2:
+            raise InputError(
+                f"softmax = true, but the student ends with {graph.tensor(name).shape}, or with a softmax of its own",
+                where="recipe, student",
+                expected="logits [1, classes]",
+                mend="softmax = false",
+            )
+    if len(graph.outputs) == 1:
+        return _append(graph, graph.outputs[0], _free(graph, "probabilities"), symmetric=symmetric)
+    for task in graph.outputs:
+        logits = _free(graph, f"{task}_logits")
+        graph = _append(_renamed(graph, task, logits), logits, task, symmetric=symmetric)
+    return graph
+
+
+def _append(graph: QuantGraph, logits: str, name: str, *, symmetric: bool) -> QuantGraph:
+    """The output ``logits`` goes through a softmax, whose output ``name`` takes its place."""
+    tensor = graph.tensor(logits)
+    quantization = probabilities(symmetric=symmetric) if tensor.dtype == "int8" else None
+    tensors = {**graph.tensors, name: Tensor(name, tensor.dtype, tensor.shape, quantization)}
+    outputs = tuple(name if output == logits else output for output in graph.outputs)
+    return replace(graph, tensors=tensors, ops=(*graph.ops, Softmax(name, (logits,), (name,))), outputs=outputs)
+
+
+def _renamed(graph: QuantGraph, old: str, new: str) -> QuantGraph:
+    """The tensor ``old``, and the operator that is called after it, by the name of ``new``."""
+
+    def names(some: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(new if name == old else name for name in some)
+
+    ops = tuple(replace(op, name=names((op.name,))[0], inputs=names(op.inputs), outputs=names(op.outputs)) for op in graph.ops)
+    tensors = {new if name == old else name: replace(t, name=new) if name == old else t for name, t in graph.tensors.items()}
+    return replace(graph, ops=ops, tensors=tensors, outputs=names(graph.outputs))
+
+
+def _free(graph: QuantGraph, name: str) -> str:
     while name in graph.tensors:
         name += "_"
-    quantization = probabilities(symmetric=symmetric) if logits.dtype == "int8" else None
-    tensors = {**graph.tensors, name: Tensor(name, logits.dtype, logits.shape, quantization)}
-    return replace(graph, tensors=tensors, ops=(*graph.ops, Softmax(name, (logits.name,), (name,))), outputs=(name,))
+    return name
