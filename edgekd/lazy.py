@@ -28,6 +28,7 @@ EXTRAS = {
     "tensorflow": "tensorflow",
     "transformers": "transformers",
     "nncf": "baseline",
+    "optuna": "search",
 }
 
 

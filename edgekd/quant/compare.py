@@ -23,7 +23,11 @@ class Share:
 
     @property
     def interval(self) -> tuple[float, float]:
-        z, p, n = 1.959964, self.value, self.n
+        return self.wilson(1.959964)
+
+    def wilson(self, z: float) -> tuple[float, float]:
+        """The interval whose two ends are each missed with the probability that a normal variable exceeds ``z``."""
+        p, n = self.value, self.n
         centre, half = p + z * z / (2 * n), z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
         # An endpoint that is 0 or 1 by algebra must not miss it by rounding.
         low = 0.0 if self.count == 0 else (centre - half) / (1 + z * z / n)
