@@ -68,8 +68,8 @@ def adapter(student_example: torch.Tensor, teacher_example: torch.Tensor, *, los
     ours, theirs = student_example.shape[axis], teacher_example.shape[axis]
     if ours == theirs and not always:
         return nn.Identity()
-    like = {"dtype": student_example.dtype, "device": student_example.device}
-    return nn.Conv2d(ours, theirs, 1, **like) if axis == 1 else nn.Linear(ours, theirs, **like)
+    learned = nn.Conv2d(ours, theirs, 1) if axis == 1 else nn.Linear(ours, theirs)
+    return learned.to(student_example)
 
 
 def same_size(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -77,8 +77,7 @@ def same_size(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Ten
     if a.ndim != 4 or b.ndim != 4 or a.shape[2:] == b.shape[2:]:
         return a, b
     size = (min(a.shape[2], b.shape[2]), min(a.shape[3], b.shape[3]))
-    a, b = (x if x.shape[2:] == size else functional.adaptive_avg_pool2d(x, size) for x in (a, b))
-    return a, b
+    return functional.adaptive_avg_pool2d(a, size), functional.adaptive_avg_pool2d(b, size)
 
 
 def one_vector(tensor: torch.Tensor) -> torch.Tensor:

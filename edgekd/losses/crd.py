@@ -56,15 +56,15 @@ class CRD(nn.Module):
         _check(samples, dimension, negatives, temperature, momentum, differ)
         vectors = _vectors(student, teacher)
         self.samples, self.negatives, self.temperature, self.momentum, self.differ = samples, negatives, temperature, momentum, differ
-        like = {"dtype": student.dtype, "device": student.device}
-        self.project_student, self.project_teacher = (nn.Linear(v.shape[1], dimension, **like) for v in vectors)
-        for side in ("student", "teacher"):
-            self.register_buffer(f"bank_{side}", functional.normalize(torch.randn(samples, dimension, **like), dim=1))
+        self.project_student, self.project_teacher = (nn.Linear(v.shape[1], dimension) for v in vectors)
+        self.register_buffer("bank_student", functional.normalize(torch.randn(samples, dimension), dim=1))
+        self.register_buffer("bank_teacher", functional.normalize(torch.randn(samples, dimension), dim=1))
         # log Z of a student's vectors in the teacher's bank, and of a teacher's in the student's; not a number until the first batch.
-        self.register_buffer("log_z", torch.full((2,), float("nan"), **like))
-        self.register_buffer("labels", torch.full((samples,), -1, device=student.device))
+        self.register_buffer("log_z", torch.full((2,), float("nan")))
+        self.register_buffer("labels", torch.full((samples,), -1))
         generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
         self.register_buffer("generator", generator.get_state())
+        self.to(student)
 
     def forward(self, student: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
         """Vectors, maps or tokens of both, labels [N] (−1: unknown) and which training sample each row is, in; one number out."""

@@ -72,16 +72,13 @@ class _Fusion(nn.Module):
 
     def __init__(self, student: torch.Tensor, teacher: torch.Tensor, width: int, *, deeper: bool) -> None:
         super().__init__()
-        like = {"dtype": student.dtype, "device": student.device}
         # Statistics of the batch always: the module never answers alone, so it keeps no averages.
-        self.narrow = nn.Sequential(
-            nn.Conv2d(student.shape[1], width, 1, bias=False, **like), nn.BatchNorm2d(width, track_running_stats=False, **like)
-        )
+        self.narrow = nn.Sequential(nn.Conv2d(student.shape[1], width, 1, bias=False), nn.BatchNorm2d(width, track_running_stats=False))
         self.answer = nn.Sequential(
-            nn.Conv2d(width, teacher.shape[1], 3, padding=1, bias=False, **like),
-            nn.BatchNorm2d(teacher.shape[1], track_running_stats=False, **like),
+            nn.Conv2d(width, teacher.shape[1], 3, padding=1, bias=False), nn.BatchNorm2d(teacher.shape[1], track_running_stats=False)
         )
-        self.weigh = nn.Conv2d(2 * width, 2, 1, **like) if deeper else None
+        self.weigh = nn.Conv2d(2 * width, 2, 1) if deeper else None
+        self.to(student)
 
     def forward(self, student: torch.Tensor, deeper: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         fused = self.narrow(student)
@@ -98,4 +95,8 @@ def _maps(student: Tapped, teacher: Tapped) -> list[tuple[torch.Tensor, torch.Te
     for ours, theirs in both:
         check_rank(ours, 2, 4, side="student", loss=NAME)
         check_rank(theirs, 2, 4, side="teacher", loss=NAME)
-    return [tuple(x if x.ndim == 4 else x[:, :, None, None] for x in pair) for pair in both]  # pyright: ignore[reportReturnType]
+    return [(_map(ours), _map(theirs)) for ours, theirs in both]
+
+
+def _map(x: torch.Tensor) -> torch.Tensor:
+    return x if x.ndim == 4 else x[:, :, None, None]

@@ -17,15 +17,16 @@ Heads: TypeAlias = int | Sequence[int]
 
 def heads_of(heads: Heads, *, loss: str) -> tuple[int, int]:
     """The heads of the student and of the teacher; InputError unless they are positive numbers."""
-    both = list(heads) if isinstance(heads, list | tuple) else [heads, heads]
-    if len(both) != 2 or not all(isinstance(h, int) and not isinstance(h, bool) and h > 0 for h in both):
+    both: list[object] = list(heads) if isinstance(heads, list | tuple) else [heads, heads]
+    counts = [h for h in both if isinstance(h, int) and not isinstance(h, bool) and h > 0]
+    if len(both) != 2 or len(counts) != 2:
         raise InputError(
             f"heads = {heads}",
             where=f"loss {loss}",
             expected="the number of attention heads, or [student's, teacher's]",
             mend="options = { heads = [3, 12] }",
         )
-    return both[0], both[1]
+    return counts[0], counts[1]
 
 
 def check_sides(option: str, value: str, *, loss: str) -> None:

@@ -91,6 +91,8 @@ def test_gradient(softmax: bool) -> None:
         ([4, 4], [6, 6], {"heads": 0}, r"heads = 0\n"),
         ([4, 4], [6, 6], {"heads": [1, 2, 3]}, r"heads = \[1, 2, 3\]\n.*or \[student's, teacher's\]\n.*heads = \[3, 12\]"),
         ([4, 4], [6, 6], {"heads": True}, r"heads = True\n"),
+        ([4, 4], [6, 6], {"heads": 2.5}, r"heads = 2.5\n"),
+        ([4, 4], [6, 6], {"heads": [2, "two"]}, r"heads = \[2, 'two'\]\n"),
         ([4, 4], [6, 6], {"heads": 2, "softmax": 1}, r"softmax = 1\n"),
         ([4, 4], [6, 6], {"heads": 2, "packed": "yes"}, r"packed = 'yes'\n.*none, student, teacher, both"),
         ([4, 4], [6, 6], {"heads": 2, "prescaled": "yes"}, r"prescaled = 'yes'\n"),
