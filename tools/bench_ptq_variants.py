@@ -47,7 +47,7 @@ from edgekd.quant.scheme import Scheme
 from edgekd.runtimes import RUNTIMES
 from edgekd.train.distill import student_input
 from edgekd.train.lesson import Lesson
-from edgekd.train.loop import Phase, fit
+from edgekd.train.loop import Desk, Phase, fit
 from edgekd.train.student import FLOAT, Training, calibration_samples, frozen, outputs, quantize_aware, second_phase, warm_up
 
 Progress = Callable[[str, int, int], None]
@@ -140,7 +140,7 @@ def train_float(contest: Contest, progress: Progress) -> Answer:
     else:
         model, phase = _float_form(contest, _loaded(contest, FLOAT)), second_phase(training, "float on")
     state = contest.float_weights.with_suffix(".state")
-    fit(model, training.feed, training.lesson.terms, phase, validation=training.validation, state=state, progress=progress)
+    fit(model, training.course, phase, Desk(state, progress))
     runs.atomic_write(contest.float_weights, save({name: value.contiguous() for name, value in model.state_dict().items()}))
     state.unlink(missing_ok=True)
     return replace(_in_torch(model, contest), notes={"form": FORMS[contest.form]})

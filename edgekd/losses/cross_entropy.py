@@ -7,6 +7,11 @@ from torch.nn import functional
 
 
 def cross_entropy(student: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor, *, label_smoothing: float = 0.0) -> torch.Tensor:
-    """Mean cross-entropy of ``student`` logits [N, C] against ``labels`` int64 [N]; ``teacher`` is not looked at."""
+    """Mean cross-entropy of ``student`` logits [N, C] against ``labels`` int64 [N]; ``teacher`` is not looked at.
+
+    Samples without a label (−1) are left out; a batch of nothing else gives 0.
+    """
     del teacher
-    return functional.cross_entropy(student, labels, label_smoothing=label_smoothing)
+    if not (labels >= 0).any():
+        return student.sum() * 0
+    return functional.cross_entropy(student, labels, label_smoothing=label_smoothing, ignore_index=-1)

@@ -1,62 +1,130 @@
-"""What a student is trained on: batches of views with the teacher's stored outputs, and the weighted sum of the recipe's losses."""
+"""What a student is trained on: batches of views with the teachers' stored outputs, and the recipe's losses as they stand in it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 
-from edgekd.data.dataset import Split
+from edgekd.data.dataset import Split, Task
 from edgekd.data.resize import resize
 from edgekd.data.views import Views
 
-
-class LossFunction(Protocol):
-    def __call__(self, student: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor, /, **options: Any) -> torch.Tensor: ...
+#: One path or several: a loss is fed a tensor, or a list of them.
+Paths = str | tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
 class Term:
-    """One loss of the recipe."""
+    """One loss of the recipe: ``function`` is ``loss(student, teacher, labels, **options)``, or a module class of the same purpose.
 
-    function: LossFunction
+    ``student`` and ``teacher`` are the paths that it taps, None standing for logits; ``task`` is the place of its task in the data's heads;
+    ``phase`` is "both", "float" or "qat". ``where`` names it in messages.
+    """
+
+    function: Callable[..., Any]
     weight: float
-    options: dict[str, Any]
+    options: Mapping[str, Any]
+    name: str = ""
+    student: Paths = None
+    teacher: Paths = None
+    task: int = 0
+    phase: str = "both"
+    where: str = "recipe, losses"
+
+    @property
+    def is_module(self) -> bool:
+        return isinstance(self.function, type)
+
+    def active(self, phase: str) -> bool:
+        """Whether it counts in the phase of this name; every phase that is not "qat" is float."""
+        return bool(self.weight) and self.phase in ("both", "qat" if phase == "qat" else "float")
 
 
-def total(terms: Sequence[Term], student: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Weighted sum of ``terms``."""
-    return torch.stack([t.weight * t.function(student, teacher, labels, **t.options) for t in terms if t.weight]).sum()
+@dataclass(frozen=True)
+class Batch:
+    """``x`` float [n, C, H, W] is the student's input; ``teacher`` has the stored logits float32 [n, classes] of each task, None where it
+    has no teacher; ``labels`` int64 [n] of each task, −1 where unknown; ``indices`` int64 [n] say which training samples these are;
+    ``pixels`` uint8 [n, h, w, C] are the same views at the data's own resolution.
+    """
+
+    x: torch.Tensor
+    teacher: tuple[torch.Tensor | None, ...]
+    labels: tuple[torch.Tensor, ...]
+    indices: torch.Tensor
+    pixels: np.ndarray
 
 
 @dataclass(frozen=True)
 class Feed:
-    """Training samples with soft targets float16 [views, N, classes]; ``size`` is the height and width that the student is fed."""
+    """Training samples with soft targets; ``size`` is the height and width that the student is fed.
+
+    ``targets`` are one array float16 [views, N, classes] a task, None for one without a teacher; ``heads`` the data's tasks (left out:
+    one, of all the student's outputs). ``chosen`` int64 [n] are the samples that are shown, None standing for all; ``weights`` [n] say how
+    often each is drawn in proportion, with replacement; None: each once a pass.
+    """
 
     split: Split
     views: Views
-    targets: np.ndarray
+    targets: tuple[np.ndarray | None, ...]
     batch: int
     size: tuple[int, int]
+    heads: tuple[Task, ...] = field(default=())
+    chosen: np.ndarray | None = None
+    weights: np.ndarray | None = None
+
+    @property
+    def columns(self) -> tuple[slice, ...]:
+        """Which of the student's outputs belong to each task."""
+        return columns(self.heads)
+
+    @property
+    def shown(self) -> int:
+        """Samples in one pass."""
+        return len(self.split) if self.chosen is None else len(self.chosen)
 
     @property
     def steps(self) -> int:
         """Batches in one pass over the data."""
-        return max(1, len(self.split) // self.batch)
+        return max(1, self.shown // self.batch)
 
-    def batches(self, generator: torch.Generator) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """One pass in random order, a random view of each sample: x float [n, C, H, W], teacher's logits [n, classes], labels [n]."""
-        order = torch.randperm(len(self.split), generator=generator).numpy()
+    def batches(self, generator: torch.Generator) -> Iterator[Batch]:
+        """One pass in random order, a random view of each sample."""
+        order = self._order(generator)
         which = torch.randint(0, self.views.count, (len(order),), generator=generator).numpy()
         size = min(self.batch, len(order))
         for at in range(0, self.steps * size, size):
-            chosen, view = order[at : at + size], which[at : at + size]
-            pixels = resize(self.views.apply(self.split.x[chosen], chosen, view), *self.size)
-            teacher = torch.from_numpy(self.targets[view, chosen].astype(np.float32))
-            yield student_input(pixels), teacher, torch.from_numpy(self.split.y[chosen])
+            yield self.taken(order[at : at + size], which[at : at + size])
+
+    def taken(self, chosen: np.ndarray, view: np.ndarray) -> Batch:
+        """View ``view[i]`` of training sample ``chosen[i]``."""
+        pixels = self.views.apply(self.split.x[chosen], chosen, view)
+        teacher = (None if t is None else torch.from_numpy(t[view, chosen].astype(np.float32)) for t in self.targets)
+        labels = (torch.from_numpy(np.ascontiguousarray(self.split.classes(task)[chosen])) for task in range(self.split.tasks))
+        x = student_input(resize(pixels, *self.size))
+        return Batch(x, tuple(teacher), tuple(labels), torch.from_numpy(chosen), pixels)
+
+    def example(self) -> Batch:
+        """Two samples as they are, for whoever wants to know shapes."""
+        return self.taken(np.arange(2) % len(self.split), np.zeros(2, np.int64))
+
+    def _order(self, generator: torch.Generator) -> np.ndarray:
+        if self.weights is None:
+            order = torch.randperm(self.shown, generator=generator).numpy()
+        else:
+            order = torch.multinomial(torch.from_numpy(self.weights).double(), self.shown, replacement=True, generator=generator).numpy()
+        return order if self.chosen is None else self.chosen[order]
+
+
+def columns(heads: tuple[Task, ...]) -> tuple[slice, ...]:
+    """Which of a student's outputs belong to each task; all to the only one."""
+    if len(heads) < 2:
+        return (slice(None),)
+    ends = np.cumsum([len(task.labels) for task in heads]).tolist()
+    return tuple(slice(end - len(task.labels), end) for end, task in zip(ends, heads, strict=True))
 
 
 def student_input(pixels: np.ndarray) -> torch.Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,27 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgekd.data.dataset import Split
+from edgekd.data.dataset import Split, Task
 from edgekd.errors import EdgekdError
-from edgekd.train.distill import Feed, Term, student_input, total
+from edgekd.train.average import Average
+from edgekd.train.criterion import Criterion, Lessons
+from edgekd.train.distill import Batch, Feed, Term, columns, student_input
+from edgekd.train.peers import Peers, PeersCriterion
 from edgekd.train.state import load_state, restored, save_state
+from edgekd.train.taps import Live, Tutors
+from edgekd.train.watch import Sums, tell
+
+#: Steps between two reports.
+EVERY = 20
 
 
 @dataclass(frozen=True)
 class Phase:
     """AdamW (Loshchilov and Hutter 2019) under a linear warm-up over the share ``warm_up`` and one cosine to zero.
 
-    ``epochs`` may be a fraction: half a pass is half a pass. ``select`` keeps the weights of the pass that was best on validation.
+    ``epochs`` may be a fraction: half a pass is half a pass. ``select`` keeps the weights of the pass that was best on validation, and
+    ``patience``, where it is not 0, ends the phase after so many passes without a better one. ``ema`` is the decay of the moving average
+    that is judged and kept instead of the weights themselves; 0: none.
     """
 
     name: str
@@ -34,90 +44,223 @@ class Phase:
     bf16: bool = False
     select: bool = False
     seed: int = 0
+    ema: float = 0.0
+    patience: int = 0
+
+    @property
+    def selects(self) -> bool:
+        """Whether the best pass is kept, and not the last."""
+        return self.select or self.patience > 0
 
 
 Progress = Callable[[str, int, int], None]
+#: (phase, step, values by name) → logged somewhere.
+Board = Callable[[str, int, Mapping[str, Any]], None]
 
 
-def fit(
-    model: nn.Module, feed: Feed, terms: Sequence[Term], phase: Phase, *, validation: Split, state: Path, progress: Progress
-) -> tuple[dict[str, Any], ...]:
-    """Train ``model`` in place; returns its history, one dictionary a pass. ``state`` holds what a resumed training needs.
+@dataclass(frozen=True)
+class Course:
+    """What is learned: from which samples, by which losses, judged on which split; ``live`` are teachers that run along."""
 
-    Raises EdgekdError if the loss stops being finite, naming the step; InputError if ``state`` belongs to another model.
+    feed: Feed
+    terms: Sequence[Term]
+    validation: Split
+    live: Sequence[Live] = ()
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where a training keeps what it needs to be resumed, and whom it tells how it goes."""
+
+    state: Path
+    progress: Progress
+    board: Board = lambda phase, step, values: None
+
+
+def fit(model: nn.Module, course: Course, phase: Phase, desk: Desk) -> tuple[dict[str, Any], ...]:
+    """Train ``model`` in place; returns its history, one dictionary a pass.
+
+    Raises EdgekdError if the loss stops being finite, naming the step; InputError if ``desk.state`` belongs to another model, or a loss does
+    not take what it is fed.
     """
     torch.manual_seed(phase.seed)
-    generator = torch.Generator().manual_seed(phase.seed)
-    if phase.bf16:
-        model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    optimizer = torch.optim.AdamW(_groups(model, phase.weight_decay), lr=phase.learning_rate, foreach=True)
-    steps = max(1, round(phase.epochs * feed.steps))
-    history, best = _resume(state, model, optimizer, generator)
-    while (done := len(history) * feed.steps) < steps:
-        start = time.monotonic()
-        loss = _epoch(model, optimizer, feed, terms, phase, (done, steps, generator, progress))
-        accuracy = evaluate(model, validation)
-        seconds, how = round(time.monotonic() - start, 2), {"threads": torch.get_num_threads(), "bf16": phase.bf16}
-        history.append({"phase": phase.name, "loss": loss, "validation": accuracy, "seconds": seconds, **how})
-        if phase.select and accuracy >= max(h["validation"] for h in history):
-            best = copy.deepcopy(model.state_dict())
-        saved = {"model": model.state_dict(), "best": best, "optimizer": optimizer.state_dict()}
-        # Dropout and the like draw from torch's own generator.
-        save_state(state, {**saved, "generator": generator.get_state(), "torch": torch.get_rng_state(), "history": history})
-    if phase.select and best is not None:
+    run = Run(model, course, phase, desk)
+    steps = max(1, round(phase.epochs * course.feed.steps))
+    try:
+        history, best = run.resume()
+        while (done := len(history) * course.feed.steps) < steps and not _weary(history, phase.patience):
+            entry = run.one_pass(done, steps)
+            if phase.selects and entry["validation"] >= max((h["validation"] for h in history), default=0):
+                best = copy.deepcopy(run.judged.state_dict())
+            history.append(entry)
+            run.save(history, best)
+            desk.board(phase.name, min(done + course.feed.steps, steps), entry)
+    finally:
+        run.close()
+    if len(history) * course.feed.steps < steps:
+        desk.progress(phase.name, steps, steps)  # patience has come to its end
+    if phase.selects and best is not None:
         model.load_state_dict(best)
+    elif run.average is not None:
+        model.load_state_dict(run.average.model.state_dict())
     return tuple(history)
 
 
-def _epoch(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    feed: Feed,
-    terms: Sequence[Term],
-    phase: Phase,
-    where: tuple[int, int, torch.Generator, Progress],
-) -> float:
-    """One pass, or what is left of the phase; returns the mean loss."""
-    done, steps, generator, progress = where
-    model.train()
-    summed, count = torch.zeros(()), 0
-    for x, teacher, labels in feed.batches(generator):
-        if done + count >= steps:
-            break
-        for group in optimizer.param_groups:
-            group["lr"] = phase.learning_rate * _rate((done + count) / steps, phase.warm_up)
+class Run:
+    """One training in progress: everything that changes while it goes on."""
+
+    def __init__(self, model: nn.Module, course: Course, phase: Phase, desk: Desk) -> None:
+        self.model, self.course, self.phase, self.desk = model, course, phase, desk
+        self.generator = torch.Generator().manual_seed(phase.seed)
+        if phase.bf16:
+            model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.average = Average(model, phase.ema) if phase.ema else None
+        terms = [term for term in course.terms if term.active(phase.name)]
+        self.tutors = Tutors(terms, course.live)
+        self.criterion = made_criterion(model, terms, course.feed, self.tutors)
+        groups = _groups(model, phase.weight_decay)
+        for group, more in zip(groups, _groups(self.criterion, phase.weight_decay), strict=True):
+            group["params"] += more["params"]
+        self.optimizer = torch.optim.AdamW(groups, lr=phase.learning_rate, foreach=True)
+
+    @property
+    def judged(self) -> nn.Module:
+        """What is validated and kept."""
+        return self.model if self.average is None else self.average.model
+
+    def one_pass(self, done: int, steps: int) -> dict[str, Any]:
+        """One pass, or what is left of the phase; returns its entry in the history."""
+        start, feed, phase = time.monotonic(), self.course.feed, self.phase
+        self.model.train()
+        self.criterion.train()
+        sums = Sums(self.criterion.names, feed.columns)
+        for batch in feed.batches(self.generator):
+            if done + sums.count >= steps:
+                break
+            self._step(batch, sums, (done + sums.count) / steps)
+            if self.average is not None:
+                self.average.update(self.model, done + sums.count - 1)
+            if sums.count % EVERY == 0 or done + sums.count == steps:
+                self.desk.progress(phase.name, done + sums.count, steps)
+                _check(sums.loss, phase, done + sums.count, steps)
+                tell(phase.name, sums.told(time.monotonic() - start))
+        _check(sums.loss, phase, done + sums.count, steps)
+        found = sums.told(time.monotonic() - start)
+        scores = evaluate_each(self.judged, self.course.validation, feed.heads)
+        how = {"threads": torch.get_num_threads(), "bf16": phase.bf16}
+        seconds = round(time.monotonic() - start, 2)
+        entry = {"phase": phase.name, **found, **scores, "seconds": seconds, **how}
+        tell(phase.name, entry)
+        return entry
+
+    def _step(self, batch: Batch, sums: Sums, share: float) -> None:
+        """One step of the optimizer, after the ``share`` of the phase."""
+        phase = self.phase
+        for group in self.optimizer.param_groups:
+            group["lr"] = phase.learning_rate * _rate(share, phase.warm_up)
+        taught = self.tutors(batch)
         with torch.autocast("cpu", torch.bfloat16, enabled=phase.bf16):
-            outputs = model(x.contiguous(memory_format=torch.channels_last) if phase.bf16 else x)
-        loss = total(terms, outputs.float(), teacher, labels)
-        optimizer.zero_grad(set_to_none=True)
+            outputs = self.model(batch.x.contiguous(memory_format=torch.channels_last) if phase.bf16 else batch.x)
+        outputs = outputs.float()
+        loss, each = self.criterion(outputs, batch, taught)
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        optimizer.step()
-        summed += loss.detach()
-        count += 1
-        if count % 20 == 0 or done + count == steps:
-            progress(phase.name, done + count, steps)
-            _check(summed, phase, done + count, steps)
-    _check(summed, phase, done + count, steps)
-    return float(summed) / max(count, 1)
+        self.optimizer.step()
+        sums.add(loss, each, outputs, batch)
+
+    def save(self, history: list[dict[str, Any]], best: dict[str, torch.Tensor] | None) -> None:
+        saved = {"model": self.model.state_dict(), "best": best, "optimizer": self.optimizer.state_dict()}
+        if self.average is not None:
+            saved["average"] = self.average.model.state_dict()
+        if criterion := self.criterion.state_dict():
+            saved["criterion"] = criterion
+        # Dropout and the like draw from torch's own generator.
+        more = {"generator": self.generator.get_state(), "torch": torch.get_rng_state(), "history": history}
+        save_state(self.desk.state, {**saved, **more})
+
+    def resume(self) -> tuple[list[dict[str, Any]], dict[str, torch.Tensor] | None]:
+        saved = load_state(self.desk.state)
+        if saved is None:
+            return [], None
+        with restored(self.desk.state):
+            self.model.load_state_dict(saved["model"])
+            if self.average is not None:
+                self.average.model.load_state_dict(saved["average"])
+            self.criterion.load_state_dict(saved.get("criterion", {}))
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.generator.set_state(saved["generator"])
+            torch.set_rng_state(saved["torch"])
+            return saved["history"], saved["best"]
+
+    def close(self) -> None:
+        self.criterion.close()
+        self.tutors.close()
 
 
-def _check(loss: torch.Tensor, phase: Phase, step: int, steps: int) -> None:
-    if not math.isfinite(float(loss)):
+def made_criterion(model: nn.Module, terms: Sequence[Term], feed: Feed, tutors: Tutors) -> Criterion | PeersCriterion:
+    """The criterion of ``terms`` over ``model``, prepared with an example of what it will be fed.
+
+    Raises InputError for a tap that is not there, and for a loss that does not take what it is fed.
+    """
+    lessons = Lessons(feed.columns, len(feed.split))
+    criterion = PeersCriterion(model, terms, lessons) if isinstance(model, Peers) else Criterion(model, terms, lessons)
+    if criterion.needs_example:
+        batch = feed.example()
+        model.eval()
+        with torch.no_grad():
+            criterion.prepare(model(batch.x).float(), batch, tutors(batch))
+    return criterion
+
+
+def _weary(history: Sequence[Mapping[str, Any]], patience: int) -> bool:
+    """Whether the last ``patience`` passes brought nothing better."""
+    if not patience or len(history) <= patience:
+        return False
+    found = [h["validation"] for h in history]
+    return max(found[-patience:]) <= max(found[:-patience])
+
+
+def _check(loss: float, phase: Phase, step: int, steps: int) -> None:
+    if not math.isfinite(loss):
         rate = "qat_learning_rate" if phase.name == "qat" else "learning_rate"
         raise EdgekdError(
             f"phase {phase.name}: the loss is not finite at step {step} of {steps}\n  to mend:  lower {rate} in the recipe's preset"
         )
 
 
+def evaluate(model: nn.Module, split: Split, heads: tuple[Task, ...] = (), *, batch: int = 500) -> float:
+    """Share of ``split`` that a student labels right, in evaluation mode and full precision; of several tasks the mean of their shares,
+    of several peers the best one's."""
+    return max(_shares(model, split, heads, batch).mean(1).tolist())
+
+
+def evaluate_each(model: nn.Module, split: Split, heads: tuple[Task, ...] = ()) -> dict[str, float]:
+    """``validation``, and where there are several tasks ``validation_TASK`` of each."""
+    shares = _shares(model, split, heads, 500)
+    best = shares[int(shares.mean(1).argmax())]
+    each = {f"validation_{task.name}": share for task, share in zip(heads, best.tolist(), strict=True)} if len(heads) > 1 else {}
+    return {"validation": float(best.mean()), **each}
+
+
+def best_peer(peers: Peers, split: Split, heads: tuple[Task, ...] = ()) -> nn.Module:
+    """The one that labels most of ``split`` right."""
+    return peers.students[int(_shares(peers, split, heads, 500).mean(1).argmax())]
+
+
 @torch.inference_mode()
-def evaluate(model: nn.Module, split: Split, *, batch: int = 500) -> float:
-    """Share of ``split`` that a student labels right, in evaluation mode and full precision."""
+def _shares(model: nn.Module, split: Split, heads: tuple[Task, ...], batch: int) -> torch.Tensor:
+    """What is right of each task, float64 [peers, tasks]; one peer where ``model`` is a single student."""
     model.eval()
-    right = 0
+    right: torch.Tensor | int = 0
     for at in range(0, len(split), batch):
-        found = model(student_input(split.x[at : at + batch])).argmax(1)
-        right += int((found == torch.from_numpy(split.y[at : at + batch])).sum())
-    return right / len(split)
+        found = model(student_input(split.x[at : at + batch]))
+        found = found if found.ndim == 3 else found[None]
+        hits = []
+        for task, some in enumerate(columns(heads)):
+            y = torch.from_numpy(split.classes(task)[at : at + batch])
+            hits.append((found[..., some].argmax(-1) == y).sum(1))
+        right = right + torch.stack(hits, 1)
+    return torch.as_tensor(right).double() / len(split)
 
 
 def _rate(done: float, warm_up: float) -> float:
@@ -133,17 +276,3 @@ def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     decayed = [p for n, p in named if p.ndim > 1 and not n.startswith("weight_steps")]
     others = [p for n, p in named if p.ndim <= 1 or n.startswith("weight_steps")]
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-
-
-def _resume(
-    state: Path, model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator
-) -> tuple[list[dict[str, Any]], dict[str, torch.Tensor] | None]:
-    saved = load_state(state)
-    if saved is None:
-        return [], None
-    with restored(state):
-        model.load_state_dict(saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
-        generator.set_state(saved["generator"])
-        torch.set_rng_state(saved["torch"])
-        return saved["history"], saved["best"]

@@ -15,9 +15,10 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from edgekd import host, runs
-from edgekd.data.dataset import Split
+from edgekd.data.dataset import Split, Task
 from edgekd.data.resize import resize
-from edgekd.quant.capture import capture
+from edgekd.errors import InputError
+from edgekd.quant.capture import capture_paths
 from edgekd.quant.compare import Share
 from edgekd.quant.freeze import freeze
 from edgekd.quant.graph import QuantGraph
@@ -26,9 +27,13 @@ from edgekd.quant.scheme import Scheme
 from edgekd.recipe.schema import Preset
 from edgekd.records import Checkpoint, Figure
 from edgekd.teachers.teacher import amx
+from edgekd.train.board import boards
+from edgekd.train.criterion import tapped_in_student
 from edgekd.train.distill import Feed, student_input
 from edgekd.train.lesson import Lesson, Progress
-from edgekd.train.loop import Phase, fit
+from edgekd.train.loop import Course, Desk, Phase, best_peer, fit, made_criterion
+from edgekd.train.peers import Peers
+from edgekd.train.taps import Tutors, check_path, listed
 
 LOG = logging.getLogger(__name__)
 History = tuple[dict[str, Any], ...]
@@ -40,16 +45,29 @@ FLOAT, QAT = "float.safetensors", "qat.safetensors"
 
 @dataclass(frozen=True)
 class Training:
-    """How one student is trained: the recipe's preset, the resolution that the student is fed, and the seed."""
+    """How one student is trained: the recipe's preset, the resolution that the student is fed, and the seed.
+
+    ``another`` builds an untrained student of the same spec from a seed, which ``preset.peers`` above 1 asks for. ``quantized`` says whether
+    a quantized phase follows, whose losses are then looked at before hours are spent. ``mlflow`` is where runs are logged, "" for nowhere.
+    """
 
     lesson: Lesson
     preset: Preset
     size: tuple[int, int]
     seed: int
+    another: Callable[[int], nn.Module] | None = None
+    quantized: bool = False
+    mlflow: str = ""
+
+    @property
+    def heads(self) -> tuple[Task, ...]:
+        return self.lesson.data.heads
 
     @property
     def feed(self) -> Feed:
-        return Feed(self.lesson.data.train, self.lesson.views, self.lesson.targets, self.preset.batch, self.size)
+        lesson = self.lesson
+        samples = (lesson.chosen, lesson.weights)
+        return Feed(lesson.data.train, lesson.views, lesson.targets, self.preset.batch, self.size, self.heads, *samples)
 
     @property
     def validation(self) -> Split:
@@ -57,16 +75,35 @@ class Training:
         return Split(resize(held.x, *self.size), held.y)
 
     @property
+    def course(self) -> Course:
+        return Course(self.feed, self.lesson.terms, self.validation, self.lesson.live)
+
+    @property
     def bf16(self) -> bool:
         return amx() if self.preset.bf16 == "auto" else self.preset.bf16 == "on"
 
+    @property
+    def keeps(self) -> dict[str, Any]:
+        """What both phases do alike about the weights that are kept."""
+        return {"bf16": self.bf16, "ema": self.preset.ema, "patience": self.preset.patience}
+
 
 def warm_up(model: nn.Module, training: Training, shared: Path, run: Path, progress: Progress) -> Checkpoint:
-    """Train the float student in the folder ``shared``, or find it there trained already, and copy it into ``run``."""
+    """Train the float student in the folder ``shared``, or find it there trained already, and copy it into ``run``.
+
+    Raises InputError for losses that do not fit the student, those of the quantized phase included.
+    """
     p = training.preset
-    phase = Phase("float", p.float_epochs, p.learning_rate, p.weight_decay, bf16=training.bf16, seed=training.seed)
-    history = _once(FLOAT, shared, run, lambda weights: _fit(model, training, phase, weights, progress))
-    return _checkpoint(run, FLOAT, history, len(training.lesson.data.validation))
+    phase = Phase("float", p.float_epochs, p.learning_rate, p.weight_decay, seed=training.seed, **training.keeps)
+
+    def train(weights: Path) -> History:
+        rehearse(model, training)
+        if p.peers == 1:
+            return _fit(model, training, phase, weights, Told(run, progress))
+        return _fit_peers(model, training, phase, weights, Told(run, progress))
+
+    history = _once(FLOAT, shared, run, train)
+    return _checkpoint(run, FLOAT, history, training)
 
 
 def quantize_aware(model: nn.Module, training: Training, scheme: Scheme, shared: Path, run: Path, progress: Progress) -> Checkpoint:
@@ -75,16 +112,33 @@ def quantize_aware(model: nn.Module, training: Training, scheme: Scheme, shared:
     def train(weights: Path) -> History:
         module = _prepared(model, training, scheme, run)
         module.calibrate([student_input(calibration_samples(training))])
-        return _fit(module, training, second_phase(training, "qat"), weights, progress)
+        return _fit(module, training, second_phase(training, "qat"), weights, Told(run, progress))
 
-    return _checkpoint(run, QAT, _once(QAT, shared, run, train), len(training.lesson.data.validation))
+    return _checkpoint(run, QAT, _once(QAT, shared, run, train), training)
 
 
 def second_phase(training: Training, name: str) -> Phase:
     """The phase after the warm-up: quantized in a build, float in a comparison with it."""
     p = training.preset
     seed = training.seed + 1
-    return Phase(name, p.qat_epochs, p.qat_learning_rate, p.weight_decay, warm_up=0.05, bf16=training.bf16, select=True, seed=seed)
+    return Phase(name, p.qat_epochs, p.qat_learning_rate, p.weight_decay, warm_up=0.05, select=True, seed=seed, **training.keeps)
+
+
+def rehearse(model: nn.Module, training: Training) -> None:
+    """Feed the losses of the quantized phase once, and look for what they tap in the captured graph, before anything is trained.
+
+    Raises InputError as that phase would, after hours.
+    """
+    terms = [term for term in training.lesson.terms if term.active("qat")]
+    if not training.quantized or not any(t.is_module or listed(t.student) or listed(t.teacher) for t in terms):
+        return
+    tutors = Tutors(terms, training.lesson.live)
+    made_criterion(model, terms, training.feed, tutors).close()
+    tutors.close()
+    _, paths = capture_paths(model, (training.lesson.data.shape[2], *training.size))
+    for term in terms:
+        for path in tapped_in_student(term):
+            check_path(path, paths, whose="quantized student", where=term.where)
 
 
 def calibration_samples(training: Training) -> np.ndarray:
@@ -136,21 +190,42 @@ def outputs(model: nn.Module, pixels: np.ndarray, *, batch: int = 500) -> np.nda
 
 def _prepared(model: nn.Module, training: Training, scheme: Scheme, run: Path) -> QatModule:
     model.load_state_dict(load_file(run / FLOAT))
-    return QatModule(capture(model, (training.lesson.data.shape[2], *training.size)), scheme)
+    graph, paths = capture_paths(model, (training.lesson.data.shape[2], *training.size))
+    return QatModule(graph, scheme, paths)
 
 
-def _fit(model: nn.Module, training: Training, phase: Phase, weights: Path, progress: Progress) -> History:
+@dataclass(frozen=True)
+class Told:
+    """Who hears of a training: the run folder that keeps what is logged, and whoever shows progress."""
+
+    run: Path
+    progress: Progress
+
+
+def _fit(model: nn.Module, training: Training, phase: Phase, weights: Path, told: Told) -> History:
     state = weights.with_suffix(".state")
-    terms = training.lesson.terms
-    history = fit(model, training.feed, terms, phase, validation=training.validation, state=state, progress=progress)
-    runs.atomic_write(weights, save({name: value.contiguous() for name, value in model.state_dict().items()}))
+    with boards(told.run, training.lesson.recipe.name, training.mlflow) as board:
+        history = fit(model, training.course, phase, Desk(state, told.progress, board))
+    kept = best_peer(model, training.validation, training.heads) if isinstance(model, Peers) else model
+    runs.atomic_write(weights, save({name: value.contiguous() for name, value in kept.state_dict().items()}))
     state.unlink(missing_ok=True)
     return history
 
 
-def _checkpoint(run: Path, name: str, history: History, n: int) -> Checkpoint:
-    # Quantized training keeps its best pass, warm-up its last.
-    value = max(h["validation"] for h in history) if name == QAT else history[-1]["validation"]
+def _fit_peers(model: nn.Module, training: Training, phase: Phase, weights: Path, told: Told) -> History:
+    """``model`` and its peers, each from a seed of its own; the one that is best on validation is kept."""
+    if training.another is None:
+        raise InputError("peers above 1 ask for students of several seeds", where="Training", expected="another")
+    # Far from the seeds of other builds, which may be compared with this one.
+    others = [training.another(training.seed + 1_000_003 * n) for n in range(1, training.preset.peers)]
+    return _fit(Peers([model, *others]), training, phase, weights, told)
+
+
+def _checkpoint(run: Path, name: str, history: History, training: Training) -> Checkpoint:
+    n, p = len(training.lesson.data.validation), training.preset
+    # Quantized training keeps its best pass, warm-up its last; with patience both keep the best.
+    value = max(h["validation"] for h in history) if name == QAT or p.patience else history[-1]["validation"]
+    n *= len(training.heads)
     low, high = Share(round(value * n), n).interval
     last = history[-1]  # trainings that were stored by an earlier version do not say how
     how = (f", {last['threads']} threads" if "threads" in last else "") + (", bf16" if last.get("bf16") else "")

@@ -21,6 +21,16 @@ def test_label_smoothing() -> None:
     torch.testing.assert_close(cross_entropy(student, student, labels, label_smoothing=0.1), expected)
 
 
+def test_samples_without_a_label_are_left_out() -> None:
+    student, labels = torch.randn(4, 3, requires_grad=True), torch.tensor([0, -1, 1, -1])
+    for smoothing in (0.0, 0.1):
+        expected = cross_entropy(student[[0, 2]], student, labels[[0, 2]], label_smoothing=smoothing)
+        torch.testing.assert_close(cross_entropy(student, student, labels, label_smoothing=smoothing), expected)
+    none = cross_entropy(student, student, torch.full((4,), -1))
+    none.backward()
+    assert none.item() == 0 and student.grad is not None and not student.grad.any()
+
+
 @pytest.mark.parametrize("name", ["cross_entropy", "dist", "dkd", "logit_mse", "rkd_angle", "rkd_distance", "similarity", "soft_targets"])
 def test_every_loss_of_logits_is_one_number_with_a_gradient(name: str) -> None:
     student = torch.randn(4, 3, requires_grad=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from edgekd.train.distill import Term
 from edgekd.train.lesson import Lesson
 from edgekd.train.student import FLOAT, QAT, Training, frozen, oracle, outputs, quantize_aware, warm_up
 
+NAMED = SimpleNamespace(name="halves")
 PRESET = Preset(float_epochs=3, qat_epochs=2, batch=8, learning_rate=0.02, qat_learning_rate=0.002, bf16="off")
 
 
@@ -48,7 +50,7 @@ def training(*, seed: int = 0, size: tuple[int, int] = (8, 8), dark: int = 0) ->
     source = data(dark=dark)
     targets = np.zeros((2, len(source.train), 2), np.float16)
     terms = (Term(cross_entropy, 1.0, {}),)  # type: ignore[arg-type]
-    lesson = Lesson(None, source, Views(2, shift=1), terms, targets, (targets[0, :24],), "")  # type: ignore[arg-type]
+    lesson = Lesson(NAMED, source, Views(2, shift=1), terms, (targets,), (targets[0, :24],), "")  # type: ignore[arg-type]
     return Training(lesson, PRESET, size, seed)
 
 
