@@ -189,7 +189,8 @@ def random_inputs(graph: QuantGraph, count: int = COUNT) -> np.ndarray:
 
 
 def load_samples(graph: QuantGraph, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """``x`` [N, ...] in the dtype of the graph's input, and the labels ``y`` int64 [N] where the file has them.
+    """``x`` [N, ...] in the dtype of the graph's input, and the labels ``y`` int64 [N] (of several outputs [N, outputs]) where the file
+    has them.
 
     Float samples of an integer graph are quantized with the input's own scale. Raises InputError for what does not fit.
     """
@@ -210,6 +211,8 @@ def load_samples(graph: QuantGraph, path: Path) -> tuple[np.ndarray, np.ndarray 
         x = x.astype(np.float32)
     elif x.dtype != STORAGE[tensor.dtype]:
         raise InputError(f"x is {x.dtype} {list(x.shape)}", where=str(path), expected=expected)
-    if y is not None and (y.shape != (len(x),) or y.dtype.kind not in "iu"):
-        raise InputError(f"y is {y.dtype} {list(y.shape)}", where=str(path), expected="one integer a sample")
+    count = len(graph.outputs)
+    if y is not None and (y.shape != ((len(x), count) if count > 1 else (len(x),)) or y.dtype.kind not in "iu"):
+        each = "one integer a sample" if count == 1 else f"{count} integers a sample, one an output"
+        raise InputError(f"y is {y.dtype} {list(y.shape)}", where=str(path), expected=each)
     return x, None if y is None else y.astype(np.int64)

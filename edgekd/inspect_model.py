@@ -84,7 +84,7 @@ def inspect(graph: QuantGraph, targets: tuple[str, ...] = ()) -> Inspection:
     return Inspection(
         graph.name,
         _border(graph, graph.inputs[0]),
-        _border(graph, graph.outputs[0]),
+        "; ".join(_border(graph, name) for name in graph.outputs),
         tuple(layers),
         size.macs(graph),
         size.parameters(graph),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgekd import host, lazy, runs
-from edgekd.data.dataset import Split
+from edgekd.data.dataset import Dataset, Split
 from edgekd.errors import Disagreement, EdgekdError, InputError
 from edgekd.export import EXPORTERS
 from edgekd.jobs import Job, Request, built_from, finished, load_data, load_jobs, metadata, plan_job
@@ -191,12 +191,16 @@ class Build:
         return self.job.family.restore(self._body("plan").spec)
 
     def _training(self) -> Any:
-        make = lazy.load("edgekd.train.student:Training")
-        return make(self.lesson, self.job.preset, self.job.family.resolution(self._spec()), self.job.request.seed)
+        make, request = lazy.load("edgekd.train.student:Training"), self.job.request
+        size, quantized = self.job.family.resolution(self._spec()), self.job.scheme.is_integer
+        return make(self.lesson, self.job.preset, size, request.seed, self._seeded, quantized, request.mlflow)
 
     def _model(self) -> Any:
+        return self._seeded(self.job.request.seed)
+
+    def _seeded(self, seed: int) -> Any:
         """The untrained student, the same for the same seed."""
-        lazy.load("torch:manual_seed")(self.job.request.seed)
+        lazy.load("torch:manual_seed")(seed)
         return self.job.family.build(self._spec())
 
     def _own(self) -> dict[str, str]:
@@ -254,14 +258,23 @@ class Build:
         runtime, path = _runtimes(profile)[0], self.run / self._body("export")[0].path
         task = Task(profile.name, runtime, RUNTIMES[runtime], path, self._samples()[:1], emulated=profile.kind == "mcu")
         self.progress("measure", 0, 1)
-        found = measure(task, accuracy=verdict.figures.get("accuracy"))
+        accuracies = {name: figure for name, figure in verdict.figures.items() if name in named("accuracy", self.job.data)}
+        found = measure(task, accuracies=accuracies)
         self.progress("measure", 1, 1)
         return [replace(found, figures={**found.figures, **self._teacher_accuracy()})]
 
     def _teacher_accuracy(self) -> dict[str, Figure]:
-        """Nothing for a teacher that is only a file of outputs, and has none for the test set."""
-        if self.lesson.teacher_outputs is None:
-            return {}
-        share = compare.accuracy(self.lesson.teacher_outputs, self.job.data.test.y)
-        low, high = share.interval
-        return {"teacher_accuracy": Figure(share.value, "share", "measured", self.lesson.teacher_where, share.n, low, high)}
+        """Of each task; nothing where its teacher is only a file of outputs, and has none for the test set."""
+        figures, test = {}, self.job.data.test
+        for name, task in named("teacher_accuracy", self.job.data).items():
+            if (answers := self.lesson.answers[task]) is not None:
+                share = compare.accuracy(answers, test.classes(task))
+                low, high = share.interval
+                figures[name] = Figure(share.value, "share", "measured", self.lesson.teacher_where, share.n, low, high)
+        return figures
+
+
+def named(figure: str, data: Dataset) -> dict[str, int]:
+    """What a figure of each task is called, and which task that is: of the first plainly, of several each after it as well."""
+    heads = data.heads
+    return {figure: 0, **({f"{figure}_{task.name}": i for i, task in enumerate(heads)} if len(heads) > 1 else {})}

@@ -86,25 +86,37 @@ def _row(run: Path) -> dict[str, Any]:
     failures = [f"{v.runtime}: {v.reason}" + _layer(v) for v in verdicts if not v.ok]
     failures += [f"{b['name']} {b['actual']:g} of {b['limit']:g} {b['unit']}" for b in budgets if (b["actual"] or 0) > b["limit"]]
     drop = next((b["limit"] for b in budgets if b["name"] == "accuracy_drop_pp"), None)
-    if drop is not None and accuracy and teacher and (lost := 100 * (teacher.value - accuracy.value)) > drop:
-        failures.append(f"{lost:.2f} pp below the teacher, {drop:g} allowed")
+    tasks = _tasks(measured, verdicts)
+    compared = {task: (one["accuracy"], one["teacher_accuracy"]) for task, one in tasks.items()} or {"": (accuracy, teacher)}
+    for task, (mine, theirs) in compared.items():
+        if drop is not None and mine and theirs and (lost := 100 * (theirs.value - mine.value)) > drop:
+            failures.append(f"{task + ': ' if task else ''}{lost:.2f} pp below the teacher, {drop:g} allowed")
     return {
         "run": str(run),
         "target": plan.target if plan else run.name,
         "budgets": budgets,
         "student": _spec(plan),
         **{name: _plain(figure) for name, figure in (("accuracy", accuracy), ("teacher_accuracy", teacher), ("baseline", baseline))},
+        "tasks": {task: {name: _plain(figure) for name, figure in one.items()} for task, one in tasks.items()},
         **{name: _plain(measured.get(name)) for name in ("float_accuracy", "float_top1_agreement")},
         **{name: _plain(measured.get(name)) for name in ("model_bytes", "peak_ram_bytes", "latency_ms", "latency_p90_ms")},
         "runtimes": {
             v.runtime: {"ok": v.ok, "reason": v.reason, "first_layer": v.first_layer}
             | {name: _plain(v.figures.get(name)) for name in ("bit_equal", "top1_agreement", "accuracy")}
+            | {"tasks": {task: _plain(v.figures.get(f"top1_agreement_{task}")) for task in tasks}}
             for v in verdicts
         },
         "notes": list(plan.notes) if plan else [],
         "failures": failures,
         "ok": None if not verdicts or not measured else not failures,
     }
+
+
+def _tasks(measured: dict[str, Figure], verdicts: Sequence[Verdict]) -> dict[str, dict[str, Figure | None]]:
+    """Accuracy, and the teacher's, of each task of a student that has several; empty for one."""
+    found = (verdicts[0].figures if verdicts else {}) | measured
+    names = [name.removeprefix("accuracy_") for name in found if name.startswith("accuracy_")]
+    return {task: {name: found.get(f"{name}_{task}") for name in ("accuracy", "teacher_accuracy")} for task in names}
 
 
 def _limits(budgets: Any) -> dict[str, dict[str, Any]]:
@@ -146,6 +158,8 @@ def _student(student: dict[str, Any] | None) -> str:
 
 
 def _accuracy(row: dict[str, Any]) -> str:
+    if row["tasks"]:
+        return "\n".join(f"{task}: {_accuracy({**row, **one, 'tasks': {}, 'baseline': None})}" for task, one in row["tasks"].items())
     figure, teacher, whole, agreed = (row[name] for name in ("accuracy", "teacher_accuracy", "float_accuracy", "float_top1_agreement"))
     if figure is None:
         return f"top-1 as float: {_below_one(agreed['value'])}\nn = {agreed['n']}" if agreed else "-"
@@ -174,7 +188,8 @@ def _runtime(name: str, verdict: dict[str, Any]) -> str:
     if equal and equal["value"] == 1:
         return f"{name}: bit-equal, all {equal['n']}"
     parts = [f"bit-equal {_below_one(equal['value'])}"] if equal else []
-    parts += [f"top-1 {_below_one(agreement['value'])}"] if agreement else []
+    agreements = {f"{task} ": one for task, one in verdict["tasks"].items()} or {"": agreement}
+    parts += [f"top-1 {task}{_below_one(one['value'])}" for task, one in agreements.items() if one]
     return f"{name}: {', '.join(parts)}{'' if verdict['ok'] else ' FAILED'}"
 
 

@@ -195,7 +195,7 @@ FILES: list[tuple[str, Callable[[Path], None], str, list[str]]] = [
     ("channels_first", saved(x_train=np.zeros((20, 3, 8, 8), np.uint8)), NPZ, ["channels first", "x_train.transpose(0, 2, 3, 1)"]),
     ("flat", saved(x_train=np.zeros((20, 16), np.uint8)), NPZ, ["x_train has shape (20, 16)", "[N, H, W, C]"]),
     ("lengths", saved(y_train=np.zeros(19, np.int64)), NPZ, ["x_train has 20 images, y_train 19 labels", "one label an image"]),
-    ("negative_label", saved(y_train=np.arange(20) - 1), NPZ, ["y_train runs from -1 to 18", "counted from 0"]),
+    ("negative_label", saved(y_train=np.arange(20) - 2), NPZ, ["y_train runs from -2 to 17", "counted from 0"]),
     ("unseen_class", saved(y_test=np.arange(20) % 3), NPZ, ["class 2 is in y_test but never in y_train", "split again"]),
     ("one_class", saved(y_train=np.zeros(20, np.int64), y_test=np.zeros(20, np.int64)), NPZ, ["y_train has one class only"]),
     ("objects", saved(x_train=np.array([{}] * 20, object)), NPZ, ["x_train holds Python objects", "never loaded"]),

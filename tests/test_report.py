@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,20 @@ def test_agreement_is_never_rounded_up_to_all(run: Path) -> None:
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="name a folder that `edgekd build` made"):
         report.rows([tmp_path])
+
+
+def test_each_task_is_held_against_its_own_teacher(run: Path) -> None:
+    finish(run)
+    more = {"accuracy_digit": share(0.92), "accuracy_speaker": share(0.80, "emulated")}
+    teachers = {"teacher_accuracy_digit": share(0.945), "teacher_accuracy_speaker": share(0.85)}
+    body = runs.read(run, "measure").body[0]
+    write(run, "measure", [replace(body, figures={**body.figures, **more, **teachers})])
+    verdict = runs.read(run, "verify").body[0]
+    agreed = {"top1_agreement_digit": share(1.0), "top1_agreement_speaker": share(0.97), "bit_equal": share(0.9)}
+    write(run, "verify", [replace(verdict, figures={**verdict.figures, **agreed})])
+    (row,) = report.rows([run])
+    assert row["failures"] == ["speaker: 5.00 pp below the teacher, 4 allowed"]
+    assert row["tasks"]["speaker"]["accuracy"]["value"] == 0.80
+    shown = text(run)
+    for part in ("digit: 92.00%", "(teacher 94.50%)", "speaker: 80.00%", "(teacher 85.00%)", "top-1 digit 100", "97.00%"):
+        assert part in shown

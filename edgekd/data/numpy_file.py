@@ -1,4 +1,7 @@
-"""One ``.npz`` file: ``x_train``, ``y_train``, ``x_test``, ``y_test``, and ``x_validation``, ``y_validation`` if it has them."""
+"""One ``.npz`` file: ``x_train``, ``y_train``, ``x_test``, ``y_test``, and ``x_validation``, ``y_validation`` if it has them.
+
+Of several tasks y is [N, tasks], and the option ``tasks`` names them. In ``y_train`` −1 is a label that is not known.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy
 
-from edgekd.data.dataset import Dataset, Split, stratified
+from edgekd.data.dataset import Dataset, Split, Task, stratified
 from edgekd.errors import InputError
 
 NEEDED = ("x_train", "y_train", "x_test", "y_test")
@@ -18,9 +21,12 @@ OPTIONAL = ("x_validation", "y_validation")
 MAX_BYTES = 8 << 30  # of all arrays together, unpacked
 
 
-def load(file: Path, *, labels: list[str] | None = None, validation: float = 0.1, seed: int = 0) -> Dataset:
+def load(
+    file: Path, *, labels: list[str] | None = None, tasks: dict[str, list[str]] | None = None, validation: float = 0.1, seed: int = 0
+) -> Dataset:
     """Images uint8 [N, H, W, C] or [N, H, W], labels integers [N]; ``labels`` names the classes in index order.
 
+    ``tasks``, instead of ``labels``, names each task and its classes: labels are then [N, tasks] in that order ([N] where it is one).
     Without ``x_validation`` the share ``validation`` of training is held out, class by class, with a fixed seed. Nothing in the file is
     ever unpickled, and nothing is unpacked that its headers do not announce. Raises InputError for anything wrong with it.
     """
@@ -30,13 +36,8 @@ def load(file: Path, *, labels: list[str] | None = None, validation: float = 0.1
         raise InputError(f"data.options.file {found}", where=where, expected="an .npz file", mend='file = "….npz"')
     arrays = _read(file, where)
     x = {name: _images(array, name, where) for name, array in arrays.items() if name.startswith("x_")}
-    y = {name: _classes(array, name, where) for name, array in arrays.items() if name.startswith("y_")}
-    count = max(int(v.max(initial=0)) for v in y.values()) + 1
-    if labels is not None and (len(labels) < count or len(set(labels)) != len(labels)):
-        raise InputError(
-            f"data.options.labels has {len(set(labels))} different names for {count} classes", where=where, expected="one name a class"
-        )
-    names = tuple(labels) if labels is not None else tuple(str(i) for i in range(count))
+    y = {name: _classes(array, name, where, len(tasks or ()) or 1) for name, array in arrays.items() if name.startswith("y_")}
+    asked = _tasks(y, labels, tasks, where)
     splits = {}
     for part in ("train", "validation", "test"):
         if f"x_{part}" not in x:
@@ -49,34 +50,62 @@ def load(file: Path, *, labels: list[str] | None = None, validation: float = 0.1
         if not len(images):
             raise InputError(f"x_{part} is empty", where=where, expected="at least one image in each split", mend=f"save x_{part} again")
         splits[part] = Split(images, classes)
-    return _dataset(file.stem, splits, names, validation, seed, where)
+    return _dataset(file.stem, splits, asked, validation, seed, where)
 
 
-def _dataset(name: str, splits: dict[str, Split], labels: tuple[str, ...], validation: float, seed: int, where: str) -> Dataset:
-    train = splits["train"]
+def _tasks(y: dict[str, np.ndarray], labels: list[str] | None, tasks: dict[str, list[str]] | None, where: str) -> tuple[Task, ...]:
+    """The tasks with their classes, of one without a name where the recipe names none."""
+    if tasks is not None and (labels is not None or not tasks):
+        raise InputError(
+            "data.options.tasks" + (" and labels" if tasks else " is empty"),
+            where=where,
+            expected="either",
+            mend='tasks = { digit = ["0", "1"], speaker = ["a", "b"] }',
+        )
+    named = list((tasks if tasks is not None else {"": labels}).items())
+    found = []
+    for at, (name, classes) in enumerate(named):
+        count = max(int((v if v.ndim == 1 else v[:, at]).max(initial=0)) for v in y.values()) + 1
+        if classes is not None and (len(classes) < count or len(set(classes)) != len(classes)):
+            option = f"tasks.{name}" if name else "labels"
+            raise InputError(
+                f"data.options.{option} has {len(set(classes))} different names for {count} classes",
+                where=where,
+                expected="one name a class",
+            )
+        found.append(Task(name, tuple(classes) if classes is not None else tuple(str(i) for i in range(count))))
+    return tuple(found)
+
+
+def _dataset(name: str, splits: dict[str, Split], tasks: tuple[Task, ...], validation: float, seed: int, where: str) -> Dataset:
+    train, labels, named = splits["train"], tasks[0].labels, tasks if tasks[0].name else ()
     for part in ("validation", "test"):
         if part not in splits:
             continue
-        if unseen := set(np.unique(splits[part].y).tolist()) - set(np.unique(train.y).tolist()):
-            raise InputError(
-                f"class {min(unseen)} is in y_{part} but never in y_train",
-                where=where,
-                expected="every class in training",
-                mend="split again",
-            )
+        for at, task in enumerate(tasks):
+            if unseen := set(np.unique(splits[part].classes(at)).tolist()) - set(np.unique(train.classes(at)).tolist()):
+                of = f" of task {task.name}" if len(tasks) > 1 else ""
+                raise InputError(
+                    f"class {min(unseen)}{of} is in y_{part} but never in y_train",
+                    where=where,
+                    expected="every class in training",
+                    mend="split again",
+                )
         if splits[part].x.shape[1:] != train.x.shape[1:]:
             raise InputError(
                 f"x_{part} holds images {splits[part].x.shape[1:]}", where=where, expected=f"{train.x.shape[1:]} as in x_train"
             )
-    if len(np.unique(train.y)) < 2:
-        raise InputError("y_train has one class only", where=where, expected="at least two", mend="check how y_train was made")
+    for at, task in enumerate(tasks):
+        if len(np.unique(train.classes(at)[train.classes(at) >= 0])) < 2:
+            of = f" of task {task.name}" if len(tasks) > 1 else ""
+            raise InputError(f"y_train has one class only{of}", where=where, expected="at least two", mend="check how y_train was made")
     if "validation" in splits:
-        return Dataset(name, train, splits["validation"], splits["test"], labels)
-    present = np.unique(train.y)
-    kept, held = stratified(
-        np.searchsorted(present, train.y), (validation,), where=where, labels=tuple(labels[i] for i in present), seed=seed
-    )
-    return Dataset(name, Split(train.x[kept], train.y[kept]), Split(train.x[held], train.y[held]), splits["test"], labels)
+        return Dataset(name, train, splits["validation"], splits["test"], labels, named)
+    first = np.where((train.y.reshape(len(train), -1) >= 0).all(1), train.classes(), -1)  # what lacks a label stays in training
+    present = np.unique(first[first >= 0])
+    drawn = np.where(first >= 0, np.searchsorted(present, first), -1)
+    kept, held = stratified(drawn, (validation,), where=where, labels=tuple(labels[i] for i in present), seed=seed)
+    return Dataset(name, train.take(kept), train.take(held), splits["test"], labels, named)
 
 
 def _read(file: Path, where: str) -> dict[str, np.ndarray]:
@@ -159,12 +188,18 @@ def _images(x: np.ndarray, name: str, where: str) -> np.ndarray:
     return x
 
 
-def _classes(y: np.ndarray, name: str, where: str) -> np.ndarray:
+def _classes(y: np.ndarray, name: str, where: str, tasks: int) -> np.ndarray:
     if y.dtype.kind not in "iu":
         raise InputError(f"{name} has dtype {y.dtype}", where=where, expected="integers, the class of each image", mend=_cast(name))
-    if y.ndim != 1:
-        mend = f"{name} = {name}.argmax(1)" if y.ndim == 2 and y.shape[1] > 1 else f"{name} = {name}.ravel()"
+    if tasks > 1 and y.shape[1:] != (tasks,):
+        raise InputError(f"{name} has shape {y.shape}", where=where, expected=f"[N, {tasks}], one label a task")
+    if tasks == 1 and y.ndim != 1:
+        one_hot = y.ndim == 2 and y.shape[1] > 1 and set(np.unique(y).tolist()) <= {0, 1}
+        several = 'tasks = { digit = ["…"], speaker = ["…"] }, if these are several tasks'
+        mend = f"{name} = {name}.argmax(1)" if one_hot else several if y.ndim == 2 and y.shape[1] > 1 else f"{name} = {name}.ravel()"
         raise InputError(f"{name} has shape {y.shape}", where=where, expected="[N]", mend=mend)
-    if len(y) and (y.min() < 0 or y.max() > 65535):
-        raise InputError(f"{name} runs from {y.min()} to {y.max()}", where=where, expected="0 to 65535, counted from 0")
+    lowest = -1 if name == "y_train" else 0  # a label that is not known
+    if len(y) and (y.min() < lowest or y.max() > 65535):
+        unknown = ", or -1 where it is not known" if lowest else ""
+        raise InputError(f"{name} runs from {y.min()} to {y.max()}", where=where, expected=f"0 to 65535, counted from 0{unknown}")
     return y.astype(np.int64)

@@ -199,6 +199,9 @@ def _metadata(model: Model) -> dict[str, Any]:
         if left:
             metadata[side] = left
     metadata.pop("notes", None)
+    stated = metadata.pop("outputs", None)
+    if isinstance(stated, list) and stated and isinstance(stated[0], dict) and "value" in stated[0]:
+        metadata["output"] = {"value": stated[0]["value"]}  # of every output alike
     if KEY not in model.properties:
         metadata["source"] = {"format": "onnx", "producer": model.producer, "opset": model.opset}
     return metadata

@@ -38,9 +38,11 @@ def read_bytes(content: bytes, name: str = "model") -> QuantGraph:
 
 def convert(file: File, name: str, where: str) -> QuantGraph:
     """The graph of an opened file."""
-    for what, numbers in (("inputs", file.inputs), ("outputs", file.outputs)):
-        if len(numbers) != 1:
-            raise InputError(f"{len(numbers)} {what}", where=where, expected="one input and one output")
+    if len(file.inputs) != 1 or not file.outputs or len(set(file.outputs)) != len(file.outputs):
+        said = f"{len(file.inputs)} inputs, {len(file.outputs)} outputs" + (
+            ", one of them twice" * (len(file.inputs) == 1 < len(file.outputs))
+        )
+        raise InputError(said, where=where, expected="one input, and each output once")
     file = make_static(file)
     build = Build(file, where)
     if build.is_constant(file.inputs[0]) or build.lifted(file.inputs[0]):
@@ -62,15 +64,15 @@ def convert(file: File, name: str, where: str) -> QuantGraph:
             raise InputError(
                 error.what, where=build.refuse(op, "", "").where, expected=error.expected, mend=error.mend
             ) from error  # the operator that was to be made has no name yet; the file's has
-    first, last, chosen, border = _without_borders(build)
-    used = {name for op in chosen for name in (*op.inputs, *op.outputs)} | {first, last}
+    first, outputs, chosen, border = _without_borders(build)
+    used = {name for op in chosen for name in (*op.inputs, *op.outputs)} | {first, *outputs}
     tensors = {name: tensor for name, tensor in build.tensors.items() if name in used}
     metadata: dict[str, Any] = {**file.document, "source": {"format": "tflite", **border, "notes": build.notes}}
-    return check(QuantGraph(name, "channels_last", tensors, tuple(chosen), (first,), (last,), metadata), where)
+    return check(QuantGraph(name, "channels_last", tensors, tuple(chosen), (first,), outputs, metadata), where)
 
 
 def _needed(file: File) -> list[FileOperator]:
-    """Operators that the output depends on, in the order in which they run."""
+    """Operators that the outputs depend on, in the order in which they run."""
     wanted, needed = set(file.outputs), []
     for op in reversed(file.operators):
         if wanted.intersection(op.outputs):
@@ -106,21 +108,24 @@ def _folded(build: Build, op: FileOperator) -> bool:
     return True
 
 
-def _without_borders(build: Build) -> tuple[str, str, list[ops.Op], dict[str, Any]]:
-    """Input, output and operators without what only converts at the borders, and what types the borders had."""
-    numbers = (build.file.inputs[0], build.file.outputs[0])
-    first, last = (build.read(number) for number in numbers)
-    border = {side: build.entry(number).type.lower() for side, number in zip(("input_dtype", "output_dtype"), numbers, strict=True)}
+def _without_borders(build: Build) -> tuple[str, tuple[str, ...], list[ops.Op], dict[str, Any]]:
+    """Input, outputs and operators without what only converts at the borders, and what types the borders had."""
+    first, outputs = build.read(build.file.inputs[0]), [build.read(number) for number in build.file.outputs]
+    types = [build.entry(number).type.lower() for number in (build.file.inputs[0], *build.file.outputs)]
+    border = {"input_dtype": types[0], "output_dtype": types[1] if len(outputs) == 1 else types[1:]}
     chosen = list(build.ops)
     readers = [op for op in chosen if first in op.inputs]
-    if len(readers) == 1 and first != last and _converts(build, readers[0]):
+    if len(readers) == 1 and first not in outputs and _converts(build, readers[0]):
         chosen.remove(readers[0])
         first = readers[0].outputs[0]
-    makers = [op for op in chosen if last in op.outputs]
-    if makers and not any(last in op.inputs for op in chosen) and _converts(build, makers[0]) and makers[0].inputs[0] != first:
-        chosen.remove(makers[0])
-        last = makers[0].inputs[0]
-    return first, last, chosen, border
+    for at, last in enumerate(outputs):
+        makers = [op for op in chosen if last in op.outputs]
+        if not makers or any(last in op.inputs for op in chosen) or not _converts(build, makers[0]):
+            continue
+        if makers[0].inputs[0] not in (first, *outputs):
+            chosen.remove(makers[0])
+            outputs[at] = makers[0].inputs[0]
+    return first, tuple(outputs), chosen, border
 
 
 def _converts(build: Build, op: ops.Op) -> bool:

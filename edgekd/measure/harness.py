@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -82,8 +82,16 @@ def latency(run_once: Callable[[], object], *, warmup: int = 5, target_width: fl
     return Latency(summary, warmed, summary.width <= target_width)
 
 
-def measure(task: Task, *, target_width: float = 0.05, time_limit_s: float = 10.0, accuracy: Figure | None = None) -> Measurement:
-    """Latency of batch 1 in one thread, peak memory, file size, and ``accuracy`` as verification found it in the same runtime.
+def measure(
+    task: Task,
+    *,
+    target_width: float = 0.05,
+    time_limit_s: float = 10.0,
+    accuracy: Figure | None = None,
+    accuracies: Mapping[str, Figure] | None = None,
+) -> Measurement:
+    """Latency of batch 1 in one thread, peak memory, file size, and ``accuracy`` as verification found it in the same runtime;
+    ``accuracies`` are further figures of that kind, by their names: of a student of several tasks.
 
     Latency is measured on this host and says so. Peak memory is TFLM's arena for TFLM (what a microcontroller needs, computed here:
     emulated), else the resident growth of a fresh process. Raises InputError or EdgekdError if the file cannot be opened or run.
@@ -110,9 +118,8 @@ def measure(task: Task, *, target_width: float = 0.05, time_limit_s: float = 10.
         "model_bytes": Figure(size, "B", "counted", "file"),
         "peak_ram_bytes": _peak_ram(task, where),
     }
-    if accuracy is not None:
-        kind = "emulated" if task.emulated else accuracy.kind
-        figures["accuracy"] = Figure(accuracy.value, accuracy.unit, kind, accuracy.where, accuracy.n, accuracy.low, accuracy.high)
+    found = ({} if accuracy is None else {"accuracy": accuracy}) | dict(accuracies or {})
+    figures |= {name: replace(figure, kind="emulated" if task.emulated else figure.kind) for name, figure in found.items()}
     return Measurement(task.path.name, task.device, figures, tuple(notes))
 
 

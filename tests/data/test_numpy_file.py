@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edgekd.data.numpy_file import load
+from edgekd.errors import InputError
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
@@ -35,3 +36,57 @@ def test_validation_is_held_out(tmp_path: Path) -> None:
     assert sorted(kept) == list(range(40)), "each image is in exactly one split"
     assert all(y[image[0, 0, 0]] == label for image, label in zip(data.train.x, data.train.y, strict=True))
     assert load(tmp_path / "d.npz", validation=0.2).sha256 == data.sha256
+
+
+TASKS = {"digit": ["zero", "one", "two"], "speaker": ["ann", "bob"]}
+
+
+def _two_tasks(folder: Path, n: int = 60, **change: np.ndarray) -> Path:
+    rng = np.random.default_rng(0)
+    arrays: dict[str, np.ndarray] = {}
+    for part, count in (("train", n), ("test", n // 2)):
+        arrays[f"x_{part}"] = rng.integers(0, 256, (count, 4, 4, 1), np.uint8)
+        arrays[f"y_{part}"] = np.stack([np.arange(count) % 3, np.arange(count) // 3 % 2], 1)
+    np.savez(folder / "d.npz", **{**arrays, **change})  # type: ignore[arg-type]
+    return folder / "d.npz"
+
+
+def test_several_tasks(tmp_path: Path) -> None:
+    data = load(_two_tasks(tmp_path), tasks=TASKS, validation=0.2)
+    assert data.labels == ("zero", "one", "two")
+    assert [(task.name, task.labels) for task in data.heads] == [(name, tuple(labels)) for name, labels in TASKS.items()]
+    assert data.sizes == {"digit": 3, "speaker": 2}
+    assert data.validation.y.shape == (12, 2) and np.bincount(data.validation.classes(0)).tolist() == [4, 4, 4]
+
+
+def test_labels_that_are_not_known_stay_in_training(tmp_path: Path) -> None:
+    y = np.stack([np.arange(60) % 3, np.arange(60) % 2], 1)
+    y[::3, 1] = -1
+    y[1::3] = [1, -1]
+    y[-6:] = [[0, 0], [0, 1], [1, 0], [1, 1], [2, 0], [2, 1]]
+    data = load(_two_tasks(tmp_path, y_train=y), tasks=TASKS, validation=0.3)
+    assert (data.validation.y >= 0).all() and len(data.train) + len(data.validation) == 60
+    one = load(_two_tasks(tmp_path, y_train=np.array([0, 1, -1] * 20), y_test=np.arange(30) % 2))
+    assert (one.train.y == -1).sum() == 20 and one.labels == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        ({}, {}, r"y_train has shape \(60, 2\)(?s:.*)if these are several tasks"),
+        ({"y_test": np.zeros((30, 3), np.int64)}, {"tasks": TASKS}, r"y_test has shape \(30, 3\)(?s:.*)\[N, 2\], one label a task"),
+        ({}, {"tasks": TASKS, "labels": ["a"]}, "data.options.tasks and labels"),
+        ({"y_train": np.arange(60) % 3, "y_test": np.arange(30) % 3}, {"tasks": {}}, "data.options.tasks is empty"),
+        ({}, {"tasks": {**TASKS, "speaker": ["ann"]}}, "data.options.tasks.speaker has 1 different names for 2 classes"),
+        ({}, {"tasks": {"digit": TASKS["digit"], "a b": TASKS["speaker"]}}, "a task named 'a b'"),
+        ({"y_test": np.full((30, 2), -1)}, {"tasks": TASKS}, "y_test runs from -1 to -1"),
+        (
+            {"y_train": np.stack([np.arange(60) % 3, np.zeros(60, np.int64)], 1)},
+            {"tasks": TASKS},
+            "class 1 of task speaker is in y_test but",
+        ),
+    ],
+)
+def test_tasks_that_do_not_fit(change: dict, options: dict, message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        load(_two_tasks(tmp_path, **change), **options)
