@@ -22,6 +22,7 @@ from edgekd.quant.capture import capture_paths
 from edgekd.quant.compare import Share
 from edgekd.quant.freeze import freeze
 from edgekd.quant.graph import QuantGraph
+from edgekd.quant.passes.heads import split_heads
 from edgekd.quant.prepare import QatModule
 from edgekd.quant.scheme import Scheme
 from edgekd.recipe.schema import Preset
@@ -47,8 +48,8 @@ FLOAT, QAT = "float.safetensors", "qat.safetensors"
 class Training:
     """How one student is trained: the recipe's preset, the resolution that the student is fed, and the seed.
 
-    ``another`` builds an untrained student of the same spec from a seed, which ``preset.peers`` above 1 asks for. ``quantized`` says whether
-    a quantized phase follows, whose losses are then looked at before hours are spent. ``mlflow`` is where runs are logged, "" for nowhere.
+    ``another`` builds an untrained student of the same spec from a seed, which ``preset.peers`` above 1 asks for. ``quantized`` says that a
+    quantized phase follows, whose losses are then looked at before hours are spent. ``mlflow`` is where runs are logged, "" for nowhere.
     """
 
     lesson: Lesson
@@ -191,7 +192,7 @@ def outputs(model: nn.Module, pixels: np.ndarray, *, batch: int = 500) -> np.nda
 def _prepared(model: nn.Module, training: Training, scheme: Scheme, run: Path) -> QatModule:
     model.load_state_dict(load_file(run / FLOAT))
     graph, paths = capture_paths(model, (training.lesson.data.shape[2], *training.size))
-    return QatModule(graph, scheme, paths)
+    return QatModule(split_heads(graph, training.lesson.data.sizes), scheme, paths)
 
 
 @dataclass(frozen=True)
