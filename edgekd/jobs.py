@@ -30,7 +30,10 @@ from edgekd.students.family import Family, open_family
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for: one recipe for some targets. ``overrides`` are budgets from the command line; ``threads`` 0 is host.threads."""
+    """What is asked for: one recipe for some targets. ``overrides`` are budgets from the command line; ``threads`` 0 is host.threads.
+
+    ``mlflow`` is the tracking URI of an MLflow server or store where trainings are logged as well.
+    """
 
     recipe: str
     targets: tuple[str, ...]
@@ -38,6 +41,7 @@ class Request:
     seed: int = 0
     overrides: Mapping[str, float] = field(default_factory=dict)
     threads: int = 0
+    mlflow: str = ""
 
 
 @dataclass(frozen=True)

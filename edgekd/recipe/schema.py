@@ -94,8 +94,8 @@ class Student(Strict):
 class Loss(Later):
     """One term of the training loss: a key of LOSSES or ``package.module:function`` (or ``:Class``).
 
-    It compares the student's logits with the teacher's stored ones, or what ``student`` and ``teacher`` tap instead: the outputs of modules,
-    by their paths. A teacher that is tapped runs along in training; ``"student:PATH"`` taps the student itself, detached.
+    It compares the student's logits with the teacher's stored ones, or what ``student`` and ``teacher`` tap instead: outputs of modules, by
+    their paths. A teacher that is tapped runs along in training; ``"student:PATH"`` taps the student itself, detached.
     """
 
     later = {"student": None, "teacher": None, "task": None, "phase": "both"}

@@ -29,7 +29,7 @@ class Lessons:
 
 
 class Criterion(nn.Module):
-    """``criterion(outputs, batch, taught)`` is the weighted sum of ``terms`` and the value of each, after ``model`` has computed ``outputs``.
+    """``criterion(outputs, batch, taught)``: the weighted sum of ``terms`` and the value of each, once ``model`` has computed ``outputs``.
 
     Its parameters and buffers are those of the losses that are modules; call ``prepare`` before these are asked for.
     """

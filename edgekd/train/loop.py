@@ -80,8 +80,8 @@ class Desk:
 def fit(model: nn.Module, course: Course, phase: Phase, desk: Desk) -> tuple[dict[str, Any], ...]:
     """Train ``model`` in place; returns its history, one dictionary a pass.
 
-    Raises EdgekdError if the loss stops being finite, naming the step; InputError if ``desk.state`` belongs to another model, or a loss does
-    not take what it is fed.
+    Raises EdgekdError if the loss stops being finite, naming the step; InputError if ``desk.state`` belongs to another model, or a loss
+    does not take what it is fed.
     """
     torch.manual_seed(phase.seed)
     run = Run(model, course, phase, desk)

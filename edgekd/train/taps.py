@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -26,9 +26,9 @@ def listed(paths: Paths) -> tuple[str, ...]:
 class Taps:
     """The outputs of the modules at ``paths`` in ``model``'s last forward pass, as float32, in the shape that the module itself gives them.
 
-    Of a tuple, a list or a ModelOutput it is the first tensor; of a module that is called twice the last call. A QatModule, which is a graph,
-    answers by the paths of the module that it was captured from: what was fused into one operator answers together. ``whose`` ("student",
-    "teacher") and ``where`` are for messages. Raises InputError for a path that there is not, with the nearest that there are.
+    Of a tuple, a list or a ModelOutput it is the first tensor; of a module that is called twice the last call. A QatModule, which is a
+    graph, answers by the paths of the module that it was captured from: what was fused into one operator answers together. ``whose``
+    ("student", "teacher") and ``where`` are for messages. Raises InputError for a path that there is not, with the nearest that there are.
     """
 
     def __init__(self, model: nn.Module, paths: Iterable[str], *, whose: str = "student", where: str = "recipe, losses") -> None:
@@ -64,7 +64,7 @@ class Taps:
         if isinstance(self._model, QatModule):
             self._model.watched, self._model.kept = (), {}
 
-    def _keeper(self, path: str):  # noqa: ANN202 -- a hook, as torch defines it
+    def _keeper(self, path: str) -> Callable[[nn.Module, object, object], None]:
         def keep(_: nn.Module, __: object, output: object) -> None:
             if (found := first_tensor(output)) is not None:
                 # A copy: a rectifier in place behind the module would overwrite it.
@@ -93,7 +93,7 @@ def check_path(path: str, known: Iterable[str], *, whose: str, where: str) -> No
 class Live:
     """A teacher that runs along in training: ``module`` (pixels/255 [N, C, H, W] → logits), the task that it answers, its own precision.
 
-    ``readings`` [N, ...] are what it is fed instead of pixels, one a training sample.
+    ``readings`` [N, ...] are what it is fed instead of pixels, one a training sample, in the type that the data has.
     """
 
     module: nn.Module
@@ -103,13 +103,13 @@ class Live:
 
     def fed(self, batch: Batch) -> torch.Tensor:
         if self.readings is not None:
-            return torch.from_numpy(self.readings[batch.indices.numpy()].astype(np.float32))
+            return torch.from_numpy(np.ascontiguousarray(self.readings[batch.indices.numpy()]))
         images = torch.from_numpy(np.ascontiguousarray(batch.pixels.transpose(0, 3, 1, 2))).float().div_(255)
         return images.contiguous(memory_format=torch.channels_last)
 
 
 class Tutors:
-    """The live teachers of one phase: ``tutors(batch)`` runs those that some term taps, without gradients, and gives their outputs by (task, path).
+    """The live teachers of one phase: ``tutors(batch)`` runs those that some term taps, without gradients; the outputs by (task, path).
 
     Raises InputError where the teacher that a term taps is not known, or has no such module.
     """

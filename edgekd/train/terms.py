@@ -13,7 +13,7 @@ from edgekd import lazy
 from edgekd.data.dataset import Task
 from edgekd.errors import InputError
 from edgekd.losses import LOSSES
-from edgekd.recipe.schema import Loss, Recipe
+from edgekd.recipe.schema import Recipe
 from edgekd.train.criterion import check_value
 from edgekd.train.distill import Paths, Term
 
@@ -21,8 +21,8 @@ from edgekd.train.distill import Paths, Term
 def terms(recipe: Recipe, heads: tuple[Task, ...], taught: Collection[int]) -> tuple[Term, ...]:
     """The recipe's losses; ``taught`` are the tasks, by their place in ``heads``, that have a teacher.
 
-    Those that tap nothing are tried on two samples here; the others when there is a student. Raises InputError for a loss that is not known,
-    that is no loss, that does not take its options, or that asks a teacher where there is none.
+    Those that tap nothing are tried on two samples here; the others when there is a student. Raises InputError for a loss that is not
+    known, that is no loss, that does not take its options, or that asks a teacher where there is none.
     """
     made = []
     for n, loss in enumerate(recipe.losses):
