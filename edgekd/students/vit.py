@@ -5,7 +5,7 @@ What the options cost in int8, counted on the frozen graph:
 - ``norm = "layer"`` (Ba et al. 2016) is nine operators a norm, each rounded to eight bits, most of them over all tokens; runtimes have no
   kernel for them together. ``"batch"`` (Yao et al. 2021: also between the two layers of the MLP, or training is not stable) is folded into
   the linear layers beside it, exactly, and costs nothing.
-- ``activation = "relu"`` is fused into the linear layer before it. ``"gelu"`` is an operator of its own, and TensorFlow Lite Micro has none.
+- ``activation = "relu"`` is fused into the linear layer before it. ``"gelu"`` is an operator of its own, which TensorFlow Lite Micro lacks.
 - ``heads = 1`` needs no Transpose; more heads need four a block. The scores take heads · tokens² bytes, so a patch of half
   the side costs four times the tokens and sixteen times the scores.
 - ``pool = "token"`` adds a token and a Pad; "mean" averages all (as good on small data: Beyer et al. 2022).
