@@ -61,6 +61,8 @@ def load(
     samples = samples_of(length_ms, kind, WHERE)
     if not 1 <= validation < EACH - TEST:
         raise InputError(f"validation = {validation}", where=WHERE, expected=f"1 to {EACH - TEST - 1} recordings of each digit and speaker")
+    if not 0 < labelled <= 1:
+        raise InputError(f"labelled = {labelled}", where=WHERE, expected="above 0, at most 1", mend="labelled = 0.1")
     recordings = _recordings()
     names = [re.split("[_.]", name) for name in recordings]
     wave = np.stack([clip_of(content, name, WHERE, kind, samples) for name, content in recordings.items()])
@@ -77,8 +79,6 @@ def load(
 
 def _labelled(train: Split, share: float) -> Split:
     """``train``, of which only ``share`` of the clips of each class keep their labels, one at least."""
-    if not 0 < share <= 1:
-        raise InputError(f"labelled = {share}", where=WHERE, expected="above 0, at most 1", mend="labelled = 0.1")
     generator, y = np.random.default_rng(0), train.y.copy()
     for label in np.unique(train.classes()):
         members = generator.permutation(np.flatnonzero(train.classes() == label))

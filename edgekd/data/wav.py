@@ -118,11 +118,11 @@ def resample(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
     count = -(-len(samples) * up // down)
     padded = np.concatenate([np.zeros(half, np.float32), samples.astype(np.float32), np.zeros(half + 1, np.float32)])
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * half)
-    out = np.empty(count)
-    for at in range(0, count, 1 << 14):
-        position = np.arange(at, min(at + (1 << 14), count)) * down
+    out, together = np.empty(count), max(1, (1 << 21) // half)
+    for at in range(0, count, together):
+        position = np.arange(at, min(at + together, count)) * down
         taps = _phases(rate, wanted)[position % up] if up <= MAX_PHASES else _taps((position % up) / up, rate, wanted)
-        out[at : at + (1 << 14)] = np.einsum("nt,nt->n", windows[position // up + 1], taps, dtype=np.float64)
+        out[at : at + together] = np.einsum("nt,nt->n", windows[position // up + 1], taps, dtype=np.float64)
     return _int16(out)
 
 

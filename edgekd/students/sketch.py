@@ -18,14 +18,23 @@ Size = tuple[int, int]
 _POOL = 1 << 20
 
 
-def same_padding(size: Size, kernel: int, stride: int) -> tuple[int, int, int, int]:
+def same_padding(size: Size, kernel: int | Size, stride: int | Size) -> tuple[int, int, int, int]:
     """(top, bottom, left, right) that make the output ceil(size / stride): TFLite's SAME, the odd one at the end."""
     amounts: list[int] = []
-    for n in size:
-        total = max((-(-n // stride) - 1) * stride + kernel - n, 0)
+    for n, reach, step in zip(size, _pair(kernel), _pair(stride), strict=True):
+        total = max((-(-n // step) - 1) * step + reach - n, 0)
         amounts += [total // 2, total - total // 2]
     top, bottom, left, right = amounts
     return top, bottom, left, right
+
+
+def _pair(both: int | Size) -> Size:
+    return (both, both) if isinstance(both, int) else both
+
+
+def _strided(size: Size, stride: Size) -> Size:
+    """Height and width of what a SAME-padded window gives."""
+    return -(-size[0] // stride[0]), -(-size[1] // stride[1])
 
 
 class Sketch:
@@ -42,24 +51,26 @@ class Sketch:
         self._ops: list[Op] = []
         self._activation(self.input, (1, *shape), scale=1 / 128)
 
-    def conv(self, name: str, x: str, channels: int, *, kernel: int = 1, stride: int = 1, activation: Activation = "none") -> str:
+    def conv(
+        self, name: str, x: str, channels: int, *, kernel: int | Size = 1, stride: int | Size = 1, activation: Activation = "none"
+    ) -> str:
         """A SAME-padded full convolution to ``channels``."""
         _, height, width, before = self._tensors[x].shape
-        constants = self._constants(name, (channels, kernel, kernel, before), channels, axis=0)
-        pads = same_padding((height, width), kernel, stride)
-        self._ops.append(Conv2D(name, (x, *constants), (f"{name}.out",), (stride, stride), pads, activation=activation))
-        return self._activation(f"{name}.out", (1, -(-height // stride), -(-width // stride), channels))
+        constants = self._constants(name, (channels, *_pair(kernel), before), channels, axis=0)
+        pads, steps = same_padding((height, width), kernel, stride), _pair(stride)
+        self._ops.append(Conv2D(name, (x, *constants), (f"{name}.out",), steps, pads, activation=activation))
+        return self._activation(f"{name}.out", (1, *_strided((height, width), steps), channels))
 
-    def depthwise(self, name: str, x: str, *, kernel: int, stride: int = 1, activation: Activation = "none") -> str:
+    def depthwise(self, name: str, x: str, *, kernel: int | Size, stride: int | Size = 1, activation: Activation = "none") -> str:
         """A SAME-padded depthwise convolution of multiplier 1."""
         _, height, width, channels = self._tensors[x].shape
-        constants = self._constants(name, (1, kernel, kernel, channels), channels, axis=3)
-        pads = same_padding((height, width), kernel, stride)
-        self._ops.append(DepthwiseConv2D(name, (x, *constants), (f"{name}.out",), (stride, stride), pads, activation=activation))
-        return self._activation(f"{name}.out", (1, -(-height // stride), -(-width // stride), channels))
+        constants = self._constants(name, (1, *_pair(kernel), channels), channels, axis=3)
+        pads, steps = same_padding((height, width), kernel, stride), _pair(stride)
+        self._ops.append(DepthwiseConv2D(name, (x, *constants), (f"{name}.out",), steps, pads, activation=activation))
+        return self._activation(f"{name}.out", (1, *_strided((height, width), steps), channels))
 
-    def add(self, name: str, a: str, b: str) -> str:
-        self._ops.append(Add(name, (a, b), (f"{name}.out",)))
+    def add(self, name: str, a: str, b: str, *, activation: Activation = "none") -> str:
+        self._ops.append(Add(name, (a, b), (f"{name}.out",), activation=activation))
         return self._activation(f"{name}.out", self._tensors[a].shape)
 
     def mean(self, name: str, x: str) -> str:
