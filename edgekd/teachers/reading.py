@@ -37,7 +37,7 @@ class Reader(nn.Module):
         super().__init__()
         self.body, self.columns = body, order
         self.mean, self.std, self.scale = table.mean[0], table.std[0], table.scale
-        self.log = table.output == "probabilities"
+        self.log, self.reads = table.output == "probabilities", table.reads
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         full = 1.0 if x.is_floating_point() else float(torch.iinfo(x.dtype).max + (x.dtype != torch.uint8))
@@ -48,7 +48,7 @@ class Reader(nn.Module):
     @property
     def settings(self) -> tuple[object, ...]:
         """What is no weight, and yet decides the outputs."""
-        return self.mean, self.std, self.scale, self.log, self.columns
+        return self.reads, self.mean, self.std, self.scale, self.log, self.columns
 
     @property
     def batch(self) -> int:

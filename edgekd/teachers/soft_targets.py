@@ -7,14 +7,24 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from edgekd import runs
 from edgekd.errors import InputError
+from edgekd.teachers.reading import Reader
 from edgekd.teachers.teacher import Teacher, amx, logits
 
 LOG = logging.getLogger(__name__)
+
+
+class Run(Protocol):
+    """How a teacher is run on many samples: logits float32 [N, classes] of ``x``."""
+
+    def __call__(
+        self, teacher: Teacher | Reader, x: np.ndarray, /, *, batch: int, bf16: bool, progress: Callable[[int], None]
+    ) -> np.ndarray: ...
 
 
 def key(*hashes: str) -> str:
@@ -23,11 +33,16 @@ def key(*hashes: str) -> str:
 
 
 def soft_targets(
-    teacher: Teacher, views: Sequence[Callable[[], np.ndarray]], file: Path, progress: Callable[[int, int], None]
+    teacher: Teacher | Reader,
+    views: Sequence[Callable[[], np.ndarray]],
+    file: Path,
+    progress: Callable[[int, int], None],
+    run: Run = logits,
 ) -> np.ndarray:
     """Logits float16 [views, N, classes], memory-mapped from ``file`` (.npy), made if not there.
 
-    Each of ``views`` gives uint8 [N, H, W, C], the same N; they are made one at a time. A file that is damaged is computed again.
+    Each of ``views`` gives uint8 [N, H, W, C], the same N (or what else ``run`` feeds the teacher); they are made one at a time. A file
+    that is damaged is computed again.
     Where another process computes the same, wait for it and read what it stored.
     """
     if (stored := _open(file, len(views))) is not None:
@@ -36,15 +51,17 @@ def soft_targets(
     with runs.lock(file.parent, f".{file.stem}.lock", wait=lambda who: LOG.warning("%s computes the teacher's outputs: waiting", who)):
         if (stored := _open(file, len(views))) is not None:
             return stored
-        return _store(_compute(teacher, views, file, progress), file)
+        return _store(_compute(teacher, views, file, progress, run), file)
 
 
-def _compute(teacher: Teacher, views: Sequence[Callable[[], np.ndarray]], file: Path, progress: Callable[[int, int], None]) -> np.ndarray:
+def _compute(
+    teacher: Teacher | Reader, views: Sequence[Callable[[], np.ndarray]], file: Path, progress: Callable[[int, int], None], run: Run
+) -> np.ndarray:
     parts = []
     for n, view in enumerate(views):
         pixels = view()
         each = _whole(progress, n, len(views), len(pixels))
-        found = logits(teacher, pixels, batch=teacher.batch, bf16=amx(), progress=each)
+        found = run(teacher, pixels, batch=teacher.batch, bf16=amx(), progress=each)
         with np.errstate(over="ignore"):  # looked for below
             parts.append(found.astype(np.float16))
     outputs = np.stack(parts)

@@ -24,8 +24,10 @@ from edgekd.records import Checkpoint, Figure
 from edgekd.students.family import Family
 from edgekd.teachers.soft_targets import key, soft_targets
 from edgekd.teachers.teacher import Teacher
+from edgekd.train.ask import fingerprint
+from edgekd.train.distill import columns
 from edgekd.train.intermediates_sizes import Sized, options_of, proposed
-from edgekd.train.lesson import Lesson, Progress, fingerprint
+from edgekd.train.lesson import Lesson, Progress
 from edgekd.train.student import FLOAT, Training, warm_up
 
 #: Where a run keeps them.
@@ -119,7 +121,8 @@ def answered(chain: Chain, at: int, lesson: Lesson, run: Path, progress: Progres
     file = chain.cache / "soft_targets" / f"{key(fingerprint(teacher), data.sha256, views.sha256)}.npy"
     makers = [partial(views.all, data.train.x, n) for n in range(views.count)]
     what = f"soft targets of {link.title.partition(':')[0]}"
-    return replace(lesson, targets=soft_targets(teacher, makers, file, lambda n, total: progress(what, n, total)))
+    found = soft_targets(teacher, makers, file, lambda n, total: progress(what, n, total))
+    return replace(lesson, targets=tuple(found[..., of] for of in columns(data.heads)))
 
 
 def as_teacher(model: nn.Module, size: tuple[int, int], data: tuple[int, int]) -> Teacher:

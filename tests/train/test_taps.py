@@ -158,9 +158,11 @@ def test_a_teacher_in_its_own_precision_and_of_other_readings() -> None:
     exact, rough = (Tutors([term("body.0")], [Live(teacher, bf16=bf16)])(batch())[0, "body.0"] for bf16 in (False, True))
     assert rough.dtype == torch.float32 and not torch.equal(exact, rough)
     torch.testing.assert_close(exact, rough, rtol=0.05, atol=0.05)
-    readings = np.arange(4 * 36, dtype=np.int16).reshape(4, 1, 6, 6)
+    readings = np.arange(4 * 36, dtype=np.float32).reshape(4, 1, 6, 6)
     Tutors([term("body.0")], [Live(teacher, readings=readings)])(batch())
-    assert torch.equal(teacher.seen.inputs[-1], torch.from_numpy(readings[:3].astype(np.float32)))
+    assert torch.equal(teacher.seen.inputs[-1], torch.from_numpy(readings[:3]))
+    sound = Live(teacher, readings=readings.astype(np.int16)).fed(batch())
+    assert sound.dtype == torch.int16  # whose range the teacher itself knows
 
 
 def test_taps_of_a_teacher_that_is_not_there() -> None:

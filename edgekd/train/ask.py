@@ -1,0 +1,199 @@
+"""Teachers of a recipe, opened and asked: what each answers for the training set's views, stored under a hash of its own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from edgekd import host, lazy
+from edgekd.data.dataset import Dataset
+from edgekd.data.views import Views
+from edgekd.errors import InputError
+from edgekd.recipe.load import LoadedRecipe, checkpoint
+from edgekd.recipe.schema import Recipe
+from edgekd.recipe.schema import Teacher as Table
+from edgekd.teachers import TEACHERS
+from edgekd.teachers import reading as other
+from edgekd.teachers.assemble import assemble
+from edgekd.teachers.opened import Opened
+from edgekd.teachers.outputs_file import StoredOutputs, Wanted, matched
+from edgekd.teachers.reading import Reader
+from edgekd.teachers.soft_targets import key, soft_targets
+from edgekd.teachers.teacher import Teacher, amx, load_weights, logits
+from edgekd.train.terms import task_of
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one teacher answers: logits float16 ``train`` [views, N, classes of its task]; ``test`` and ``validation`` [N, classes], None
+    where not known, or not asked for.
+
+    ``module`` is None where the teacher is a file of outputs; ``parameters`` where torch sees none.
+    """
+
+    table: Table
+    task: int
+    train: np.ndarray
+    test: np.ndarray | None
+    validation: np.ndarray | None
+    sha256: str
+    where: str
+    module: Teacher | Reader | None
+    parameters: int | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What every teacher of a recipe is asked about: the training split of ``data`` over ``views``, and the test split; the validation
+    split where ``validation`` is set, for what weighs teachers by it."""
+
+    data: Dataset
+    views: Views
+    validation: bool = False
+
+
+def ask(loaded: LoadedRecipe, table: Table, asked: Asked, cache: Path, progress: Progress) -> Answers:
+    """One teacher's outputs: computed, or found in ``cache``. Raises InputError for what cannot be opened, or belongs to something else."""
+    torch.manual_seed(0)  # a teacher without a checkpoint is random, but always the same
+    data, views, of = asked.data, asked.views, _which(loaded.recipe, table)
+    task = task_of(table.task, data.heads, where_of(loaded.recipe, table, "task"))
+    with _named(loaded.recipe, table):
+        if table.reads is not None:
+            other.commuting(views, table.reads)
+        body = _body(loaded, table, data)
+        if isinstance(body, StoredOutputs):
+            labels = data.heads[task].labels
+            wanted = Wanted(labels, data.sha256, views.sha256, views.count, len(data.train), len(data.test))
+            targets, outputs = matched(body, wanted, table)
+            sha256 = key(body.sha256, repr((table.output, table.labels)))
+            return Answers(table, task, targets, outputs, None, sha256, f"file of outputs {body.sha256[:16]}", None)
+        teacher = _assembled(loaded, table, data, body, trained=True)
+    sha256 = identity(teacher, table)
+    store = partial(_stored, teacher, cache / "soft_targets")
+    makers, named = [partial(views.all, data.train.x, n) for n in range(views.count)], (sha256, data.sha256, views.sha256)
+    test, held = (lambda: data.test.x), (lambda: data.validation.x)
+    if table.reads is not None:
+        makers, named = [partial(other.reading, data.train, table.reads)], (sha256, data.sha256, f"train {table.reads}")
+        test, held = (partial(other.reading, split, table.reads) for split in (data.test, data.validation))
+    targets = store(makers, named, lambda n, total: progress(f"soft targets{of}", n, total))
+    if table.reads is not None:  # heard once, whatever the student sees of it
+        targets = np.broadcast_to(targets, (views.count, *targets.shape[1:]))
+    outputs = store([test], (sha256, data.sha256, "test"), lambda n, total: progress(f"teacher on test{of}", n, total))[0]
+    validation = None
+    if asked.validation:
+        told = (sha256, data.sha256, "validation")
+        validation = store([held], told, lambda n, total: progress(f"teacher on validation{of}", n, total))[0]
+    library = body.about.library if isinstance(body, Opened) else host.library("torch")
+    parameters = sum(parameter.numel() for parameter in teacher.parameters()) or None
+    return Answers(table, task, targets, outputs, validation, sha256, f"{host.host()}, {library}", teacher, parameters)
+
+
+def open_teacher(loaded: LoadedRecipe, data: Dataset, *, table: Table | None = None, trained: bool = True) -> Teacher | Reader:
+    """One of the recipe's teachers (the first, where ``table`` names none), with the weights of its checkpoint where it has one.
+
+    Raises InputError if it is only a file of outputs.
+    """
+    table = table or loaded.recipe.all_teachers[0]
+    with _named(loaded.recipe, table):
+        body = _body(loaded, table, data)
+        if isinstance(body, StoredOutputs):
+            raise InputError("is a file of outputs, there is no teacher to run", where=str(body.file), expected="a model")
+        return _assembled(loaded, table, data, body, trained=trained)
+
+
+def where_of(recipe: Recipe, table: Table, key_: str = "") -> str:
+    """How messages name a teacher's table, or a key in it."""
+    name = "teacher" if recipe.teacher is not None else f"teachers[{recipe.teachers.index(table)}]"
+    return f"recipe, {name}.{key_}" if key_ else f"recipe, {name}"
+
+
+def _which(recipe: Recipe, table: Table) -> str:
+    """What progress adds to what it does where there are several teachers."""
+    every = recipe.all_teachers
+    return f", teacher {every.index(table) + 1} of {len(every)}" if len(every) > 1 else ""
+
+
+@contextmanager
+def _named(recipe: Recipe, table: Table) -> Generator[None]:
+    """Messages about "recipe, teacher" become messages about the one of several that it is."""
+    try:
+        yield
+    except InputError as error:
+        where = where_of(recipe, table)
+        if where == "recipe, teacher" or not error.where.startswith("recipe, teacher") or error.where.startswith(where):
+            raise
+        told = where + error.where.removeprefix("recipe, teacher")
+        raise InputError(error.what, where=told, expected=error.expected, mend=error.mend) from error
+
+
+def _stored(
+    teacher: Teacher | Reader,
+    folder: Path,
+    makers: list[Callable[[], np.ndarray]],
+    hashes: tuple[str, ...],
+    progress: Callable[[int, int], None],
+) -> np.ndarray:
+    run = other.logits if isinstance(teacher, Reader) else logits
+    return soft_targets(teacher, makers, folder / f"{key(*hashes)}.npy", progress, run=run)
+
+
+def _body(loaded: LoadedRecipe, table: Table, data: Dataset) -> nn.Module | StoredOutputs:
+    """What the recipe's source returns."""
+    where = where_of(loaded.recipe, table)
+    function = lazy.resolve(table.source, TEACHERS, where=f"{where}.source")
+    labels = data.heads[task_of(table.task, data.heads, f"{where}.task")].labels
+    given = {"channels": data.shape[2], "classes": len(labels), "root": loaded.folder}
+    body = lazy.call(table.source, function, given, table.options, where=where)
+    if not isinstance(body, nn.Module | StoredOutputs):
+        raise InputError(f"{table.source} returned a {type(body).__name__}", where=f"{where}.source", expected="a torch module")
+    return body
+
+
+def _assembled(loaded: LoadedRecipe, table: Table, data: Dataset, body: nn.Module, *, trained: bool) -> Teacher | Reader:
+    if trained and (file := checkpoint(loaded, table)) is not None:
+        if isinstance(body, Opened):
+            raise InputError(
+                "the teacher is finished and takes no checkpoint",
+                where=where_of(loaded.recipe, table, "checkpoint"),
+                mend="delete checkpoint",
+            )
+        load_weights(body, file)
+    labels = data.heads[task_of(table.task, data.heads, where_of(loaded.recipe, table, "task"))].labels
+    if table.reads is not None:
+        return other.reader(body, table, other.reading(data.train, table.reads)[:2], labels)
+    sample = data.train.x[: 8 if isinstance(body, Opened) else 2]
+    return assemble(body, table, sample, labels)
+
+
+def identity(teacher: Teacher | Reader, table: Table) -> str:
+    """What a teacher's stored outputs are found by: its fingerprint, and the user's own code where it is that."""
+    own = lazy.source_sha256(table.source)
+    # Weights alone do not say what a user's own module computes with them.
+    return key(fingerprint(teacher), own, repr(table.options)) if own else fingerprint(teacher)
+
+
+def fingerprint(teacher: Teacher | Reader) -> str:
+    """sha256 of a teacher's weights and normalization, and of the precision that its outputs are computed in."""
+    if isinstance(teacher, Reader):
+        digest = hashlib.sha256(repr(("reader", amx())).encode())
+    else:
+        digest = hashlib.sha256(repr((teacher.mean.tolist(), teacher.std.tolist(), amx())).encode())
+    if teacher.settings:
+        digest.update(repr(teacher.settings).encode())
+    if isinstance(teacher.body, Opened):
+        digest.update(teacher.body.about.sha256.encode())
+        return digest.hexdigest()
+    for name, value in sorted(teacher.body.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy())
+    return digest.hexdigest()
