@@ -161,8 +161,8 @@ class Build:
     run: Path
     progress: Progress
 
-    def all(self) -> None:
-        """Do every stage that is not done."""
+    def all(self, *, last: str = "measure") -> None:
+        """Do every stage that is not done, up to ``last``."""
         before = {"data": self.job.data.sha256, "teacher": self.lesson.teacher_sha256, **self._own()}
         makers: dict[str, Callable[[], Any]] = {
             "plan": lambda: self.chosen,
@@ -182,6 +182,8 @@ class Build:
                 config = {**self.job.config, "recipe_folder": str(self.job.loaded.folder.resolve())}
                 seconds = round(time.monotonic() - began, 2)
                 runs.write(self.run, Record(stage, before, config, runs.environment(), body, seconds, figures=figures_of(body)))
+            if stage == last:
+                return
             before = {"before": runs.sha256_file(self.run / "records" / f"{stage}.json")}
 
     def _body(self, stage: str) -> Any:
