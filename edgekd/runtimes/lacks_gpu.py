@@ -13,13 +13,27 @@ from edgekd.runtimes.lacks import Lack, Survey, consult
 
 #: TensorFlow takes long to load.
 TIME_LIMIT_S = 180.0
-#: tf.lite.experimental.Analyzer prints what it finds; each warning stands below the operator that it is about.
+#: tf.lite.experimental.Analyzer prints what it finds; each warning stands below the operator that it is about. Builds without that check
+#: (the wheel of 2.21 is one) call every file compatible: so the analyzer is also shown an operator that no delegate can have.
 _PROGRAM = """
 import sys
+import flatbuffers
 import tensorflow as tf
+from tensorflow.lite.python import schema_py_generated as schema
+analyze = tf.lite.experimental.Analyzer.analyze
 with open(sys.argv[1], "rb") as file:
-    tf.lite.experimental.Analyzer.analyze(model_content=file.read(), gpu_compatibility=True)
+    analyze(model_content=file.read(), gpu_compatibility=True)
+kind, tensors = schema.BuiltinOperator.CUSTOM, [schema.TensorT(shape=[1], buffer=0, name=name) for name in ("x", "y")]
+code = schema.OperatorCodeT(deprecatedBuiltinCode=kind, customCode="Stranger", builtinCode=kind)
+operator = schema.OperatorT(opcodeIndex=0, inputs=[0], outputs=[1])
+graph = schema.SubGraphT(tensors=tensors, inputs=[0], outputs=[1], operators=[operator])
+model = schema.ModelT(version=3, operatorCodes=[code], subgraphs=[graph], buffers=[schema.BufferT()])
+builder = flatbuffers.Builder(1024)
+builder.Finish(model.Pack(builder), b"TFL3")
+print(sys.argv[2])
+analyze(model_content=bytes(builder.Output()), gpu_compatibility=True)
 """
+_STRANGER = "@edgekd stranger"
 _OPERATOR = re.compile(r"^\s*Op#(\d+) (\w+)\(.*-> \[T#(\d+)")
 _TENSOR = re.compile(r"^\s*T#(\d+)\((.*)\) shape")
 _WARNING = re.compile(r"GPU COMPATIBILITY WARNING: (.*)")
@@ -31,12 +45,21 @@ def survey(graph: QuantGraph, tflite: Path | None) -> Survey:
         return Survey("TensorFlow's analyzer, which is not installed (pip install 'edgekd[tensorflow]')", asked=False)
     if tflite is None:
         return Survey("TensorFlow's analyzer, which needs a TFLite file: this graph cannot be one", asked=False)
-    answer = consult("TensorFlow's analyzer", [sys.executable, "-c", _PROGRAM, str(tflite)], TIME_LIMIT_S)
+    answer = consult("TensorFlow's analyzer", [sys.executable, "-c", _PROGRAM, str(tflite), _STRANGER], TIME_LIMIT_S)
     if isinstance(answer, Survey):
         return answer
     if "TFLite ModelAnalyzer" not in answer.stdout:
         return Survey(f"TensorFlow's analyzer, which failed: {answer.stderr.strip()[-200:]!r}", asked=False)
-    return Survey(_by(), tuple(parse(answer.stdout)))
+    return judged(answer.stdout)
+
+
+def judged(text: str) -> Survey:
+    """The survey in what the analyzer printed of the file, and then of an operator that nobody has."""
+    text, _, stranger = text.partition(_STRANGER)
+    found = tuple(parse(text))
+    if not found and not parse(stranger):
+        return Survey(f"{_by()}, whose build does not check for GPUs: it takes an operator that nobody has", asked=False)
+    return Survey(_by(), found)
 
 
 def parse(text: str) -> list[Lack]:
