@@ -113,12 +113,13 @@ def _affine(norm: nn.BatchNorm1d) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _initialize(net: VitNet) -> None:
     """Glorot and Bengio's uniform weights (2010), small positions and classifier, as Dosovitskiy et al. start."""
-    for name, module in net.named_modules():
+    for module in net.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
             nn.init.xavier_uniform_(module.weight.flatten(1))
             nn.init.zeros_(module.bias)  # pyright: ignore[reportArgumentType]
-        if name.endswith(".query"):
-            module.weight.data.mul_(net.blocks[0].attention.width ** -0.5)
+    for module in net.modules():  # after their layers: a module comes before its parts
+        if isinstance(module, Attention):
+            module.query.weight.data.mul_(module.width**-0.5)
     nn.init.normal_(net.classifier.weight, 0.0, 0.01)
     for table in (net.positions, net.token):
         if table is not None:
