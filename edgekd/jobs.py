@@ -65,6 +65,11 @@ class Job:
         return preset(self.loaded.recipe, self.request.preset)
 
     @property
+    def has_intermediates(self) -> bool:
+        """Whether students may stand between the teacher and the student; how many is seen when both are known."""
+        return self.loaded.recipe.intermediates is not None
+
+    @property
     def config(self) -> dict[str, Any]:
         """The effective configuration, as recorded."""
         limits = {b.name: {"limit": b.limit, "unit": b.unit, "source": b.source} for b in self.budgets}

@@ -1,4 +1,4 @@
-"""The only file that knows the order of the stages: plan → float → qat → freeze → export → verify → measure.
+"""The only file that knows the order of the stages: plan (→ intermediates) → float → qat → freeze → export → verify → measure.
 
 Each stage takes records and files and leaves a record and files; a build that was interrupted goes on at the first stage without one.
 """
@@ -163,9 +163,10 @@ class Build:
 
     def all(self, *, last: str = "measure") -> None:
         """Do every stage that is not done, up to ``last``."""
-        before = {"data": self.job.data.sha256, "teacher": self.lesson.teacher_sha256, **self._own()}
+        before = {"data": self.lesson.data.sha256, "teacher": self.lesson.teacher_sha256, **self._own()}
         makers: dict[str, Callable[[], Any]] = {
             "plan": lambda: self.chosen,
+            "intermediates": self._intermediates,
             "float": self._float,
             "qat": self._qat,
             "freeze": self._freeze,
@@ -174,12 +175,13 @@ class Build:
             "measure": self._measure,
         }
         for stage, make in makers.items():
-            if stage == "qat" and not self.job.scheme.is_integer:
+            if (stage == "qat" and not self.job.scheme.is_integer) or (stage == "intermediates" and not self.job.has_intermediates):
                 continue
             if not runs.done(self.run, stage, before):
                 began = time.monotonic()
                 body = make()
-                config = {**self.job.config, "recipe_folder": str(self.job.loaded.folder.resolve())}
+                curated = {"curated": list(self.lesson.curated)} if self.lesson.curated else {}
+                config = {**self.job.config, **curated, "recipe_folder": str(self.job.loaded.folder.resolve())}
                 seconds = round(time.monotonic() - began, 2)
                 runs.write(self.run, Record(stage, before, config, runs.environment(), body, seconds, figures=figures_of(body)))
             if stage == last:
@@ -193,9 +195,11 @@ class Build:
         return self.job.family.restore(self._body("plan").spec)
 
     def _training(self) -> Any:
-        make, request = lazy.load("edgekd.train.student:Training"), self.job.request
+        make, request, lesson = lazy.load("edgekd.train.student:Training"), self.job.request, self.lesson
         size, quantized = self.job.family.resolution(self._spec()), self.job.scheme.is_integer
-        return make(self.lesson, self.job.preset, size, request.seed, self._seeded, quantized, request.mlflow)
+        if self.job.has_intermediates and "intermediates" in runs.stages(self.run):
+            lesson = lazy.load("edgekd.train.intermediates:last_lesson")(self._chain(), lesson, self.run, self.progress)
+        return make(lesson, self.job.preset, size, request.seed, self._seeded, quantized, request.mlflow)
 
     def _model(self) -> Any:
         return self._seeded(self.job.request.seed)
@@ -206,9 +210,10 @@ class Build:
         return self.job.family.build(self._spec())
 
     def _own(self) -> dict[str, str]:
-        """Hashes of the user's own student and losses: their names in the recipe do not say that their code has changed."""
+        """Hashes of the user's own student, losses, critics …: their names in the recipe do not say that their code has changed."""
         recipe = self.job.loaded.recipe
-        names = (recipe.student.family, *(loss.name for loss in recipe.losses))
+        more = [*(recipe.curate.critics if recipe.curate else ()), *recipe.losses]
+        names = (recipe.student.family, *(one.name for one in more), *([recipe.data_free.method] if recipe.data_free else ()))
         return {name: sha256 for name in names if (sha256 := lazy.source_sha256(name))}
 
     def _shared(self, stage: str, **more: Any) -> Path:
@@ -220,7 +225,18 @@ class Build:
         spec = self.job.family.describe(self._spec())
         version = lazy.load("edgekd.train.student:TRAINING_VERSION")
         same |= {"version": version, "spec": spec, "teacher": self.lesson.teacher_sha256, **self._own(), **more}
-        return runs.cache_folder() / stage / runs.digest(same)[:32]
+        if self.job.has_intermediates:
+            same["taught_by"] = [one.sha256 for one in self._body("intermediates")][-1:]
+        return runs.cache_folder() / stage / runs.digest({**same, "data": self.lesson.data.sha256})[:32]
+
+    def _chain(self) -> Any:
+        schedule = {k: v for k, v in self.job.preset.model_dump().items() if not k.startswith("qat_")}
+        more = {"schedule": schedule, **self._own()}
+        return lazy.load("edgekd.train.intermediates:chain")(self.lesson, self.job.family, self._spec(), more, runs.cache_folder())
+
+    def _intermediates(self) -> list[Checkpoint]:
+        train = lazy.load("edgekd.train.intermediates:train_chain")
+        return train(self._chain(), self._training(), self.run, self.progress)
 
     def _float(self) -> Checkpoint:
         warm_up = lazy.load("edgekd.train.student:warm_up")

@@ -28,7 +28,7 @@ from edgekd.train.ask import fingerprint
 from edgekd.train.distill import columns
 from edgekd.train.intermediates_sizes import Sized, options_of, proposed
 from edgekd.train.lesson import Lesson, Progress
-from edgekd.train.student import FLOAT, Training, warm_up
+from edgekd.train.student import FLOAT, TRAINING_VERSION, Training, warm_up
 
 #: Where a run keeps them.
 FOLDER = "intermediates"
@@ -54,6 +54,16 @@ class Chain:
     links: tuple[Link, ...]
     identity: Mapping[str, Any]
     cache: Path
+
+
+def chain(lesson: Lesson, family: Family, spec: Any, more: Mapping[str, Any], cache: Path) -> Chain:
+    """What the lesson's recipe wants between its teacher and the student of ``spec``; ``more`` decides trainings as well (the schedule,
+    hashes of the user's code)."""
+    recipe = lesson.recipe
+    found = links(recipe.intermediates, family, recipe.student, spec, lesson) if recipe.intermediates is not None else ()
+    decides = {name: value for name, value in recipe.model_dump().items() if name in ("losses", "curate", "data_free")}
+    teacher = {"data": lesson.data.sha256, "views": lesson.views.sha256, "teacher": lesson.teacher_sha256}
+    return Chain(family, found, {**decides, **teacher, **more, "family": family.name, "version": TRAINING_VERSION}, cache)
 
 
 def links(table: Intermediates, family: Family, student: Student, spec: Any, lesson: Lesson) -> tuple[Link, ...]:
@@ -94,11 +104,12 @@ def train_chain(chain: Chain, training: Training, run: Path, progress: Progress)
     for at, link in enumerate(chain.links):
         here = run / FOLDER / str(at + 1)
         seed = training.seed + SEEDS * (at + 1)
-        mine = replace(training, lesson=lesson, size=chain.family.resolution(link.spec), seed=seed)
+        another = partial(_seeded, chain.family, link.spec)
+        size = chain.family.resolution(link.spec)
+        mine = replace(training, lesson=lesson, size=size, seed=seed, another=another, quantized=False, mlflow="")
         asked = {**chain.identity, "spec": chain.family.describe(link.spec), "seed": seed, "taught_by": taught_by}
         shared = chain.cache / "float" / runs.digest(asked)[:32]
-        torch.manual_seed(seed)
-        found = warm_up(chain.family.build(link.spec), mine, shared, here, _titled(link.title, progress))
+        found = warm_up(another(seed), mine, shared, here, _titled(link.title, progress))
         where = f"{chain.family.name}, {link.title.partition(':')[0]}"
         figures = {**found.figures, "parameters": Figure(link.parameters, "parameters", "counted", where)}
         made.append(replace(found, path=f"{FOLDER}/{at + 1}/{FLOAT}", figures=figures))
@@ -128,6 +139,11 @@ def answered(chain: Chain, at: int, lesson: Lesson, run: Path, progress: Progres
 def as_teacher(model: nn.Module, size: tuple[int, int], data: tuple[int, int]) -> Teacher:
     """A student, which sees (p − 128)/128 of 8-bit pixels p resized to ``size``, as a teacher of pixels of the size of the ``data``."""
     return Teacher(model.eval(), (128 / 255,), (128 / 255,), size=None if size == data else size)
+
+
+def _seeded(family: Family, spec: Any, seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return family.build(spec)
 
 
 def _named(family: Family, base: Sized, options: Mapping[str, Any], data: tuple[Any, int], at: int) -> Sized:
