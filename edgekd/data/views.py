@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,7 +15,8 @@ class Views:
     """``count`` views an image, at most four. View 0 is the image itself; every other one is drawn once, from ``seed``.
 
     Odd views are mirrored where ``mirror`` is set; all but view 0 are moved by up to ``shift`` pixels (edges repeated) and lose one
-    square of ``cutout`` pixels (DeVries and Taylor 2017), which becomes mid-grey.
+    square of ``cutout`` pixels (DeVries and Taylor 2017), which becomes mid-grey. Rows move by up to ``shift_time`` more: of
+    log-mel features they are frames, and a word may come early or late, but not higher or lower.
     """
 
     count: int = 1
@@ -23,6 +24,7 @@ class Views:
     shift: int = 0
     cutout: int = 0
     seed: int = 0
+    shift_time: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
         if not 1 <= self.count <= 4:
@@ -30,7 +32,8 @@ class Views:
 
     @property
     def sha256(self) -> str:
-        return hashlib.sha256(repr(self).encode()).hexdigest()
+        # Outputs that were stored before there was a shift_time are found again.
+        return hashlib.sha256((repr(self) + (f" shift_time={self.shift_time}" if self.shift_time else "")).encode()).hexdigest()
 
     def apply(self, x: np.ndarray, chosen: np.ndarray, view: np.ndarray) -> np.ndarray:
         """View ``view[i]`` of sample ``chosen[i]`` whose pixels are ``x[i]``.
@@ -42,9 +45,9 @@ class Views:
             return x
         n, h, w, _ = x.shape
         draws = _draws(self.seed, chosen, view)
-        reach = 2 * self.shift + 1
-        dy = np.where(moved, draws[0] % reach - self.shift, 0)
-        dx = np.where(moved, draws[1] % reach - self.shift, 0)
+        up = self.shift + self.shift_time
+        dy = np.where(moved, draws[0] % (2 * up + 1) - up, 0)
+        dx = np.where(moved, draws[1] % (2 * self.shift + 1) - self.shift, 0)
         rows = np.clip(np.arange(h) + dy[:, None], 0, h - 1)
         columns = np.clip(np.arange(w) + dx[:, None], 0, w - 1)
         if self.mirror:

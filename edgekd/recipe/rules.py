@@ -108,7 +108,7 @@ def _finished(teacher: Teacher) -> Iterator[Problem]:
 
 
 def _views(views: Views) -> Iterator[Problem]:
-    if views.count > 1 and not (views.mirror or views.shift or views.cutout):
+    if views.count > 1 and not (views.mirror or views.shift or views.shift_time or views.cutout):
         yield Problem(
             "views.count",
             f"{views.count}, but with neither mirror, shift nor cutout every view is the image itself",

@@ -118,14 +118,17 @@ class Loss(Later):
         return tuple(path for path in listed(self.teacher) if not path.startswith("student:"))
 
 
-class Views(Strict):
+class Views(Later):
     """The fixed views of each training image, stored with the teacher's outputs; the first is the image itself."""
+
+    later: ClassVar[Mapping[str, Any]] = {"shift_time": 0}
 
     count: Annotated[int, Field(ge=1, le=4)] = 1
     mirror: bool = False
     shift: Count = 0
     cutout: Count = 0
     seed: int = 0
+    shift_time: Count = Field(default=0, description="How far rows move beyond shift: where they are time, columns frequencies")
 
 
 class Preset(Later):

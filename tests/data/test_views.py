@@ -140,3 +140,18 @@ def test_the_hash_tells_views_apart() -> None:
 def test_how_many(count: int) -> None:
     with pytest.raises(InputError, match=rf"views: count = {count}\n  expected: 1 to 4"):
         Views(count)
+
+
+def test_rows_move_further_than_columns() -> None:
+    x = (np.arange(40 * 7) // 7).astype(np.uint8).reshape(1, 40, 7, 1)  # every pixel is its row
+    x = np.repeat(x, N, 0)
+    moved = Views(2, shift_time=3).all(x, 1)
+    offsets = moved[:, 20, 0, 0].astype(int) - 20
+    assert set(offsets.tolist()) == set(range(-3, 4)) and (moved == moved[:, :, :1]).all(), "no column moves"
+    both = Views(2, shift=1, shift_time=2).all(x, 1)
+    assert set((both[:, 20, 0, 0].astype(int) - 20).tolist()) == set(range(-3, 4))
+    assert Views(2, shift_time=3).sha256 != Views(2).sha256 == Views(2, shift_time=0).sha256
+
+
+def test_what_was_stored_before_is_found_again() -> None:
+    assert Views(4, mirror=True, shift=2).sha256 == "63bde08685bdd2abfba7ebc73b399ce90a38241a86e5e386845a7222fc7990b2"
