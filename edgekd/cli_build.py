@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -88,12 +88,15 @@ def build(
     ] = False,
     runs: Root = Path("runs"),
     threads: Threads = 0,
+    mlflow: Annotated[
+        str, typer.Option(metavar="URI", help="Log trainings in this MLflow server, database or folder too.", show_default=False)
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Plan, train, export, verify and measure one student a target. Exit code 1 if a runtime disagrees or a budget is exceeded."""
     from edgekd import console, pipeline
 
-    request = _request(recipe, target, preset, seed, budget, threads)
+    request = replace(_request(recipe, target, preset, seed, budget, threads), mlflow=mlflow)
     with console.bars() as bars:
 
         def announce(run: Path) -> None:
@@ -209,6 +212,7 @@ def _command(request: Request, runs: Path) -> str:
     # Every digit: another limit would be another build.
     words += [word for name, limit in request.overrides.items() for word in ("--budget", f"{name}={limit!r}")]
     words += ["--threads", str(request.threads)] if request.threads else []
+    words += ["--mlflow", request.mlflow] if request.mlflow else []
     return shlex.join(words)
 
 

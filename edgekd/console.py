@@ -16,7 +16,8 @@ from edgekd.errors import EdgekdError
 SHORT = ("plan",)
 #: Seconds between two lines where stderr is no terminal.
 EVERY_S = 60.0
-#: What code far below has to say, without a parameter through every layer: warnings, and progress as ``extra={"progress": …}``.
+#: What code far below has to say, without a parameter through every layer: warnings, progress as ``extra={"progress": (what, done, total)}``
+#: and how a piece of work goes as ``extra={"detail": (what, text)}``.
 LOG = logging.getLogger("edgekd")
 
 
@@ -30,6 +31,7 @@ def bars() -> Generator[Bars]:
         TextColumn("{task.percentage:>3.0f} %"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}"),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         shown = Bars(progress, console)
@@ -51,26 +53,37 @@ class Bars:
         self._tasks: dict[str, TaskID] = {}
         self._began: dict[str, tuple[float, int]] = {}
         self._said = clock()
+        self._details: dict[str, str] = {}
         self.prefix = ""
 
     def __call__(self, what: str, done: int, total: int) -> None:
         name = f"{self.prefix}{what}"
         if name not in self._tasks:
-            self._tasks[name] = self._progress.add_task(name, total=total)
+            self._tasks[name] = self._progress.add_task(name, total=total, detail="")
             self._began[name] = (self._clock(), done)
         self._progress.update(self._tasks[name], completed=done, total=total)
         if self._console.is_terminal:
             return
         if done >= total and what not in SHORT:
-            self.say(f"{name}: done")
+            self.say(f"{name}: done{self._detail(name)}")
             del self._tasks[name]
         elif done < total and self._clock() - self._said >= EVERY_S:
-            self.say(f"{name}: {100 * done // total} %{self._left(name, done, total)}")
+            self.say(f"{name}: {100 * done // total} %{self._left(name, done, total)}{self._detail(name)}")
+
+    def detail(self, what: str, text: str) -> None:
+        """How ``what`` goes: beside its bar, or in the next line of a log."""
+        name = f"{self.prefix}{what}"
+        self._details[name] = text
+        if name in self._tasks:
+            self._progress.update(self._tasks[name], detail=text)
 
     def say(self, text: str) -> None:
         """A line above the bars."""
         self._said = self._clock()
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def _detail(self, name: str) -> str:
+        return f"; {self._details[name]}" if name in self._details else ""
 
     def _left(self, name: str, done: int, total: int) -> str:
         """The remaining time, if it goes on as it went since it was first heard of: not since its start, for it may have been resumed."""
@@ -91,6 +104,8 @@ class _Listener(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if (progress := getattr(record, "progress", None)) is not None:
             self._bars(*progress)
+        elif (detail := getattr(record, "detail", None)) is not None:
+            self._bars.detail(*detail)
         elif record.levelno >= logging.WARNING:
             self._bars.say(f"edgekd: {record.getMessage()}")
 

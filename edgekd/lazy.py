@@ -29,6 +29,8 @@ EXTRAS = {
     "transformers": "transformers",
     "nncf": "baseline",
     "optuna": "search",
+    "tensorboard": "train",
+    "mlflow": "mlflow",
 }
 
 

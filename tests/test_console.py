@@ -53,6 +53,17 @@ def test_work_of_seconds_has_no_line_unless_it_takes_minutes() -> None:
     assert watch.after(0, "plan", 0, 4) == [] and watch.after(EVERY_S, "plan", 2, 4) == ["plan: 50 %, 60 s left"]
 
 
+def test_how_it_goes_stands_in_the_lines_of_a_log() -> None:
+    watch = Watch()
+    watch.bars.prefix = "pixel-8: "
+    watch.after(0, "float", 0)
+    watch.bars.detail("float", "loss 0.5, agrees 91 %")
+    assert watch.after(EVERY_S, "float", 50) == ["pixel-8: float: 50 %, 60 s left; loss 0.5, agrees 91 %"]
+    watch.bars.detail("float", "loss 0.4, validation 89.10 %")
+    assert watch.after(1, "float", 100) == ["pixel-8: float: done; loss 0.4, validation 89.10 %"]
+    assert watch.after(EVERY_S + 1, "qat", 0) == ["pixel-8: qat: 0 %"]
+
+
 def test_what_is_logged_far_below_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     deep = logging.getLogger("edgekd.somewhere.deep")
     with bars():

@@ -23,8 +23,8 @@ from edgekd.train.state import load_state, restored, save_state
 from edgekd.train.taps import Live, Tutors
 from edgekd.train.watch import Sums, tell
 
-#: Steps between two reports.
-EVERY = 20
+#: Steps between two reports, and seconds between two values in the middle of a pass on a board, which may be far away.
+EVERY, BOARD_EVERY_S = 20, 10.0
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Run:
 
     def __init__(self, model: nn.Module, course: Course, phase: Phase, desk: Desk) -> None:
         self.model, self.course, self.phase, self.desk = model, course, phase, desk
-        self.generator = torch.Generator().manual_seed(phase.seed)
+        self.generator, self._logged = torch.Generator().manual_seed(phase.seed), time.monotonic()
         if phase.bf16:
             model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.average = Average(model, phase.ema) if phase.ema else None
@@ -143,7 +143,7 @@ class Run:
             if sums.count % EVERY == 0 or done + sums.count == steps:
                 self.desk.progress(phase.name, done + sums.count, steps)
                 _check(sums.loss, phase, done + sums.count, steps)
-                tell(phase.name, sums.told(time.monotonic() - start))
+                self._report(done + sums.count, sums.told(time.monotonic() - start))
         _check(sums.loss, phase, done + sums.count, steps)
         found = sums.told(time.monotonic() - start)
         scores = evaluate_each(self.judged, self.course.validation, feed.heads)
@@ -152,6 +152,13 @@ class Run:
         entry = {"phase": phase.name, **found, **scores, "seconds": seconds, **how}
         tell(phase.name, entry)
         return entry
+
+    def _report(self, step: int, values: dict[str, Any]) -> None:
+        """In the middle of a pass."""
+        tell(self.phase.name, values)
+        if time.monotonic() - self._logged >= BOARD_EVERY_S:
+            self.desk.board(self.phase.name, step, {"within": values})
+            self._logged = time.monotonic()
 
     def _step(self, batch: Batch, sums: Sums, share: float) -> None:
         """One step of the optimizer, after the ``share`` of the phase."""

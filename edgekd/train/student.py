@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from edgekd.quant.scheme import Scheme
 from edgekd.recipe.schema import Preset
 from edgekd.records import Checkpoint, Figure
 from edgekd.teachers.teacher import amx
-from edgekd.train.board import boards
+from edgekd.train.board import Where, boards, replay
 from edgekd.train.criterion import tapped_in_student
 from edgekd.train.distill import Feed, student_input
 from edgekd.train.lesson import Lesson, Progress
@@ -104,6 +105,7 @@ def warm_up(model: nn.Module, training: Training, shared: Path, run: Path, progr
         return _fit_peers(model, training, phase, weights, Told(run, progress))
 
     history = _once(FLOAT, shared, run, train)
+    replay(_board_of(training, run), phase.name, history, training.feed.steps)
     return _checkpoint(run, FLOAT, history, training)
 
 
@@ -115,7 +117,9 @@ def quantize_aware(model: nn.Module, training: Training, scheme: Scheme, shared:
         module.calibrate([student_input(calibration_samples(training))])
         return _fit(module, training, second_phase(training, "qat"), weights, Told(run, progress))
 
-    return _checkpoint(run, QAT, _once(QAT, shared, run, train), training)
+    history = _once(QAT, shared, run, train)
+    replay(_board_of(training, run), "qat", history, training.feed.steps)
+    return _checkpoint(run, QAT, history, training)
 
 
 def second_phase(training: Training, name: str) -> Phase:
@@ -205,12 +209,17 @@ class Told:
 
 def _fit(model: nn.Module, training: Training, phase: Phase, weights: Path, told: Told) -> History:
     state = weights.with_suffix(".state")
-    with boards(told.run, training.lesson.recipe.name, training.mlflow) as board:
+    with boards(_board_of(training, told.run), phase.name) as board:
         history = fit(model, training.course, phase, Desk(state, told.progress, board))
     kept = best_peer(model, training.validation, training.heads) if isinstance(model, Peers) else model
     runs.atomic_write(weights, save({name: value.contiguous() for name, value in kept.state_dict().items()}))
     state.unlink(missing_ok=True)
     return history
+
+
+def _board_of(training: Training, run: Path) -> Where:
+    schedule = {key: value for key, value in training.preset.model_dump().items() if not isinstance(value, dict | NoneType)}
+    return Where(run, training.lesson.recipe.name, training.mlflow, {"seed": training.seed, **schedule})
 
 
 def _fit_peers(model: nn.Module, training: Training, phase: Phase, weights: Path, told: Told) -> History:
