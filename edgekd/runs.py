@@ -41,7 +41,8 @@ def create(root: Path, recipe_name: str, target: str, request: Mapping[str, Any]
     run = Path(root) / f"{recipe_name}-{target}-{digest(request)[:10]}"
     (run / "records").mkdir(parents=True, exist_ok=True)
     if not (run / "request.json").exists():
-        atomic_write(run / "request.json", _dump(dict(request), where=str(run)))
+        # As it stands in the recipe: the order of the tables of an option may count (tasks).
+        atomic_write(run / "request.json", _dump(dict(request), where=str(run), in_order=True))
     return run
 
 
@@ -176,9 +177,9 @@ def _record_path(run: Path, stage: str) -> Path:
     return inside(run, f"records/{stage}.json")
 
 
-def _dump(value: Any, *, where: str) -> bytes:
+def _dump(value: Any, *, where: str, in_order: bool = False) -> bytes:
     try:
-        return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        return (json.dumps(value, indent=1, sort_keys=not in_order, ensure_ascii=False, allow_nan=False) + "\n").encode()
     except (TypeError, ValueError) as error:
         raise InputError(str(error), where=where, expected="text, finite numbers, lists and tables only") from error
 

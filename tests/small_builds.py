@@ -102,3 +102,59 @@ def edgekd(*arguments: str | Path) -> tuple[int, str, str]:
 def exported(run: Path) -> dict[str, bytes]:
     """The graph and the exported files of a run."""
     return {f"{p.parent.name}/{p.name}": p.read_bytes() for part in ("graph", "export") for p in sorted((run / part).iterdir())}
+
+
+#: Two tasks of one picture, a teacher each: what it shows, and whether it is dark or bright.
+TWO_TASKS = {
+    'options = { file = "data.npz", labels = ["across", "down", "middle", "border"] }': 'options = { file = "data.npz", '
+    'tasks = { shape = ["across", "down", "middle", "border"], light = ["dark", "bright"] } }',
+    """[teacher]
+source = "residual_cnn"
+options = { width = 4 }
+mean = [0.5]
+std = [0.25]
+""": """[[teachers]]
+task = "shape"
+source = "residual_cnn"
+options = { width = 4 }
+mean = [0.5]
+std = [0.25]
+
+[[teachers]]
+task = "light"
+source = "residual_cnn"
+options = { width = 5 }
+mean = [0.5]
+std = [0.25]
+""",
+    """[[losses]]
+name = "cross_entropy"
+weight = 0.9
+""": """[[losses]]
+name = "cross_entropy"
+weight = 0.9
+
+[[losses]]
+name = "soft_targets"
+task = "light"
+weight = 0.1
+
+[[losses]]
+name = "cross_entropy"
+task = "light"
+weight = 0.9
+""",
+}
+
+
+def two_tasks(folder: Path, changes: Mapping[str, str] | None = None, *, seed: int = 7) -> Path:
+    """A recipe of two tasks, labels int64 [n, 2]; the data's pictures are a little darker or brighter than those of ``recipe``."""
+    recipe(folder, {**TWO_TASKS, **(changes or {})}, seed=seed)
+    arrays = dict(np.load(folder / "data.npz"))
+    for at, part in enumerate(("train", "validation", "test")):
+        bright = np.random.default_rng(seed + at).integers(0, 2, len(arrays[f"y_{part}"]))
+        x = arrays[f"x_{part}"].astype(np.int16) // 2 + 64 + (30 * (2 * bright - 1))[:, None, None, None]
+        arrays[f"x_{part}"] = x.clip(0, 255).astype(np.uint8)
+        arrays[f"y_{part}"] = np.stack([arrays[f"y_{part}"], bright], 1)
+    np.savez(folder / "data.npz", **arrays)  # type: ignore[arg-type]
+    return folder
