@@ -96,7 +96,9 @@ def _load(path: Path) -> Interpreter:
         # TFLM believes every offset and size, and dies of a wrong one; LiteRT checks them.
         LiteRT(model_content=content, experimental_op_resolver_type=OpResolverType.BUILTIN_REF).allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        raise InputError(f"not a TFLite file, or damaged: {error}", where=str(path), expected="a whole TFLite file") from error
+        raise InputError(
+            f"LiteRT, which checks files before TFLM, does not load it: {error}", where=str(path), expected="a whole TFLite file"
+        ) from error
     size = SMALLEST_ARENA
     while True:
         interpreter, failure = None, None

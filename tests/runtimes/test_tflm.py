@@ -53,7 +53,7 @@ def test_files_that_do_not_load_are_refused(tmp_path, capfd):
         tflm.open_model(path)
     for content in (b"", b"nonsense" * 20, encode(student())[:900]):
         path.write_bytes(content)
-        with pytest.raises(InputError, match=r"model\.tflite: not a TFLite file, or damaged"):
+        with pytest.raises(InputError, match=r"model\.tflite: LiteRT, which checks files before TFLM, does not load it"):
             tflm.open_model(path)
     path.write_bytes(encode(student()))
     with pytest.raises(InputError, match="0 threads"):

@@ -10,6 +10,7 @@ from edgekd.errors import InputError
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.ops import Add, Concat, Logistic, Op, Pad, Relu, Reshape, Softmax
 from edgekd.quant.reference import tables
+from edgekd.quant.reference.limits import unprescribed
 from edgekd.quant.reference.memory import Memory
 from edgekd.quant.reference.profiles import kernels_of, limits_of, quantization, rules_of
 from edgekd.quant.reference.rounding import activation_bounds
@@ -66,11 +67,21 @@ def relu(op: Relu, graph: QuantGraph, profile: str) -> Compute:
 
 
 def logistic(op: Logistic, graph: QuantGraph, profile: str) -> Compute:
-    x = quantization(graph, op.inputs[0])
-    return lookup(tables.logistic_table(rules_of(op, graph, profile)["logistic"], x), x[1], quantization(graph, op.outputs[0])[1])
+    _check_prescribed(op, graph, profile)
+    x, y = (quantization(graph, name) for name in (*op.inputs, *op.outputs))
+    return lookup(tables.logistic_table(rules_of(op, graph, profile)["logistic"], x, y), x[1], y[1])
+
+
+def _check_prescribed(op: Op, graph: QuantGraph, profile: str) -> None:
+    if (limit := unprescribed(op, graph, profile)) is not None:
+        found = quantization(graph, op.outputs[0])
+        raise InputError(
+            f"output scale and zero point {found}: {profile} loads no such file", where=f"{type(op).__name__} {op.name}", expected=limit
+        )
 
 
 def softmax(op: Softmax, graph: QuantGraph, profile: str) -> Compute:
+    _check_prescribed(op, graph, profile)
     scale, z_out = quantization(graph, op.inputs[0])[0], quantization(graph, op.outputs[0])[1]
     kind = rules_of(op, graph, profile)["softmax"]
 

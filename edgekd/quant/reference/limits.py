@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from edgekd.quant import ops
 from edgekd.quant.graph import QuantGraph
 
+PRESCRIBED = "an int8 output of scale 1/256 and zero point -128 only: no file with another is loaded"
+PRESCRIBED_SCALE = "an int8 output of scale 1/256 only: no file with another is loaded"
+
 #: Profile → operator → in words.
 LIMITS: Mapping[str, Mapping[type[ops.Op], str]] = {
     "tflm": {
@@ -20,12 +23,16 @@ LIMITS: Mapping[str, Mapping[type[ops.Op], str]] = {
         ops.Gather: "an index beyond the table is an error",
         ops.Rsqrt: "a negative value is an error",
         ops.FullyConnected: "4-bit weights only with one scale for all",
+        ops.Softmax: PRESCRIBED,
+        ops.Logistic: PRESCRIBED,
     },
     "litert_ref": {
         ops.Rsqrt: "a negative value is an error",
         ops.Sum: "its kernel takes int8 for uint8: sums of other values wherever one is negative (foretold as they come)",
         ops.TransposeConv2D: "one sample at a time: the file fixes the output's batch",
         ops.Slice: "of rank 5, one sample at a time: the file fixes the output's batch",
+        ops.Softmax: PRESCRIBED,
+        ops.Logistic: PRESCRIBED_SCALE,
     },
     "xnnpack": {
         ops.Rsqrt: "a negative value is an error",
@@ -34,6 +41,7 @@ LIMITS: Mapping[str, Mapping[type[ops.Op], str]] = {
         ops.BatchMatMul: "XNNPACK takes a second input of zero point 0; LiteRT's own kernel, slower, any other",
         ops.TransposeConv2D: "one sample at a time: the file fixes the output's batch",
         ops.Slice: "of rank 5, one sample at a time: the file fixes the output's batch",
+        ops.Softmax: PRESCRIBED,
     },
 }  # fmt: skip
 
@@ -63,6 +71,8 @@ TFLM_RANKS: Mapping[type[ops.Op], int] = {ops.Slice: 5, ops.Transpose: 5, ops.Ba
 
 def lacks(op: ops.Op, graph: QuantGraph, profile: str) -> str | None:
     """Why the runtime of ``profile`` has no kernel for ``op`` as it stands, or None."""
+    if (limit := unprescribed(op, graph, profile)) is not None:
+        return limit
     if profile != "tflm":
         return None
     if isinstance(op, ops.FullyConnected):
@@ -74,3 +84,15 @@ def lacks(op: ops.Op, graph: QuantGraph, profile: str) -> str | None:
     if isinstance(op, ops.Slice) and any(step > 1 and size > 1 for step, size in zip(op.step, op.size, strict=True)):
         most = 4
     return f"rank {rank}; {LIMITS['tflm'][type(op)]}" if rank > most else None
+
+
+def unprescribed(op: ops.Op, graph: QuantGraph, profile: str) -> str | None:
+    """The limit for which the runtime of ``profile`` loads no file where ``op`` writes under this scale; None where it does.
+
+    Read off the checks of TFLite's and TFLM's kernels (activations.cc, logistic_common.cc, 2026).
+    """
+    limit, result = LIMITS.get(profile, {}).get(type(op)), graph.tensor(op.outputs[0])
+    if limit not in (PRESCRIBED, PRESCRIBED_SCALE) or result.dtype != "int8":
+        return None
+    scale, zero_point = (0.0, 0) if result.quantization is None else result.quantization.single
+    return None if scale == 1 / 256 and (zero_point == -128 or limit == PRESCRIBED_SCALE) else limit

@@ -29,8 +29,8 @@ def relu_table(kind: str, x: Q, y: Q, bounds: tuple[int, int]) -> np.ndarray:
     return np.clip(rule((VALUES - x[1])[:, None])[:, 0] + y[1], *bounds)
 
 
-def logistic_table(kind: str, x: Q) -> np.ndarray:
-    """``kind``: fixed_point (TFLM), tflite_table (LiteRT), xnnpack_table. The output is 1/256 · (q + 128)."""
+def logistic_table(kind: str, x: Q, y: Q = (1 / 256, -128)) -> np.ndarray:
+    """``kind``: fixed_point (TFLM), tflite_table (LiteRT), xnnpack_table. The first knows no output but 1/256 · (q + 128)."""
     scale, zero_point = x
     if kind == "fixed_point":
         # Q4: multiplied by the scale and 2^27; beyond what Q4 holds, saturated.
@@ -44,10 +44,10 @@ def logistic_table(kind: str, x: Q) -> np.ndarray:
     if kind == "tflite_table":
         with np.errstate(over="ignore"):  # Far below zero the exponential is infinite, in C as here.
             sigmoid = np.float32(1) / (np.float32(1) + np.exp(-real.astype(np.float64)).astype(np.float32))
-        return np.clip(round_half_away(sigmoid * np.float32(256)) - 128, -128, 127).astype(np.int64)
+        return np.clip(round_half_away(sigmoid * (np.float32(1) / np.float32(y[0]))) + y[1], -128, 127).astype(np.int64)
     power = np.exp(np.clip(real.astype(np.float64), -100, 100))
     sigmoid = np.where(real > 100, 1, np.where(real < -100, 0, power / (1 + power))).astype(np.float32)
-    return np.clip(np.rint(sigmoid * np.float32(256) - np.float32(128)), -128, 127).astype(np.int64)
+    return np.clip(np.rint(sigmoid * (np.float32(1) / np.float32(y[0])) + np.float32(y[1])), -128, 127).astype(np.int64)
 
 
 def softmax(kind: str, scale: float, q: np.ndarray) -> np.ndarray:
