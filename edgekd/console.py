@@ -16,8 +16,8 @@ from edgekd.errors import EdgekdError
 SHORT = ("plan",)
 #: Seconds between two lines where stderr is no terminal.
 EVERY_S = 60.0
-#: What code far below has to say, without a parameter through every layer: warnings, progress as ``extra={"progress": (what, done, total)}``
-#: and how a piece of work goes as ``extra={"detail": (what, text)}``.
+#: What code far below has to say, without a parameter through every layer: warnings, progress as ``extra={"progress": …}``, and how a
+#: piece of work goes as ``extra={"detail": (what, text)}``.
 LOG = logging.getLogger("edgekd")
 
 

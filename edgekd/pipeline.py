@@ -221,7 +221,8 @@ class Build:
         same = {k: v for k, v in self.job.identity.items() if k not in ("profile", "budgets")}
         if stage == "float":  # knows nothing of the quantized training that follows: another one finds it done
             schedule = {k: v for k, v in same["schedule"].items() if not k.startswith("qat_")}
-            same |= {"schedule": schedule, "recipe": {**same["recipe"], "presets": {}}}
+            losses = [loss for loss in same["recipe"]["losses"] if loss.get("phase") != "qat"]
+            same |= {"schedule": schedule, "recipe": {**same["recipe"], "presets": {}, "losses": losses}}
         spec = self.job.family.describe(self._spec())
         version = lazy.load("edgekd.train.student:TRAINING_VERSION")
         same |= {"version": version, "spec": spec, "teacher": self.lesson.teacher_sha256, **self._own(), **more}

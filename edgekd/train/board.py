@@ -69,7 +69,7 @@ def flat(values: Mapping[str, Any], prefix: str) -> dict[str, float]:
 
 @contextmanager
 def _tensorboard(folder: Path, phase: str) -> Generator[Board]:
-    """An event file in ``folder``, written as TensorBoard's own writers do; torch's would import all of TensorFlow where it is installed."""
+    """An event file in ``folder``, as TensorBoard's own writers write it; torch's would import all of TensorFlow where it is installed."""
     try:
         proto, summary = (lazy.load(f"tensorboard.compat.proto.{name}") for name in ("event_pb2:Event", "summary_pb2:Summary"))
         session = lazy.load("tensorboard.compat.proto.event_pb2:SessionLog")

@@ -24,6 +24,7 @@ from edgekd.quant.compare import Share
 from edgekd.quant.freeze import freeze
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.passes.heads import split_heads
+from edgekd.quant.paths import Held
 from edgekd.quant.prepare import QatModule
 from edgekd.quant.scheme import Scheme
 from edgekd.recipe.schema import Preset
@@ -140,7 +141,7 @@ def rehearse(model: nn.Module, training: Training) -> None:
     tutors = Tutors(terms, training.lesson.live)
     made_criterion(model, terms, training.feed, tutors).close()
     tutors.close()
-    _, paths = capture_paths(model, (training.lesson.data.shape[2], *training.size))
+    _, paths = _captured(model, training)
     for term in terms:
         for path in tapped_in_student(term):
             check_path(path, paths, whose="quantized student", where=term.where)
@@ -195,8 +196,15 @@ def outputs(model: nn.Module, pixels: np.ndarray, *, batch: int = 500) -> np.nda
 
 def _prepared(model: nn.Module, training: Training, scheme: Scheme, run: Path) -> QatModule:
     model.load_state_dict(load_file(run / FLOAT))
+    graph, paths = _captured(model, training)
+    return QatModule(graph, scheme, paths)
+
+
+def _captured(model: nn.Module, training: Training) -> tuple[QuantGraph, dict[str, Held]]:
+    """The student's graph, an output a task, and where in it lies what its modules answer."""
     graph, paths = capture_paths(model, (training.lesson.data.shape[2], *training.size))
-    return QatModule(split_heads(graph, training.lesson.data.sizes), scheme, paths)
+    graph = split_heads(graph, training.lesson.data.sizes)
+    return graph, {path: held for path, held in paths.items() if graph.producer(held.tensor) is not None}
 
 
 @dataclass(frozen=True)
