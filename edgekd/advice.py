@@ -57,18 +57,23 @@ def advise(request: Request, samples: int, progress: Progress) -> Advice:
     data, silent = lesson.data, list[str]()
     heading = f"presets.{request.preset}.views" if schedule.views else "views"
     recipe = recipe.model_copy(update={"views": schedule.views or recipe.views})
-    teachers = list(_teachers(loaded, lesson, progress, silent))
-    rows = np.sort(np.random.default_rng(request.seed).permutation(len(data.train))[:samples])
+    asked = list(_asked(loaded, lesson, progress))
+    shown = np.arange(len(data.train)) if lesson.chosen is None else lesson.chosen
+    rows = np.sort(np.random.default_rng(request.seed).permutation(shown)[:samples])
     temperatures = soft_temperatures(recipe)
     situation = Situation(recipe, temperatures, data.heads[0].name, heading)
     facts, findings = [], []
     for at, task in enumerate(data.heads):
         progress("measuring", at, len(data.heads))
+        if lesson.targets[at] is None:
+            silent.append(f"task {task.name}: it has no teacher")
+            continue
         soft = situation.soft(task.name)
-        facts.append(measure(_answers(lesson, at, rows, teachers[at].validation), soft[1] if soft else 1.0, seed=request.seed))
+        held = _validation(recipe, lesson, at, asked, silent)
+        facts.append(measure(_answers(lesson, at, rows, held), soft[1] if soft else 1.0, seed=request.seed))
         findings += [*judge(facts[-1], situation), *judge_shift(facts[-1].tests, situation, task.name)]
     tests = _images(lesson, rows, request.seed)
-    capacity = [c for job in jobs for c in _capacity(job, teachers, silent)]
+    capacity = [c for job in jobs for c in _capacity(job, asked, silent)]
     if not jobs:
         silent.append("the gap between teacher and student: no --target")
     findings += judge_shift(tests, situation)
@@ -102,31 +107,31 @@ def soft_temperatures(recipe: Recipe) -> dict[int, float]:
     return found
 
 
-@dataclass(frozen=True)
-class _Taught:
-    """Of one task: logits [n, C] of the validation split, None where they are not known; parameters and MACs of what answers it."""
+def _asked(loaded: LoadedRecipe, lesson: Any, progress: Progress) -> Iterator[Any]:
+    """Each teacher's answers, on the validation split too: computed once and stored, like the others."""
+    ask, make = lazy.load("edgekd.train.ask:ask"), lazy.load("edgekd.train.ask:Asked")
+    asked = make(lesson.data, lesson.views, validation=True)
+    for table in loaded.recipe.all_teachers:
+        yield ask(loaded, table, asked, runs.cache_folder(), progress)
 
-    validation: np.ndarray | None
-    parameters: int | None
-    macs: int | None
 
-
-def _teachers(loaded: LoadedRecipe, lesson: Any, progress: Progress, silent: list[str]) -> Iterator[_Taught]:
-    """What is to be known of the teacher of each task; its answers on the validation split are stored like the others."""
-    data: Dataset = lesson.data
-    lazy.load("torch:manual_seed")(0)  # one without a checkpoint is random: the same one as in the lesson
-    try:
-        teacher = lazy.load("edgekd.train.lesson:open_teacher")(loaded, data)
-    except InputError:  # the lesson could be opened: so it is a file of outputs
-        silent.append("accuracy and calibration: the teacher is a file, which has no outputs for the validation split")
-        yield _Taught(None, None, None)
-        return
-    name = lazy.load("edgekd.teachers.soft_targets:key")(lesson.teacher_sha256, data.sha256, "validation")
-    file = runs.cache_folder() / "soft_targets" / f"{name}.npy"
-    stored = lazy.load("edgekd.teachers.soft_targets:soft_targets")(
-        teacher, [lambda: data.validation.x], file, lambda n, total: progress("teacher on validation", n, total)
-    )
-    yield _Taught(stored[0], *lazy.load("edgekd.teachers.cost:cost")(teacher, data.shape))
+def _validation(recipe: Recipe, lesson: Any, at: int, asked: Sequence[Any], silent: list[str]) -> np.ndarray | None:
+    """Logits [n, C] of the teachers of one task together on the validation split; None where one has none."""
+    found = [one for one in asked if one.task == at]
+    outputs = [one.validation for one in found if one.validation is not None]
+    task = lesson.data.heads[at]
+    if len(outputs) < len(found):
+        of = f" of task {task.name}" if task.name else ""
+        silent.append(f"accuracy and calibration: a teacher{of} is a file, which has no outputs for the validation split")
+        return None
+    if len(outputs) == 1:
+        return outputs[0]
+    blend, name_of, recall = (lazy.load(f"edgekd.teachers.ensemble:{name}") for name in ("blend", "name_of", "recall"))
+    how, y = recipe.ensemble.how if recipe.ensemble else "mean", lesson.data.validation.classes(at)
+    weights = np.stack([recall(one, y, len(task.labels)) for one in outputs]) if how == "per_class" else None
+    name = name_of([one.sha256 for one in found], how, weights, f"{lesson.data.sha256} validation")
+    file = runs.cache_folder() / "ensembles" / f"{name}.npy"
+    return blend([one[None] for one in outputs], how, file, reliability=weights)[0]
 
 
 def _answers(lesson: Any, at: int, rows: np.ndarray, validation: np.ndarray | None) -> Answers:
@@ -140,7 +145,7 @@ def _answers(lesson: Any, at: int, rows: np.ndarray, validation: np.ndarray | No
         task.name,
         task.labels,
         rows,
-        np.asarray(lesson.targets[:, rows], np.float32),
+        np.asarray(lesson.targets[at][:, rows], np.float32),
         data.train.classes(at)[rows],
         validation,
         data.validation.classes(at),
@@ -159,19 +164,22 @@ def _images(lesson: Any, rows: np.ndarray, seed: int) -> dict[str, TwoSample]:
     return images(x, views, some, seed)
 
 
-def _capacity(job: Job, teachers: Sequence[_Taught], silent: list[str]) -> Iterator[Capacity]:
-    """Of one target's student, against all teachers together."""
+def _capacity(job: Job, asked: Sequence[Any], silent: list[str]) -> Iterator[Capacity]:
+    """Of one target's student, against the largest teacher."""
     try:
         figures = plan_job(job).figures
     except DoesNotFit as error:
         silent.append(f"the gap between teacher and student: {str(error).splitlines()[0]}")
         return
-    parameters, macs = ([getattr(t, name) for t in teachers] for name in ("parameters", "macs"))
+    cost = lazy.load("edgekd.teachers.cost:cost")
+    # One that reads something else than images is not fed one here.
+    macs = [None if one.module is None or one.table.reads else cost(one.module, job.data.shape) for one in asked]
+    parameters = [one.parameters for one in asked]
     yield Capacity(
         job.profile.name,
-        sum(parameters) if all(parameters) else None,
+        max(p or 0 for p in parameters) if all(parameters) else None,
         int(figures["parameters"].value),
-        sum(macs) if all(macs) else None,
+        max(m or 0 for m in macs) if all(macs) else None,
         int(figures["macs"].value),
     )
 

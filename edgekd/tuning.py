@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ class Search:
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
-        return asdict(self) | {"found": asdict(replace(self.found)) | {"storage": str(self.found.storage)}}
+        return asdict(self) | {"found": asdict(self.found) | {"storage": str(self.found.storage)}}
 
 
 def tune_recipe(request: Request, progress: Progress, *, trials: int, epochs: float) -> Search:
@@ -59,7 +60,7 @@ def tune_recipe(request: Request, progress: Progress, *, trials: int, epochs: fl
     def train(values: Mapping[str, float], number: int, tell: Callable[[int, float], None]) -> float:
         return _train(job, short, spec, applied(recipe, values), folder / f"trial-{number}", progress, tell)
 
-    asked = make(folder, trials, len(data.validation), request.seed)
+    asked = make(folder, trials, len(data.validation) * len(data.heads), request.seed)
     found = tune(space, train, asked, lambda done, total: progress("search", done, total))
     lines = [
         line for loss in applied(recipe, {n: rounded(p.best) for n, p in found.parameters.items()}).losses for line in loss_lines(loss)
@@ -120,21 +121,29 @@ def _same(job: Job, schedule: dict[str, Any], spec: dict[str, Any], teacher: str
 
 
 def _train(job: Job, short: Any, spec: Any, recipe: Recipe, folder: Path, progress: Progress, tell: Callable[[int, float], None]) -> float:
-    """One short float training, which goes on where it was interrupted; its files are removed when it is over. Accuracy on validation."""
+    """One short float training, which goes on where it was interrupted; its state is removed when it is over. Accuracy on validation."""
     from edgekd.advise.tune import Pruned
 
     loaded = replace(job.loaded, recipe=recipe)
     lesson = lazy.load("edgekd.train.lesson:open_lesson")(loaded, job.data, runs.cache_folder(), progress, short)
     training = lazy.load("edgekd.train.student:Training")(lesson, short, job.family.resolution(spec), job.request.seed)
+    fit, make, desk = (lazy.load(f"edgekd.train.loop:{name}") for name in ("fit", "Phase", "Desk"))
     lazy.load("torch:manual_seed")(job.request.seed)
-    model = job.family.build(spec)
+    model, steps = job.family.build(spec), training.feed.steps
+    phase = make("float", short.float_epochs, short.learning_rate, short.weight_decay, seed=job.request.seed, **training.keeps)
+
+    def board(_: str, step: int, entry: Mapping[str, Any]) -> None:
+        if "validation" in entry:  # between passes, and not within one
+            tell(ceil(step / steps), entry["validation"])
+
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        found = lazy.load("edgekd.train.student:warm_up")(model, training, folder, folder, progress)
+        history = fit(model, training.course, phase, desk(folder / "float.state", progress, board))
     except Pruned:
         shutil.rmtree(folder)
         raise
     shutil.rmtree(folder)
-    return found.figures["validation_accuracy"].value
+    return history[-1]["validation"]
 
 
 def _said(found: Tuned, recipe: Recipe, epochs: float) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from edgekd.lazy import EXTRAS, load
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = {
     "torch", "torchao", "tensorflow", "keras", "onnx", "onnxruntime", "openvino", "nncf", "ai_edge_litert", "tflite_micro", "safetensors",
-    "PIL", "transformers",
+    "PIL", "transformers", "optuna",
 }  # fmt: skip
 TABLES = ("SOURCES", "TEACHERS", "STUDENTS", "LOSSES", "EXPORTERS", "RUNTIMES")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, log10
 
 from edgekd.advise.finding import Finding, loss_lines, table_lines
@@ -62,7 +62,7 @@ def judge_shift(tests: Mapping[str, TwoSample], situation: Situation, task: str 
             # Views that differ no more than the images themselves are not the reason.
             plain = tests.get(f"images_{split}")
             if kind != "views" or (plain is not None and test.effect > plain.effect + SMALL):
-                yield Finding(**{**vars(finding), "task": task})
+                yield replace(finding, task=task)
 
 
 def _labels(test: TwoSample, split: str, situation: Situation) -> Finding:

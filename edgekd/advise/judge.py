@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 from edgekd.advise.finding import Finding, loss_lines, rounded, shown, table_lines
@@ -69,7 +69,7 @@ def judge(facts: Facts, situation: Situation) -> Iterator[Finding]:
         return
     for rule in (_targets, _memorized, _views, _calibration, _class_calibration, _weak_classes, _noise, _imbalance):
         for finding in rule(facts, situation):
-            yield Finding(**{**vars(finding), "task": facts.task})
+            yield replace(finding, task=facts.task)
 
 
 def _ignorant(facts: Facts) -> Finding | None:

@@ -1,4 +1,4 @@
-"""What a teacher costs: its parameters, and the multiply-accumulates of one image."""
+"""What a teacher costs: the multiply-accumulates of one image."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 
-def cost(teacher: nn.Module, shape: tuple[int, int, int]) -> tuple[int | None, int | None]:
-    """Parameters, and MACs (convolutions and matrix products) for one image of ``shape`` (height, width, channels).
+def cost(teacher: nn.Module, shape: tuple[int, int, int]) -> int | None:
+    """MACs (convolutions and matrix products) for one image of ``shape`` (height, width, channels).
 
     None for what another library computes, of which torch sees nothing.
     """
-    parameters = sum(parameter.numel() for parameter in teacher.parameters())
     height, width, channels = shape
     teacher.eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         teacher(torch.zeros(1, channels, height, width))
-    return parameters or None, counter.get_total_flops() // 2 or None
+    return counter.get_total_flops() // 2 or None
