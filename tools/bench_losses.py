@@ -111,7 +111,7 @@ def show_plan(contest: Contest, options: argparse.Namespace) -> None:
     plan = bench_losses_plan.foreseen(contest, options.seeds)
     schedule, student = contest.base.preset, bench_losses_report.student_of(contest.plan)
     tenth = {"float_epochs": schedule.float_epochs / 10, "qat_epochs": schedule.qat_epochs / 10}
-    unknown = [name for name in plan["not_measured"] if name != PLAIN]
+    unknown = [name for name in plan["to_measure"] if name != PLAIN]
     measure = command(options, only=",".join(unknown), seeds=1, **tenth)
     if options.json:
         print(json.dumps({**plan, "student": student}, indent=2))

@@ -61,7 +61,7 @@ def _alike(contest: Contest) -> Iterator[dict[str, Any]]:
 
 
 def foreseen(contest: Contest, seeds: int) -> dict[str, Any]:
-    """For each method: seeds that are there, seeds to do, hours of one and of all."""
+    """For each method: seeds that are there, seeds to do, their hours; and one method of each kind that was never measured."""
     costs = estimates(contest, list(contest.jobs))
     rows = {}
     for name in contest.jobs:
@@ -69,13 +69,13 @@ def foreseen(contest: Contest, seeds: int) -> dict[str, Any]:
         missing = [seed for seed in range(seeds) if seed not in there]
         cost = costs[name]
         rows[name] = {"there": there, "to_do": missing, "hours": None if cost is None else cost * len(missing) / 3600}
-    unknown = [name for name, row in rows.items() if row["to_do"] and row["hours"] is None]
+    unknown = {kind(contest.jobs[name]): name for name, row in reversed(rows.items()) if row["to_do"] and row["hours"] is None}
     total = sum(row["hours"] or 0.0 for row in rows.values())
-    return {"methods": rows, "hours": total, "not_measured": unknown, "cache": str(contest.cache)}
+    return {"methods": rows, "hours": total, "to_measure": list(reversed(unknown.values())), "cache": str(contest.cache)}
 
 
 def lines(plan: Mapping[str, Any], student: Mapping[str, Any], measure: str) -> list[str]:
-    """The plan for a terminal; ``measure`` is the command that measures what is not known, without --only."""
+    """The plan for a terminal; ``measure`` is the command that measures what is not known."""
     out = [
         f"student: {student['macs']:,.0f} MAC; results in {plan['cache']}",
         f"{'method':<24}{'there':>10}{'to do':>10}{'hours':>8}",
@@ -84,9 +84,8 @@ def lines(plan: Mapping[str, Any], student: Mapping[str, Any], measure: str) -> 
         hours = "" if not row["to_do"] else "?" if row["hours"] is None else f"{row['hours']:.2f}"
         cells = (",".join(map(str, row[key])) or "-" for key in ("there", "to_do"))
         out.append(f"{name:<24}{''.join(f'{cell:>10}' for cell in cells)}{hours:>8}")
-    least = "at least " if plan["not_measured"] else ""
-    out.append(f"in all {least}{plan['hours']:.1f} hours, of one process")
-    if plan["not_measured"]:
-        out.append(f"nothing like these was measured: {', '.join(plan['not_measured'])}; to measure at a tenth of the epochs:")
-        out.append(f"  {measure}")
+    unknown = plan["to_measure"]
+    out.append(f"in all {'at least ' if unknown else ''}{plan['hours']:.1f} hours, of one process; teachers' stored outputs come on top")
+    if unknown:
+        out += ["nothing like those with a ? was measured yet; to measure one of each kind, at a tenth of the epochs:", f"  {measure}"]
     return out
