@@ -74,8 +74,8 @@ def test_two_teachers_two_tasks_one_student_on_every_kind_of_target(tmp_path: Pa
         assert code == 0 and "shape:" in out and "light:" in out
         code, out, _ = edgekd("report", run, "--json")
         assert set(json.loads(out)[0]["records"]["measure"]["figures"]) >= {"accuracy", "accuracy_shape", "teacher_accuracy_light"}
-        code, out, _ = edgekd("verify", run, "--layers", "--threads", "1")
-        assert code == 0 and "light" in out
+    code, out, _ = edgekd("verify", run, "--layers", "--threads", "1", "--json")
+    assert code == 0 and '"light"' in out and '"shape"' in out
 
 
 @pytest.mark.slow

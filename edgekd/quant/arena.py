@@ -20,8 +20,9 @@ from edgekd.quant.passes.explicit_padding import explicit_padding
 ALIGNMENT = 16
 
 # Bytes of TFLM's persistent structures on a 64-bit host, fitted to its recorded allocations (within 32 bytes over 48 student files
-# and one chain of each operator): the interpreter with its input and output, each of these two if quantized, each tensor, each operator.
-_FIXED, _QUANTIZED_BORDER, _TENSOR, _NODE = 648, 32, 24, 64
+# and one chain of each operator): the interpreter with its input and output, each further output (seen with two to six), each of these if
+# quantized, each tensor, each operator.
+_FIXED, _FURTHER_OUTPUT, _QUANTIZED_BORDER, _TENSOR, _NODE = 648, 72, 32, 24, 64
 _OPERATOR: Mapping[type[ops.Op], int] = {
     ops.Conv2D: 108,
     ops.DepthwiseConv2D: 108,
@@ -128,7 +129,7 @@ def persistent_bytes(graph: QuantGraph) -> int:
     used = {name for op in graph.ops for name in (*op.inputs, *op.outputs)} | set(graph.inputs)
     arguments = {argument for op in graph.ops for argument in _arguments(graph, op)}
     total = _FIXED + _QUANTIZED_BORDER * borders + _TENSOR * (len(used) + len(arguments)) + _NODE * len(graph.ops)
-    return total + sum(_kept(graph, op) for op in graph.ops)
+    return total + _FURTHER_OUTPUT * (len(graph.outputs) - 1) + sum(_kept(graph, op) for op in graph.ops)
 
 
 def _kept(graph: QuantGraph, op: ops.Op) -> int:
