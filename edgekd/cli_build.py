@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgekd.cli_convert import FILES, SamplesFile, verify_layers, verify_models
+from edgekd.cli_convert import SamplesFile, verify_layers, verify_models
 from edgekd.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ Threads = Annotated[
 RunPaths = Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run folders that `edgekd build` made.", show_default=False)]
 Subjects = Annotated[
     list[Path],
-    typer.Argument(metavar="RUN… or FILE…", help="Run folders that `edgekd build` made, or model files, the first of them the model.",
+    typer.Argument(metavar="RUN… or FILE…", help="Runs of `edgekd build` or `quantize`, or model files, the first of them the model.",
                    show_default=False),
 ]  # fmt: skip
 Root = Annotated[Path, typer.Option("--runs", help="Where run folders lie.")]
@@ -121,17 +121,18 @@ def verify(
 
     edgekd verify runs/clothes-nucleo-1a2b3c     edgekd verify model.qdq.onnx model.tflite model.xml --samples data.npz
 
-    Of files the first (.tflite or .onnx) is the model, and every one must compute the same. Without samples, inputs are random. Exit
-    code 1 if a runtime disagrees.
+    Of files the first (.tflite, .onnx or a saved graph) is the model, and every one must compute the same; so must the files in a folder
+    that `edgekd quantize` filled. Without samples, inputs are random. Exit code 1 if a runtime disagrees.
     """
     from edgekd import console, pipeline
+    from edgekd.convert import models_of
 
-    files = _are_files(run)
+    models = models_of(run)
     if layers:
-        verify_layers(run, samples, threads, as_json, files=files)
+        verify_layers(models or run, samples, threads, as_json, files=bool(models))
         return
-    if files:
-        verify_models(run, samples, threads, as_json)
+    if models:
+        verify_models(models, samples, threads, as_json)
         return
     if samples is not None:
         raise InputError(f"--samples {samples}", where="edgekd verify", expected="model files with it; a run has its recipe's test set")
@@ -146,15 +147,6 @@ def verify(
                 typer.echo(f"{name}  {v.runtime:<15} {'ok' if v.ok else 'NO'}  {v.reason}{first}")
     if not all(v.ok for found in verdicts.values() for v in found):
         raise typer.Exit(1)
-
-
-def _are_files(paths: list[Path]) -> bool:
-    """Whether ``paths`` are model files; False for run folders. Raises InputError for both at once."""
-    files = [path for path in paths if path.suffix in FILES and not path.is_dir()]
-    if files and len(files) < len(paths):
-        other = next(path for path in paths if path not in files)
-        raise InputError(f"{files[0]} is a model file, {other} is not", where="edgekd verify", expected="either run folders or model files")
-    return bool(files)
 
 
 def report(run: RunPaths, as_json: Json = False) -> None:

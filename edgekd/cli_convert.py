@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from edgekd.layers import Layers
     from edgekd.verify.layers import Difference, LayerRow
 
-#: Kinds of files that runtimes run; convert.RUNNERS says which.
-FILES = (".tflite", ".onnx", ".xml")
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite or .onnx file, or a folder with graph.json.", show_default=False)]
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A .tflite or .onnx file, a run, or a folder with graph.json.", show_default=False)
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 SamplesFile = Annotated[Path | None, typer.Option("--samples", help="An .npz file with x [N, …], channels last, and perhaps labels y.")]
 Threads = Annotated[int, typer.Option(min=0, help="Workers for verification; 0 is one a core.")]

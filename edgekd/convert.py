@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgekd.errors import EdgekdError, InputError
+from edgekd import runs
+from edgekd.errors import Disagreement, EdgekdError, InputError
 from edgekd.export import EXPORTERS
 from edgekd.importers import IMPORTERS
 from edgekd.lazy import load
@@ -56,9 +57,9 @@ class Conversion:
 
 
 def read_model(path: Path) -> QuantGraph:
-    """The graph of a model file, or of a folder where one was saved. Raises InputError for another kind of file."""
+    """The graph of a model file, of a run, or of a folder where one was saved. Raises InputError for another kind of file."""
     if path.is_dir():
-        return io.load(path)
+        return io.load(path / "graph" if (path / "graph" / io.GRAPH).is_file() else path)
     if path.suffix not in IMPORTERS:
         raise InputError(
             f"a {path.suffix or 'nameless'} file", where=str(path), expected=f"{', '.join(IMPORTERS)}, or a folder with graph.json"
@@ -131,10 +132,46 @@ def verify_models(models: Sequence[Path], samples: Path | None = None, *, worker
     Raises InputError also for one that no runtime runs: it is damaged, or of another model.
     """
     graph = read_model(models[0])
-    verified = verify_files(graph, models, samples, workers=workers, progress=progress)
+    files = [path for path in models if not path.is_dir()]  # a saved graph is what they must compute
+    verified = verify_files(graph, files, samples, workers=workers, progress=progress)
     if verified.unproven:
         raise _refused(graph, verified.unproven)
     return verified
+
+
+def models_of(paths: Sequence[Path]) -> list[Path]:
+    """``paths`` as models: files and saved graphs, or of the one folder that `edgekd quantize` filled its graph and exported files.
+
+    Empty where they are runs of a build. Raises InputError for both at once, Disagreement where such a folder's files have changed.
+    """
+    if len(paths) == 1 and _is_quantized(paths[0]):
+        return _of_quantized(paths[0])
+    models = [path for path in paths if (path / io.GRAPH).is_file() or (path.suffix in RUNNERS and not path.is_dir())]
+    if models and len(models) < len(paths):
+        other = next(path for path in paths if path not in models)
+        raise InputError(
+            f"{models[0]} is a model file, {other} is not",
+            where="edgekd verify",
+            expected="either run folders or model files",
+            mend=f"edgekd verify {other}" if _is_quantized(other) else "",
+        )
+    if not models and (other := next(filter(_is_quantized, paths), None)) is not None:
+        raise InputError(
+            f"{other} is one of several", where="edgekd verify", expected="what `edgekd quantize` filled, one folder at a time"
+        )
+    return models
+
+
+def _is_quantized(folder: Path) -> bool:
+    """Whether `edgekd quantize` filled the folder."""
+    return (folder / "request.json").is_file() and runs.request(folder).get("command") == "quantize"
+
+
+def _of_quantized(folder: Path) -> list[Path]:
+    for stage in ("freeze", "export"):
+        for name in runs.changed(folder, stage):
+            raise Disagreement(f"{folder / name} is not what `edgekd quantize` made: its hash is not the one in records/{stage}.json")
+    return [folder / "graph", *(runs.inside(folder, artifact.path) for artifact in runs.read(folder, "export").body)]
 
 
 def _refused(graph: QuantGraph, unproven: dict[str, str]) -> InputError:

@@ -36,7 +36,7 @@ def of_files(models: Sequence[Path], samples: Path | None = None, *, workers: in
     """Of ``models``, the first of which is the graph. Raises InputError for what cannot be read."""
     graph = read_model(models[0])
     x, inputs = (random_inputs(graph, COUNT), f"{COUNT} random inputs") if samples is None else _given(graph, samples)
-    subjects, not_run = subjects_of(graph, models)
+    subjects, not_run = subjects_of(graph, [path for path in models if not path.is_dir()])
     return Layers(compare_layers(graph, subjects, x, workers=workers or None, progress=progress), inputs, not_run)
 
 
