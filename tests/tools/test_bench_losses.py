@@ -89,7 +89,7 @@ def test_methods_are_paired_kept_and_shown(bench: ModuleType, tiny: Path, cache:
 
     page = (tiny / "page.md").read_text()
     assert page.startswith("before\n<!-- bench_losses methods -->\n") and page.endswith("<!-- /bench_losses methods -->\nafter\n")
-    assert "old" not in page and "- hint: the last map (Romero et al. 2015)" in page and "seeds 0, 1" in page
+    assert "\nold\n" not in page and "- hint: the last map (Romero et al. 2015)" in page and "seeds 0, 1" in page
     assert (
         f"Again: `python tools/bench_losses.py {tiny} {tiny / 'methods.toml'} --only hint,grown --seeds 2 --target nucleo-l4r5zi`" in page
     )
