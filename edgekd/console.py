@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from edgekd.errors import EdgekdError
 
@@ -31,10 +33,9 @@ def bars() -> Generator[Bars]:
         TextColumn("{task.percentage:>3.0f} %"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[detail]}"),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        shown = Bars(progress, console)
+    shown = Bars(Progress(*columns, console=console, disable=not console.is_terminal), console)
+    with Live(shown, console=console) if console.is_terminal else nullcontext():
         listener = _Listener(shown)
         LOG.addHandler(listener)
         LOG.setLevel(logging.INFO)
@@ -54,12 +55,13 @@ class Bars:
         self._began: dict[str, tuple[float, int]] = {}
         self._said = clock()
         self._details: dict[str, str] = {}
+        self._last = ""
         self.prefix = ""
 
     def __call__(self, what: str, done: int, total: int) -> None:
         name = f"{self.prefix}{what}"
         if name not in self._tasks:
-            self._tasks[name] = self._progress.add_task(name, total=total, detail="")
+            self._tasks[name] = self._progress.add_task(name, total=total)
             self._began[name] = (self._clock(), done)
         self._progress.update(self._tasks[name], completed=done, total=total)
         if self._console.is_terminal:
@@ -71,11 +73,11 @@ class Bars:
             self.say(f"{name}: {100 * done // total} %{self._left(name, done, total)}{self._detail(name)}")
 
     def detail(self, what: str, text: str) -> None:
-        """How ``what`` goes: beside its bar, or in the next line of a log."""
-        name = f"{self.prefix}{what}"
-        self._details[name] = text
-        if name in self._tasks:
-            self._progress.update(self._tasks[name], detail=text)
+        """How ``what`` goes: below the bars, or in the next line of a log."""
+        self._details[f"{self.prefix}{what}"] = self._last = text
+
+    def __rich__(self) -> Group:
+        return Group(self._progress, Text(self._last, no_wrap=True, overflow="ellipsis"))
 
     def say(self, text: str) -> None:
         """A line above the bars."""

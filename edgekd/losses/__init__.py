@@ -1,4 +1,10 @@
-"""Losses: each is one function of tensors, cites its paper and knows nothing of models."""
+"""Losses: each is one function of tensors, or one module of them, cites its paper and knows nothing of models.
+
+A function is ``loss(student, teacher, labels, **options)``. A module class is made of examples, ``Loss(student, teacher, samples,
+**options)``, and called with ``(student, teacher, labels, indices)``: its parameters are trained with the student and thrown away, its
+buffers are part of what an interrupted training resumes. Both are fed logits, or what the recipe taps (train/criterion.py); labels are −1
+where unknown, and such samples are left out.
+"""
 
 from __future__ import annotations
 

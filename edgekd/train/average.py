@@ -22,11 +22,8 @@ class Average:
     def update(self, model: nn.Module, step: int) -> None:
         """Take in the weights after ``step`` (from 0) of the training."""
         keep = min(self.decay, (1 + step) / (10 + step))
-        means, news = [], []
         for mean, new in zip(self.model.state_dict().values(), model.state_dict().values(), strict=True):
             if mean.dtype.is_floating_point:
-                means.append(mean)
-                news.append(new)
+                mean.lerp_(new, 1 - keep)
             else:
                 mean.copy_(new)
-        torch._foreach_lerp_(means, news, 1 - keep)

@@ -85,7 +85,8 @@ def open_lesson(loaded: LoadedRecipe, data: Dataset, cache: Path, progress: Prog
     live = tuple(_live(one, data) for one in found if one.task in tapped and one.module is not None)
     where = "; ".join(dict.fromkeys(one.where for one in found))
     sizes = [one.parameters for one in found]
-    lesson = Lesson(recipe, data, views, losses, *zip(*each, strict=True), sha256, where, live)
+    targets, answers = tuple(t for t, _ in each), tuple(a for _, a in each)
+    lesson = Lesson(recipe, data, views, losses, targets, answers, sha256, where, live)
     lesson = replace(lesson, teacher_parameters=None if None in sizes else max(size for size in sizes if size is not None))
     return _judged(lesson)
 
