@@ -76,8 +76,13 @@ def anatomy(graph: QuantGraph) -> list[tuple[Any, ...]]:
     ]
 
 
-@pytest.mark.parametrize("scheme", [Scheme(), Scheme(symmetric_activations=True), Scheme(weight_bits=4), Scheme("float16")])
-@pytest.mark.parametrize(("name", "options"), OPTIONS)
+OTHER_SCHEMES = (Scheme(symmetric_activations=True), Scheme(weight_bits=4), Scheme("float16"))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "scheme"),
+    [*((*case, Scheme()) for case in OPTIONS), *((*OPTIONS[n], scheme) for n in (1, 4) for scheme in OTHER_SCHEMES)],
+)
 def test_the_sketch_is_what_capture_and_freeze_make(name: str, options: dict[str, Any], scheme: Scheme, tmp_path: Path) -> None:
     spec = spec_of(name, options)
     drawn, made = FAMILIES[name].FAMILY.sketch(spec, scheme), frozen(name, spec, scheme)
