@@ -27,6 +27,8 @@ RUNNERS = {
     ".onnx": ("onnxruntime",),
     ".xml": ("openvino",),
 }
+#: What a graph's metadata says of its input where that is an image as students see it.
+PIXELS = "(p - 128)/128 of 8-bit pixels p"
 #: Random inputs where no samples are given.
 COUNT = 200
 Progress = Callable[[int, int, str], None]
@@ -229,7 +231,8 @@ def load_samples(graph: QuantGraph, path: Path) -> tuple[np.ndarray, np.ndarray 
     """``x`` [N, ...] in the dtype of the graph's input, and the labels ``y`` int64 [N] (of several outputs [N, outputs]) where the file
     has them.
 
-    Float samples of an integer graph are quantized with the input's own scale. Raises InputError for what does not fit.
+    Float samples of an integer graph are quantized with the input's own scale; 8-bit pixels of a graph that says to be fed such are what it
+    says of them. Raises InputError for what does not fit.
     """
     tensor = graph.tensor(graph.inputs[0])
     try:
@@ -240,6 +243,9 @@ def load_samples(graph: QuantGraph, path: Path) -> tuple[np.ndarray, np.ndarray 
     expected = f"[N, {', '.join(map(str, tensor.shape[1:]))}] {tensor.dtype}"
     if x.shape[1:] != tensor.shape[1:] or not len(x):
         raise InputError(f"x is {x.dtype} {list(x.shape)}", where=str(path), expected=expected)
+    said = graph.metadata.get("input")
+    if x.dtype == np.uint8 and isinstance(said, dict) and said.get("value") == PIXELS:
+        x = (x.astype(np.float32) - np.float32(128)) / np.float32(128)
     if x.dtype.kind == "f" and tensor.quantization is not None:
         scale, zero = tensor.quantization.single
         limits = np.iinfo(STORAGE[tensor.dtype])

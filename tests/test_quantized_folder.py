@@ -12,13 +12,15 @@ from typer.testing import CliRunner
 
 from edgekd import runs
 from edgekd.cli import app
+from edgekd.convert import PIXELS, load_samples
+from edgekd.errors import InputError
 from edgekd.export.tflite import export
 from edgekd.quant import io
 from edgekd.records import Artifact, Record
 
 sys.path.insert(0, str(Path(__file__).parent / "verify"))
 
-from small import graph, samples
+from small import graph, samples  # pyright: ignore[reportMissingImports]
 
 
 @pytest.fixture
@@ -51,6 +53,16 @@ def test_verify_runs_its_files_against_its_graph(folder: Path) -> None:
     np.savez(folder / "samples.npz", x=samples(7), y=np.zeros(7, int))
     code, out, _ = edgekd("verify", folder, "--samples", folder / "samples.npz", "--threads", "1", "--json")
     assert code == 0 and json.loads(out)["inputs"] == "7 samples of samples.npz"
+
+
+def test_pixels_are_samples_of_what_is_fed_pixels(tmp_path: Path) -> None:
+    """The file that --data took: uint8."""
+    pixels = (samples(5).astype(int) + 128).astype(np.uint8)
+    np.savez(tmp_path / "pixels.npz", x=pixels)
+    fed = graph().with_metadata(input={"value": PIXELS})
+    np.testing.assert_array_equal(load_samples(fed, tmp_path / "pixels.npz")[0], samples(5))
+    with pytest.raises(InputError, match=r"x is uint8(.|\n)*int8"):
+        load_samples(graph(), tmp_path / "pixels.npz")
 
 
 def test_verify_takes_its_graph_and_file_as_well(folder: Path) -> None:
