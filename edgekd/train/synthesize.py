@@ -64,7 +64,7 @@ class Differentiable(nn.Module):
         if t.size is not None and x.shape[2:] != t.size:
             x = functional.interpolate(x, t.size, mode="area")
         with torch.autocast("cpu", torch.bfloat16, enabled=amx()):
-            y = t.body((x - t.mean) / t.std * t.scale).float()
+            y = t.body(((x - t.mean) / t.std * t.scale).contiguous(memory_format=torch.channels_last)).float()
         y = y.clamp_min(SMALLEST).log() if t.log else y
         return y if t.columns is None else y[:, list(t.columns)]
 

@@ -101,11 +101,14 @@ class Statistics:
         self._hooks = [norm.register_forward_pre_hook(self._see) for norm in self._norms]
 
     def _see(self, norm: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        assert isinstance(norm.running_mean, torch.Tensor) and isinstance(norm.running_var, torch.Tensor)
         x = inputs[0].float()
         rest = [d for d in range(x.ndim) if d != 1]
-        mean, var = x.mean(rest), x.var(rest, unbiased=False)
-        assert isinstance(norm.running_mean, torch.Tensor) and isinstance(norm.running_var, torch.Tensor)
-        self._seen.append(torch.linalg.vector_norm(mean - norm.running_mean) + torch.linalg.vector_norm(var - norm.running_var))
+        # Less memory traffic than in torch.s own variance; from the running mean, so that nothing cancels.
+        x = x - norm.running_mean.reshape(1, -1, *[1] * (x.ndim - 2))
+        away = x.mean(rest)
+        var = x.square().mean(rest) - away.square()
+        self._seen.append(torch.linalg.vector_norm(away) + torch.linalg.vector_norm(var - norm.running_var))
 
     def distance(self) -> torch.Tensor:
         """Σ (|μ − running mean|₂ + |σ² − running variance|₂) over what flowed since the last call."""
