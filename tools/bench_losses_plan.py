@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from bench_losses_runs import Contest, result_file, stored
+from bench_losses_runs import Contest, cost_s, result_file, stored
 
 from edgekd.jobs import Job
 
@@ -29,8 +29,10 @@ def estimates(contest: Contest, methods: Sequence[str]) -> dict[str, float | Non
     for found in _alike(contest):
         schedule = found["config"]["schedule"]
         seconds: dict[str, float] = found["training_s"]
+        scale = cost_s(found) / max(sum(seconds.values()), 1e-9)
         in_float = sum(v for stage, v in seconds.items() if stage != "qat")
-        rate = {"float": in_float / schedule["float_epochs"], "qat": seconds.get("qat", 0.0) / schedule["qat_epochs"]}
+        quantized = seconds.get("qat", 0.0)
+        rate = {"float": scale * in_float / schedule["float_epochs"], "qat": scale * quantized / schedule["qat_epochs"]}
         rates.setdefault(found["method"], []).append(rate)
     kinds: dict[tuple[Any, ...], list[Mapping[str, float]]] = {}
     for name, job in contest.jobs.items():

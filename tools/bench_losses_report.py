@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from bench_losses_methods import PLAIN, Method
+from bench_losses_runs import cost_s
 from scipy import stats
 
 from edgekd import runs
@@ -47,14 +48,13 @@ def judge(results: Results, methods: Sequence[Method], least_gain: float) -> dic
     percent = {
         name: {split: [100 * r[split]["value"] for r in found] for split in ("validation", "test")} for name, found in results.items()
     }
-    seconds = {name: [sum(r["training_s"].values()) for r in found] for name, found in results.items()}
     rows: dict[str, dict[str, Any]] = {}
     for method in methods:
         own, plain = percent[method.name], percent[PLAIN]
         row: dict[str, Any] = {"paper": method.paper, "note": method.note, "baseline": method.baseline or method.name == PLAIN}
         row |= {split: spread(own[split]) for split in own}
-        row["seconds"] = float(np.mean(seconds[method.name]))
-        row["times_plain"] = float(np.mean([a / max(b, 1e-9) for a, b in zip(seconds[method.name], seconds[PLAIN], strict=True)]))
+        row["seconds"] = float(np.mean([cost_s(r) for r in results[method.name]]))
+        row["times_plain"] = float(np.mean([times(a, b) for a, b in zip(results[method.name], results[PLAIN], strict=True)]))
         if method.name != PLAIN:
             row["gain_pp"] = _gain(own["test"], plain["test"])
             row["verdict"] = verdict(row["gain_pp"])
@@ -72,6 +72,12 @@ def judge(results: Results, methods: Sequence[Method], least_gain: float) -> dic
     n = len(results[PLAIN])
     demands.append({"demand": f"seeds >= {LEAST_SEEDS}", "found": n, "ok": n >= LEAST_SEEDS})
     return {"best_on_validation": best, "methods": rows, "demands": demands, "ok": all(d["ok"] for d in demands)}
+
+
+def times(ours: Mapping[str, Any], plain: Mapping[str, Any]) -> float:
+    """How many times as long as plain training: both by the processor's seconds, or both by the clock's."""
+    a, b = (r["cpu_s"] if ours["cpu_s"] and plain["cpu_s"] else sum(r["training_s"].values()) for r in (ours, plain))
+    return a / max(b, 1e-9)
 
 
 def _gain(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import datetime
 import hashlib
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
@@ -174,9 +175,13 @@ def result(contest: Contest, method: str, seed: int, progress: Progress, *, wait
         if (found := stored(path)) is not None:
             return found
         lesson = open_lesson(job.loaded, job.data, runs.cache_folder(), progress, job.preset)
+        began, cpu = time.monotonic(), time.process_time()
         with contextlib.redirect_stdout(sys.stderr):  # stdout is for the result
             Build(job, contest.plan, lesson, run, progress).all(last="export")
-        record = _judged(contest, job, lesson, run) | {"method": method, "seed": seed}
+        wall, cpu = time.monotonic() - began, time.process_time() - cpu
+        # What was resumed, or found trained, says nothing of the whole.
+        whole = wall >= sum(trained(run).values())
+        record = _judged(contest, job, lesson, run) | {"method": method, "seed": seed, "cpu_s": round(cpu, 2) if whole else None}
         runs.atomic_write(path, json.dumps(record, indent=1).encode())
     return record
 
@@ -215,6 +220,11 @@ def _accuracy(contest: Contest, runner: Any, split: Split, where: str) -> dict[s
         each[task.name] = int((compare.top1(outputs[:, some]) == split.classes(n)).sum())
     share = compare.Share(sum(each.values()), len(split) * len(each))
     return {**asdict(Figure(share.value, "share", "measured", where, share.n, *share.interval)), "right": each}
+
+
+def cost_s(result: Mapping[str, Any]) -> float:
+    """Seconds of a training: of the processor where it ran in one go, for other work on the machine must not count; else of the clock."""
+    return result["cpu_s"] or sum(result["training_s"].values())
 
 
 def trained(run: Path) -> dict[str, float]:

@@ -107,7 +107,8 @@ def test_methods_are_paired_kept_and_shown(bench: ModuleType, tiny: Path, cache:
     assert json.loads(out)["about"]["stale_results"] == 1
     assert "1 of 6 results in" in err and "were made by another version of the code" in err
     again = json.loads(other.read_text())
-    assert (again["test"], again["file"], again["training_s"]) == (before["test"], before["file"], before["training_s"])
+    assert (again["test"], again["file"], again["training_s"], again["cpu_s"]) == (
+        before["test"], before["file"], before["training_s"], None)  # fmt: skip
 
     code, out, _ = run(bench, capsys, tiny, "--plan", "--json", "--seeds", "3")
     plan = json.loads(out)
@@ -240,7 +241,8 @@ def results_of(bench: ModuleType, tiny: Path, table: dict[str, tuple[list[int], 
     loaded = read_shelf(str(tiny), tiny / "methods.toml", "demo", {}).base
     methods = [Method(name, "", "", name.startswith("plain_"), loaded) for name in table]
     results = {
-        name: [{"validation": {"value": v / 100}, "test": {"value": t / 100}, "training_s": {"float": 2.0 if name == "plain" else 3.0}}
+        name: [{"validation": {"value": v / 100}, "test": {"value": t / 100},
+                "training_s": {"float": 9.0}, "cpu_s": 2.0 if name == "plain" else 3.0}
                for v, t in zip(*both, strict=True)]
         for name, both in table.items()
     }  # fmt: skip
