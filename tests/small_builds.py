@@ -78,7 +78,7 @@ def recipe(folder: Path, changes: Mapping[str, str] | None = None, *, seed: int 
     arrays = {}
     for at, (part, n) in enumerate((("train", 192), ("validation", 48), ("test", 96))):
         arrays[f"x_{part}"], arrays[f"y_{part}"] = pictures(n, seed + at)
-    np.savez(folder / "data.npz", **arrays)  # type: ignore[arg-type]
+    np.savez(folder / "data.npz", **arrays)
     return folder
 
 
@@ -156,5 +156,5 @@ def two_tasks(folder: Path, changes: Mapping[str, str] | None = None, *, seed: i
         x = arrays[f"x_{part}"].astype(np.int16) // 2 + 64 + (30 * (2 * bright - 1))[:, None, None, None]
         arrays[f"x_{part}"] = x.clip(0, 255).astype(np.uint8)
         arrays[f"y_{part}"] = np.stack([arrays[f"y_{part}"], bright], 1)
-    np.savez(folder / "data.npz", **arrays)  # type: ignore[arg-type]
+    np.savez(folder / "data.npz", **arrays)
     return folder

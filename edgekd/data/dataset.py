@@ -185,4 +185,5 @@ def stratified(y: np.ndarray, shares: tuple[float, ...], *, where: str, labels: 
 
 def _known(y: np.ndarray) -> np.ndarray:
     """Which samples have all their labels: bool [N]."""
-    return (y >= 0) if y.ndim == 1 else (y >= 0).all(1)
+    known = np.asarray(y >= 0)
+    return known if y.ndim == 1 else known.all(axis=1)

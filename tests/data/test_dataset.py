@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -21,8 +23,8 @@ def _split(n: int = 4, classes: int = 2, side: int = 3) -> Split:
         ({"validation": _split(side=5)}, r"validation images are \(5, 5, 1\)"),
     ],
 )
-def test_dataset(change: dict, message: str) -> None:
-    whole = {"train": _split(), "validation": _split(), "test": _split()} | change
+def test_dataset(change: dict[str, Any], message: str) -> None:
+    whole: dict[str, Any] = {"train": _split(), "validation": _split(), "test": _split()} | change
     with pytest.raises(InputError, match=message):
         Dataset("d", **whole, labels=("a", "b"))
 

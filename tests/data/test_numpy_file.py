@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,6 +88,6 @@ def test_labels_that_are_not_known_stay_in_training(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_tasks_that_do_not_fit(change: dict, options: dict, message: str, tmp_path: Path) -> None:
+def test_tasks_that_do_not_fit(change: dict[str, np.ndarray], options: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
         load(_two_tasks(tmp_path, **change), **options)
