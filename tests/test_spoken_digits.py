@@ -1,0 +1,33 @@
+"""The shipped recipe of spoken digits: its teacher is the one that its card describes, and its student fits."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgekd.data.load import load_data
+from edgekd.quant.scheme import Scheme
+from edgekd.recipe.load import load
+from edgekd.students.family import open_family
+from edgekd.teachers.teacher import Teacher, logits
+from edgekd.train.ask import open_teacher
+
+DATA = Path(os.environ.get("EDGEKD_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
+
+
+@pytest.mark.skipif(not (DATA / "fsdd" / "recordings.zip").is_file(), reason="no recordings: set EDGEKD_DATA to a folder with fsdd")
+def test_the_teacher_is_the_cards(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEKD_DATA", str(DATA))
+    loaded = load(repository / "models" / "spoken_digits")
+    data = load_data(loaded.recipe.data.source, loaded.recipe.data.options, loaded.folder)
+    teacher = open_teacher(loaded, data)
+    assert isinstance(teacher, Teacher)
+    answers = logits(teacher, data.validation.x, bf16=False)
+    assert 0.98 <= np.mean(answers.argmax(1) == data.validation.y) <= 0.987
+    family = open_family(loaded.recipe.student.family)
+    assert family.sketch is not None
+    specs = list(family.candidates(loaded.recipe.student.options, loaded.recipe.student.space, data.shape, len(data.labels)))
+    assert len(specs) == 21 and family.sketch(specs[0], Scheme()).outputs
