@@ -186,4 +186,4 @@ def stratified(y: np.ndarray, shares: tuple[float, ...], *, where: str, labels: 
 def _known(y: np.ndarray) -> np.ndarray:
     """Which samples have all their labels: bool [N]."""
     known = np.asarray(y >= 0)
-    return known if y.ndim == 1 else known.all(axis=1)
+    return known if y.ndim == 1 else np.asarray(known.all(axis=1))

@@ -42,10 +42,10 @@ def test_validation_is_held_out(tmp_path: Path) -> None:
 TASKS = {"digit": ["zero", "one", "two"], "speaker": ["ann", "bob"]}
 
 
-def _two_tasks(folder: Path, n: int = 60, **change: np.ndarray) -> Path:
+def _two_tasks(folder: Path, **change: np.ndarray) -> Path:
     rng = np.random.default_rng(0)
     arrays: dict[str, np.ndarray] = {}
-    for part, count in (("train", n), ("test", n // 2)):
+    for part, count in (("train", 60), ("test", 30)):
         arrays[f"x_{part}"] = rng.integers(0, 256, (count, 4, 4, 1), np.uint8)
         arrays[f"y_{part}"] = np.stack([np.arange(count) % 3, np.arange(count) // 3 % 2], 1)
     np.savez(folder / "d.npz", **{**arrays, **change})  # type: ignore[arg-type]
