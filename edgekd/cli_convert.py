@@ -148,8 +148,8 @@ def show(verified: Verified) -> None:
 
 
 def judge(verified: Verified) -> None:
-    """Exits with 1 if a runtime disagrees."""
-    if not all(v.ok for v in verified.verdicts):
+    """Exits with 1 if a runtime disagrees or crashes."""
+    if not verified.ok:
         raise typer.Exit(1)
 
 

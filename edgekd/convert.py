@@ -20,6 +20,7 @@ from edgekd.records import Artifact, Verdict
 from edgekd.runtimes import RUNTIMES
 from edgekd.runtimes.lacks_tflm import survey
 from edgekd.verify.certificate import Samples, Subject, verify
+from edgekd.verify.jobs import Died
 
 #: Kind of file → the runtimes of this host that run it.
 RUNNERS = {
@@ -38,13 +39,19 @@ Progress = Callable[[int, int, str], None]
 class Verified:
     """Verdicts of files in runtimes, and why a runtime did not run a file, by "file in runtime".
 
-    ``unproven``: files that no runtime ran, and why.
+    ``unproven``: files that no runtime ran, and why; ``died``: of what was not run, where the runtime crashed.
     """
 
     verdicts: tuple[Verdict, ...]
     not_run: dict[str, str] = field(default_factory=dict)
     inputs: str = ""
     unproven: dict[str, str] = field(default_factory=dict)
+    died: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether every runtime agrees that ran, and none crashed."""
+        return all(verdict.ok for verdict in self.verdicts) and not self.died
 
 
 @dataclass(frozen=True)
@@ -109,6 +116,7 @@ def verify_files(
     subjects, not_run = subjects_of(graph, files)
     verdicts: list[Verdict] = []
     proven: set[Path] = set()
+    died: list[str] = []
 
     def judge(some: list[Subject]) -> None:
         verdicts.extend(verify(graph, some, Samples(x, y), workers=workers or None, progress=progress))
@@ -121,11 +129,12 @@ def verify_files(
             try:
                 judge([subject])
             except EdgekdError as error:
-                not_run[f"{subject.path.name} in {subject.runtime}"] = str(error)
+                not_run[where := f"{subject.path.name} in {subject.runtime}"] = str(error)
+                died += [where] if isinstance(error, Died) else []
     unproven = {str(path): _said(path, not_run) for path in files if path not in proven}
     if not verdicts:
         raise _refused(graph, unproven)
-    return Verified(tuple(verdicts), not_run, inputs, unproven)
+    return Verified(tuple(verdicts), not_run, inputs, unproven, tuple(died))
 
 
 def verify_models(models: Sequence[Path], samples: Path | None = None, *, workers: int = 0, progress: Progress | None = None) -> Verified:

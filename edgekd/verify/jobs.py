@@ -30,6 +30,10 @@ SHARD = 2000
 _TIME_LIMIT_S = 3600.0
 
 
+class Died(EdgekdError):
+    """A process that a signal ended: native code crashed, or took too long."""
+
+
 @dataclass(frozen=True)
 class Job:
     """``opener`` ("module:function") runs the file ``path``; without one ``path`` is a graph's folder, and the reference runs it under
@@ -53,7 +57,7 @@ class Outcome:
 def run_jobs(jobs: Sequence[Job], x: np.ndarray, *, workers: int | None = None, progress: Progress | None = None) -> dict[str, Outcome]:
     """Outcome of each job by its name, over all samples ``x``; ``workers`` processes at a time (default: one a core).
 
-    Raises EdgekdError, naming the job, if a process fails or dies.
+    Raises EdgekdError, naming the job, if a process fails, and of these Died if it dies.
     """
     workers = workers or host.cores()
     shards = max(1, min(workers, -(-len(x) // SHARD)))
@@ -155,7 +159,8 @@ class _Task:
             if code or "cpu_s" not in final:
                 errors.seek(max(0, errors.tell() - 2000))
                 said = final.get("error", "") or errors.read().decode(errors="replace")
-                raise EdgekdError(self._failure(None if over.is_set() else code, said))
+                kind = Died if over.is_set() or code < 0 else EdgekdError
+                raise kind(self._failure(None if over.is_set() else code, said))
         return Outcome(np.load(out), float(final["cpu_s"]), str(final["where"]))
 
     def _listen(self, child: subprocess.Popen[str], meter: _Meter) -> dict[str, str]:
