@@ -47,19 +47,20 @@ def teach(
     threads: Threads = 0,
     as_json: Json = False,
 ) -> None:
-    """Train the recipe's teacher and store its checkpoint beside the recipe. An interrupted training goes on where it was."""
+    """Train the recipe's teacher, or each of several, and store the checkpoint beside the recipe. An interrupted training goes on."""
     from edgekd import console, pipeline
 
     with console.bars() as bars:
         try:
-            record = pipeline.teach(recipe, bars, fresh=fresh, threads=threads)
+            records = pipeline.teach(recipe, bars, fresh=fresh, threads=threads)
         except KeyboardInterrupt as error:
             raise console.interrupted(f"edgekd teach {shlex.quote(recipe)}") from error
     if as_json:
-        typer.echo(json.dumps(record, indent=2))
+        typer.echo(json.dumps(records[0] if len(records) == 1 else records, indent=2))
         return
-    accuracy = record["figures"]["accuracy"]
-    typer.echo(f"{record['config']['checkpoint']}: {accuracy['value']:.2%} of {accuracy['n']} test images")
+    for record in records:
+        accuracy = record["figures"]["accuracy"]
+        typer.echo(f"{record['config']['checkpoint']}: {accuracy['value']:.2%} of {accuracy['n']} test images")
 
 
 def plan(recipe: RecipePath, target: Targets, preset: PresetName = "demo", budget: Budgets = None, as_json: Json = False) -> None:

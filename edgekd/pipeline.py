@@ -40,23 +40,12 @@ HOST_RUNTIMES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def teach(recipe: str, progress: Progress, *, fresh: bool, threads: int) -> dict[str, Any]:
-    """Train the recipe's teacher; returns its record as it is stored in the cache, beside a copy of the checkpoint."""
-    began = time.monotonic()
+def teach(recipe: str, progress: Progress, *, fresh: bool, threads: int) -> list[dict[str, Any]]:
+    """Train the recipe's teachers; returns the record of each as it is stored in the cache, beside a copy of the checkpoint."""
     loaded = load_recipe(recipe)
     data = load_data(loaded)
     lazy.load("torch:set_num_threads")(host.threads(threads))
-    identity = {"teacher": loaded.recipe.all_teachers[0].model_dump(), "data": data.sha256}
-    folder = runs.cache_folder() / "teach" / runs.digest(identity)[:32]
-    said = lazy.load("edgekd.train.lesson:teach_recipe")(loaded, data, folder, progress, fresh=fresh)
-    figures = {name: Figure(**value) for name, value in said.items() if isinstance(value, dict) and "kind" in value}
-    runs.atomic_write(folder / "teacher.safetensors", Path(said["checkpoint"]).read_bytes())
-    body = Checkpoint("teacher.safetensors", said["sha256"], (), figures)
-    asked = {name: said[name] for name in ("checkpoint", "schedule")}
-    config = {"recipe": loaded.recipe.name, **asked, "threads": host.threads(threads)}
-    seconds = round(time.monotonic() - began, 2)
-    runs.write(folder, Record("teach", {"data": data.sha256}, config, runs.environment(), body, seconds, figures=figures))
-    return runs.document(folder, "teach")
+    return lazy.load("edgekd.train.teach_recipe:teach_all")(loaded, data, runs.cache_folder(), progress, fresh=fresh)
 
 
 def plan(request: Request, progress: Progress) -> list[Plan]:

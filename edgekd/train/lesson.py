@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from safetensors.torch import save
 
-from edgekd import host, runs
 from edgekd.data.dataset import Dataset
 from edgekd.data.views import Views
-from edgekd.errors import InputError
-from edgekd.quant import compare
 from edgekd.recipe.load import LoadedRecipe
-from edgekd.recipe.rules import FINISHED
 from edgekd.recipe.schema import DataFree, Preset, Recipe
-from edgekd.records import Figure
 from edgekd.teachers.reading import reading
 from edgekd.teachers.soft_targets import key
-from edgekd.teachers.teacher import Teacher, amx, logits
+from edgekd.teachers.teacher import Teacher, amx
 from edgekd.train.ask import Answers, Asked, ask, identity, open_teacher, where_of
 from edgekd.train.curate import Samples, curate
 from edgekd.train.distill import Term
 from edgekd.train.synthesize import synthetic
 from edgekd.train.taps import Live, listed
-from edgekd.train.teach import TeachSchedule, teach
 from edgekd.train.terms import task_of, terms
 from edgekd.train.together import together
 
@@ -113,45 +105,3 @@ def _judged(lesson: Lesson) -> Lesson:
     ]
     found = curate(lesson.recipe.curate.critics, samples)
     return replace(lesson, chosen=found.chosen, weights=found.weights, curated=found.kept)
-
-
-def teach_recipe(loaded: LoadedRecipe, data: Dataset, folder: Path, progress: Progress, *, fresh: bool) -> dict[str, Any]:
-    """Train the recipe's teacher and store its weights as the recipe's checkpoint; returns what a card needs to say.
-
-    ``folder`` keeps what an interrupted training goes on from. Raises InputError if the recipe names no checkpoint,
-    or a finished model, or if the checkpoint is there already, whole, and ``fresh`` is not set.
-    """
-    table = loaded.recipe.all_teachers[0]
-    if table.source in FINISHED:
-        raise InputError(
-            f"there is nothing to train: source = {table.source!r} is a finished teacher",
-            where="recipe, teacher",
-            mend="edgekd build RECIPE --target TARGET",
-        )
-    if table.checkpoint is None:
-        raise InputError("the teacher has no checkpoint", where="recipe, teacher", mend='checkpoint = "teacher.safetensors"')
-    file = loaded.folder / table.checkpoint
-    schedule = TeachSchedule(**table.schedule.model_dump(), bf16=amx())
-    torch.manual_seed(schedule.seed)
-    teacher = open_teacher(loaded, data, trained=False)
-    folder.mkdir(parents=True, exist_ok=True)
-    state = folder / "teacher.state"
-    if fresh:
-        state.unlink(missing_ok=True)
-    if file.exists() and not state.exists() and not fresh:
-        raise InputError(
-            "there is a trained teacher already",
-            where=str(file),
-            expected="none, or an interrupted training",
-            mend="edgekd teach RECIPE --fresh",
-        )
-    with runs.lock(folder):
-        taught = teach(teacher, data, schedule, state, progress)
-        runs.atomic_write(file, save({name: value.contiguous() for name, value in taught.body.state_dict().items()}))
-        state.unlink(missing_ok=True)
-    figures, where = {}, f"{host.host()}, {host.library('torch')}{', bf16' if schedule.bf16 else ''}"
-    for name, split in (("validation_accuracy", data.validation), ("accuracy", data.test)):
-        share = compare.accuracy(logits(taught, split.x, bf16=schedule.bf16), split.y)
-        low, high = share.interval
-        figures[name] = asdict(Figure(share.value, "share", "measured", where, share.n, low, high))
-    return {"checkpoint": str(file), "sha256": runs.sha256_file(file), "schedule": asdict(schedule), **figures}

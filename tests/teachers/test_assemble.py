@@ -22,7 +22,7 @@ from edgekd.teachers.assemble import assemble
 from edgekd.teachers.opened import BATCH, About, Opened
 from edgekd.teachers.teacher import Teacher, amx, logits
 from edgekd.train.ask import fingerprint
-from edgekd.train.lesson import teach_recipe
+from edgekd.train.teach_recipe import teach_recipe
 from tests.small_builds import recipe
 
 LABELS = ("cat", "dog", "fox")
