@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,7 +13,6 @@ import pytest
 
 from edgekd import console, runs
 from edgekd.data.dataset import Dataset, Split
-from edgekd.errors import EdgekdError
 from tests.small_builds import pictures, recipe
 
 CE = '{ name = "cross_entropy", weight = 1.0 }'
@@ -287,49 +285,3 @@ def test_labelled_clips_alone_make_a_pass_as_long(bench: ModuleType):
     held = Split(x, np.zeros(6, np.int64))
     found = labelled_alone(Dataset("d", train, held, held, ("a", "b"))).train
     assert found.y.tolist() == [1, 0, 1, 0, 1, 0] and np.array_equal(found.x[0], x[1])
-
-
-#: Shipped file → recipe, and pictures of the shape that its data has.
-SHIPPED = {"fashion_mnist": ("fashion_mnist", 28), "spoken_digits": ("spoken_digits", 40)}
-
-
-@pytest.fixture(params=SHIPPED)
-def shipped(request: pytest.FixtureRequest, repository: Path, tmp_path: Path) -> Iterator[tuple[Path, Path]]:
-    """A shipped file of methods, and its recipe over a few random pictures and a narrow teacher without a checkpoint."""
-    name, side = SHIPPED[request.param]
-    text = (repository / "models" / name / "recipe.toml").read_text()
-    head, tail = text[: text.index("[data]")], text[text.index("[teacher]") :]
-    lines = [line for line in tail.splitlines() if not line.startswith("checkpoint")]
-    own = 'source = "numpy"\noptions = { file = "data.npz", labels = [' + ", ".join(f'"{n}"' for n in range(10)) + "] }"
-    tail = "\n".join("options = { width = 4 }" if line.startswith("options = { width") else line for line in lines)
-    (tmp_path / "recipe.toml").write_text(f"{head}[data]\n{own}\n\n{tail}\n")
-    x, _ = pictures(40, 0, side=side)
-    y = np.arange(40) % 10
-    np.savez(
-        tmp_path / "data.npz", **{f"{kind}_{part}": {"x": x, "y": y}[kind] for kind in "xy" for part in ("train", "validation", "test")}
-    )  # type: ignore[arg-type]
-    yield repository / "tools" / "bench_losses" / f"{request.param}.toml", tmp_path
-
-
-@pytest.mark.slow
-def test_shipped_methods_tap_what_is_there(bench: ModuleType, shipped: tuple[Path, Path], tmp_path: Path):
-    from bench_losses_runs import try_out
-
-    file, folder = shipped
-    target = {"fashion_mnist": "nucleo-l4r5zi", "spoken_digits": "nrf52840dk"}[file.stem]
-    shelf, contest = bench.opened(bench.parser().parse_args([str(folder), str(file), "--target", target]))
-    with console.bars() as progress:
-        for method in shelf.methods:
-            try:
-                try_out(contest, method.name, progress)
-            except EdgekdError as error:
-                pytest.fail(f"{method.name}: {error}")
-
-
-def test_shipped_methods_are_methods_of_their_recipes(bench: ModuleType, repository: Path):
-    from bench_losses_methods import read_shelf
-
-    for file in sorted((repository / "tools" / "bench_losses").glob("*.toml")):
-        folder = repository / "models" / file.stem.removesuffix("_tenth")
-        shelf = read_shelf(str(folder), file, "demo", {})
-        assert len(shelf.methods) > 20 and all(method.note for method in shelf.methods)
