@@ -104,7 +104,7 @@ class Statistics:
         assert isinstance(norm.running_mean, torch.Tensor) and isinstance(norm.running_var, torch.Tensor)
         x = inputs[0].float()
         rest = [d for d in range(x.ndim) if d != 1]
-        # Less memory traffic than in torch.s own variance; from the running mean, so that nothing cancels.
+        # Less memory traffic than in torch's own variance; from the running mean, so that nothing cancels.
         x = x - norm.running_mean.reshape(1, -1, *[1] * (x.ndim - 2))
         away = x.mean(rest)
         var = x.square().mean(rest) - away.square()
