@@ -1,15 +1,15 @@
 """Small vision transformers (Dosovitskiy et al. 2021): patches as tokens, encoder blocks that norm first, a mean or a class token.
 
-What the options cost in int8 (counted and timed on frozen students of 28x28 pixels, otherwise as DEFAULTS: 7.7 M MAC, 81 operators, an arena
-of 61 kB, 0.65 ms an image under XNNPACK on one x86 core; the ratios are what carries over):
+What the options cost in int8 (counted and timed on frozen students of 28x28 pixels, otherwise as DEFAULTS: 7.7 M MAC, 81 operators,
+an arena of 61 kB, 0.65 ms an image under XNNPACK on one x86 core; the ratios are what carries over):
 
-- ``norm = "layer"`` (Ba et al. 2016) is nine operators a norm, each rounded to eight bits, most of them over all tokens, and no runtime has one
-  kernel for them: 162 operators, 75 kB, 1.6 times the time. ``"batch"`` (Yao et al. 2021, who put one between the layers of the MLP, too)
-  is folded into the linear layers beside it, exactly, and costs nothing. Of 4,000 images of Fashion-MNIST, three blocks of 32 channels
-  learned more with it in six passes: 76.6 % against 72.0 % (two seeds, float, within 0.7 points); longer trainings were not compared.
+- ``norm = "layer"`` (Ba et al. 2016) is nine operators a norm, each rounded to eight bits, most of them over all tokens, and no runtime
+  has one kernel for them: 162 operators, 75 kB, 1.6 times the time. ``"batch"`` (Yao et al. 2021, who put one between the layers of the
+  MLP, too) is folded into the linear layers beside it, exactly, and costs nothing. Of 4,000 images of Fashion-MNIST, three blocks of 32
+  channels learned more with it in six passes: 76.6 % against 72.0 % (two seeds, float; not compared for longer).
 - ``activation = "relu"`` is fused into the linear layer before it. ``"gelu"`` is an operator of its own, which TensorFlow Lite Micro lacks.
-- ``heads = 1`` needs no Transpose (49 operators, 0.8 times the time); several need four a block, and four heads 1.2 times the time of two. The
-  scores take heads · tokens² bytes: a patch of half the side costs 5.9 times the MACs, 4.2 times the arena and 9 times the time.
+- ``heads = 1`` needs no Transpose (49 operators, 0.8 times the time); several need four a block, and four heads 1.2 times the time of two.
+  The scores take heads · tokens² bytes: a patch of half the side costs 5.9 times the MACs, 4.2 times the arena and 9 times the time.
 - ``pool = "token"`` adds a token and a Pad; "mean" averages all (as good on small data: Beyer et al. 2022).
 
 Nothing here needs torch: a spec is counted before anything is built (vit_sketch.py); the module itself is in vit_net.py.
