@@ -183,6 +183,25 @@ def stratified(y: np.ndarray, shares: tuple[float, ...], *, where: str, labels: 
     return [np.sort(np.concatenate(group)) for group in groups]
 
 
+def keep_labels(split: Split, share: float, *, where: str) -> Split:
+    """``split``, of which only ``share`` of the samples of each class (of the first task) keep their labels, one at least; the rest get −1.
+
+    Drawn with a fixed seed, a smaller share out of a larger one. Raises InputError for an impossible share.
+    """
+    check_labelled(share, where)
+    generator, y = np.random.default_rng(0), split.y.copy()
+    for label in np.unique(split.classes()):
+        members = generator.permutation(np.flatnonzero(split.classes() == label))
+        y[members[max(1, round(share * len(members))) :]] = -1
+    return Split(split.x, y, split.more)
+
+
+def check_labelled(share: float, where: str) -> None:
+    """Raises InputError unless ``share`` of the labels can be kept."""
+    if not 0 < share <= 1:
+        raise InputError(f"labelled = {share}", where=where, expected="above 0, at most 1", mend="labelled = 0.1")
+
+
 def _known(y: np.ndarray) -> np.ndarray:
     """Which samples have all their labels: bool [N]."""
     known = np.asarray(y >= 0)

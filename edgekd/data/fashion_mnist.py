@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from edgekd import runs
-from edgekd.data.dataset import Dataset, Split, hold_out
+from edgekd.data.dataset import Dataset, Split, hold_out, keep_labels
 from edgekd.errors import InputError
 
 LABELS = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -30,12 +30,15 @@ SHA256 = {
 }
 
 
-def load(*, validation: int = 5000) -> Dataset:
-    """The dataset, with ``validation`` of the 60,000 training images held out. Raises InputError if it is not to be had."""
+def load(*, validation: int = 5000, labelled: float = 1.0) -> Dataset:
+    """The dataset, with ``validation`` of the 60,000 training images held out. Raises InputError if it is not to be had.
+
+    ``labelled`` is the share of the training images of each class that keep their label; the others are for the teacher to answer.
+    """
     train = Split(_images("train-images-idx3-ubyte.gz"), _labels("train-labels-idx1-ubyte.gz"))
     test = Split(_images("t10k-images-idx3-ubyte.gz"), _labels("t10k-labels-idx1-ubyte.gz"))
     kept, held = hold_out(train, validation, where="fashion_mnist")
-    return Dataset("fashion_mnist", kept, held, test, LABELS)
+    return Dataset("fashion_mnist", keep_labels(kept, labelled, where="fashion_mnist"), held, test, LABELS)
 
 
 def _images(name: str) -> np.ndarray:

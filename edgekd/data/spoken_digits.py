@@ -23,7 +23,7 @@ import numpy as np
 
 from edgekd import runs
 from edgekd.data.clips import clip_of, samples_of, split_of
-from edgekd.data.dataset import Dataset, Split, Task
+from edgekd.data.dataset import Dataset, Task, check_labelled, keep_labels
 from edgekd.data.logmel import features_of
 from edgekd.errors import InputError
 
@@ -61,8 +61,7 @@ def load(
     samples = samples_of(length_ms, kind, WHERE)
     if not 1 <= validation < EACH - TEST:
         raise InputError(f"validation = {validation}", where=WHERE, expected=f"1 to {EACH - TEST - 1} recordings of each digit and speaker")
-    if not 0 < labelled <= 1:
-        raise InputError(f"labelled = {labelled}", where=WHERE, expected="above 0, at most 1", mend="labelled = 0.1")
+    check_labelled(labelled, WHERE)
     recordings = _recordings()
     names = [re.split("[_.]", name) for name in recordings]
     wave = np.stack([clip_of(content, name, WHERE, kind, samples) for name, content in recordings.items()])
@@ -73,17 +72,8 @@ def load(
     y = {"digit": digit, "speaker": speaker, "both": np.stack([digit, speaker], 1)}[task]
     whole = split_of(wave, y, kind, raw=raw)
     test, held = (np.flatnonzero((index >= first) & (index < last)) for first, last in ((0, TEST), (TEST, TEST + validation)))
-    train = _labelled(whole.take(np.flatnonzero(index >= TEST + validation)), labelled)
+    train = keep_labels(whole.take(np.flatnonzero(index >= TEST + validation)), labelled, where=WHERE)
     return Dataset("spoken_digits", train, whole.take(held), whole.take(test), tasks[0].labels, tasks if len(tasks) > 1 else ())
-
-
-def _labelled(train: Split, share: float) -> Split:
-    """``train``, of which only ``share`` of the clips of each class keep their labels, one at least."""
-    generator, y = np.random.default_rng(0), train.y.copy()
-    for label in np.unique(train.classes()):
-        members = generator.permutation(np.flatnonzero(train.classes() == label))
-        y[members[max(1, round(share * len(members))) :]] = -1
-    return Split(train.x, y, train.more)
 
 
 def cache_folder() -> Path:
