@@ -109,18 +109,15 @@ def _checked(outputs: Sequence[np.ndarray], how: str, reliability: np.ndarray | 
 
 def _blended(parts: Sequence[np.ndarray], how: str, reliability: np.ndarray | None) -> np.ndarray:
     """log Σ_t w_t p_t float16 [n, C] of T teachers' logits [n, C]; one teacher's probabilities are in memory at a time."""
+    weights = reliability
     if how == "confidence":
-        hardness = np.stack([_entropy(_probabilities(part)) for part in parts])
-        odds = np.exp(hardness - hardness.max(0))
-        weights = (1 - odds / odds.sum(0)) / (len(parts) - 1)
+        entropy = np.stack([_entropy(_probabilities(part)) for part in parts])
+        odds = np.exp(entropy - entropy.max(0))
+        weights = ((1 - odds / odds.sum(0)) / (len(parts) - 1))[..., None]
     total = np.zeros(parts[0].shape, np.float32)
     for t, part in enumerate(parts):
         p = _probabilities(part)
-        if how == "confidence":
-            p *= weights[t][:, None]
-        elif reliability is not None:
-            p *= reliability[t]
-        total += p
+        total += p if weights is None else p * weights[t]
     total /= total.sum(-1, keepdims=True)
     return np.log(np.maximum(total, SMALLEST)).astype(np.float16)
 

@@ -2,9 +2,6 @@
 
 Cross-modal distillation (Gupta et al. 2016): the student's pixels and the teacher's reading are two views of one sample, and the teacher's
 answer for the one is the soft target of the other. What a reading is called is decided by the source of data (``Split.more``).
-
-Which views commute: a reading is heard once, as it is. Shifted by a few pixels, or without a square, the student's view is still of the
-same sample, so the answer stands for it too; mirrored it is not (sound backwards), and such views are refused.
 """
 
 from __future__ import annotations
@@ -16,8 +13,6 @@ import torch
 from torch import nn
 
 from edgekd import lazy
-from edgekd.data.dataset import Split
-from edgekd.data.views import Views
 from edgekd.errors import InputError
 from edgekd.recipe.schema import Teacher as Table
 from edgekd.teachers.answers import SMALLEST, check_kind, columns
@@ -55,18 +50,6 @@ class Reader(nn.Module):
         return BATCH
 
 
-def reading(split: Split, name: str) -> np.ndarray:
-    """What ``split`` holds under ``name``, [N, …]. Raises InputError if it holds nothing of that name."""
-    if name not in split.more:
-        raise InputError(
-            f"the data has no reading {name!r}",
-            where="recipe, teacher.reads",
-            expected=", ".join(sorted(split.more)) or "none: this source gives images alone",
-            mend="delete reads" if not split.more else "",
-        )
-    return split.more[name]
-
-
 def reader(body: nn.Module, table: Table, sample: np.ndarray, labels: tuple[str, ...]) -> Reader:
     """``body`` as a teacher that answers ``labels``; tried once on ``sample`` [N, …] of its reading.
 
@@ -86,17 +69,6 @@ def reader(body: nn.Module, table: Table, sample: np.ndarray, labels: tuple[str,
     if table.output is not None:
         check_kind(answer, table.output, "recipe, teacher")
     return Reader(body, table, order)
-
-
-def commuting(views: Views, name: str) -> None:
-    """Raise InputError where the answer for a reading cannot stand for all of ``views``."""
-    if views.count > 1 and views.mirror:
-        raise InputError(
-            f"views are mirrored, but the teacher reads {name!r}, which is not",
-            where="recipe, views",
-            expected="views that are shifted or cut out",
-            mend="mirror = false",
-        )
 
 
 @torch.inference_mode()

@@ -28,6 +28,7 @@ from edgekd.teachers.outputs_file import StoredOutputs, Wanted, matched
 from edgekd.teachers.reading import Reader
 from edgekd.teachers.soft_targets import key, soft_targets
 from edgekd.teachers.teacher import Teacher, amx, load_weights, logits
+from edgekd.train.readings import commuting, reading
 from edgekd.train.terms import task_of
 
 Progress = Callable[[str, int, int], None]
@@ -69,7 +70,7 @@ def ask(loaded: LoadedRecipe, table: Table, asked: Asked, cache: Path, progress:
     task = task_of(table.task, data.heads, where_of(loaded.recipe, table, "task"))
     with _named(loaded.recipe, table):
         if table.reads is not None:
-            other.commuting(views, table.reads)
+            commuting(views, table.reads)
         body = _body(loaded, table, data)
         if isinstance(body, StoredOutputs):
             labels = data.heads[task].labels
@@ -83,8 +84,8 @@ def ask(loaded: LoadedRecipe, table: Table, asked: Asked, cache: Path, progress:
     makers, named = [partial(views.all, data.train.x, n) for n in range(views.count)], (sha256, data.sha256, views.sha256)
     test, held = (lambda: data.test.x), (lambda: data.validation.x)
     if table.reads is not None:
-        makers, named = [partial(other.reading, data.train, table.reads)], (sha256, data.sha256, f"train {table.reads}")
-        test, held = (partial(other.reading, split, table.reads) for split in (data.test, data.validation))
+        makers, named = [partial(reading, data.train, table.reads)], (sha256, data.sha256, f"train {table.reads}")
+        test, held = (partial(reading, split, table.reads) for split in (data.test, data.validation))
     targets = store(makers, named, lambda n, total: progress(f"soft targets{of}", n, total))
     if table.reads is not None:  # heard once, whatever the student sees of it
         targets = np.broadcast_to(targets, (views.count, *targets.shape[1:]))
@@ -170,7 +171,7 @@ def _assembled(loaded: LoadedRecipe, table: Table, data: Dataset, body: nn.Modul
         load_weights(body, file)
     labels = data.heads[task_of(table.task, data.heads, where_of(loaded.recipe, table, "task"))].labels
     if table.reads is not None:
-        return other.reader(body, table, other.reading(data.train, table.reads)[:2], labels)
+        return other.reader(body, table, reading(data.train, table.reads)[:2], labels)
     sample = data.train.x[: 8 if isinstance(body, Opened) else 2]
     return assemble(body, table, sample, labels)
 

@@ -13,12 +13,12 @@ from edgekd.data.dataset import Dataset
 from edgekd.data.views import Views
 from edgekd.recipe.load import LoadedRecipe
 from edgekd.recipe.schema import DataFree, Preset, Recipe
-from edgekd.teachers.reading import reading
 from edgekd.teachers.soft_targets import key
 from edgekd.teachers.teacher import Teacher, amx
 from edgekd.train.ask import Answers, Asked, ask, identity, open_teacher, where_of
 from edgekd.train.curate import Samples, curate
 from edgekd.train.distill import Term
+from edgekd.train.readings import reading
 from edgekd.train.synthesize import synthetic
 from edgekd.train.taps import Live, listed
 from edgekd.train.terms import task_of, terms

@@ -7,12 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from edgekd.data.dataset import Split
-from edgekd.data.views import Views
 from edgekd.errors import InputError
 from edgekd.recipe.schema import Teacher as Table
 from edgekd.teachers.opened import About, Opened
-from edgekd.teachers.reading import commuting, logits, reader, reading
+from edgekd.teachers.reading import logits, reader
 
 WAVE = np.array([[-32768, 0, 16384], [32767, 1, 2], [5, 5, 5]], np.int16)
 LABELS = ("a", "b", "c")
@@ -51,22 +49,6 @@ def test_progress_and_batches() -> None:
     model = reader(Same(), table(), WAVE, LABELS)
     assert np.array_equal(logits(model, WAVE, batch=2, bf16=False, progress=seen.append), logits(model, WAVE, bf16=False))
     assert seen == [2, 3]
-
-
-def test_a_reading_is_found_by_its_name() -> None:
-    split = Split(np.zeros((3, 2, 2, 1), np.uint8), np.zeros(3, np.int64), {"wave": WAVE})
-    assert reading(split, "wave") is WAVE
-    with pytest.raises(InputError, match=r"(?s)teacher.reads: the data has no reading 'sound'.*expected: wave"):
-        reading(split, "sound")
-    with pytest.raises(InputError, match="images alone"):
-        reading(Split(split.x, split.y), "wave")
-
-
-def test_mirrored_views_do_not_commute() -> None:
-    for views in (Views(), Views(1, mirror=True), Views(4, shift=2, cutout=3)):
-        commuting(views, "wave")
-    with pytest.raises(InputError, match=r"(?s)views are mirrored, but the teacher reads 'wave'.*mirror = false"):
-        commuting(Views(2, mirror=True), "wave")
 
 
 @pytest.mark.parametrize(
