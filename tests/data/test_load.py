@@ -83,11 +83,7 @@ def test_annotations_that_do_not_resolve_check_nothing(tmp_path: Path) -> None:
         ("own_source:god", {}, "own_source:god: module own_source has no 'god'\n  expected: perhaps 'good'"),
         ("nowhere_at_all:x", {}, "nowhere_at_all:x: module 'nowhere_at_all' is not to be found"),
         ("own_source:broken", {}, "data.source: own_source:broken raised ZeroDivisionError: division by zero"),
-        (
-            "nunpy",
-            {},
-            "expected: audio_folder, fashion_mnist, image_folder, numpy, spoken_digits or package.module:function",
-        ),
+        ("nunpy", {}, f"data.source: 'nunpy' is not known\n  expected: {', '.join(SOURCES)} or package.module:function"),
         ("fashion_mnist", {"validation": -1.5}, "data.options.validation: found -1.5"),
     ],
 )
