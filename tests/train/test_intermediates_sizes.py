@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -50,7 +51,7 @@ def test_steps_are_as_few_as_keep_each_within_ten_times(teacher: int, student: i
     assert steps(teacher, student) == expected
     path = (teacher, *expected, student)
     if len(expected) < 3:
-        assert all(b and a / b <= 10.1 for a, b in zip(path, path[1:], strict=False))
+        assert all(b and a / b <= 10.1 for a, b in pairwise(path))
 
 
 def test_the_options_that_made_a_spec() -> None:
