@@ -183,6 +183,7 @@ def _unknown_names(recipe: Recipe) -> Iterator[Problem]:
     from edgekd.profile.strict import unknown_name
     from edgekd.students import STUDENTS
     from edgekd.teachers import TEACHERS
+    from edgekd.train import CRITICS, SYNTHESIS
 
     yield from unknown_name("data.source", recipe.data.source, SOURCES)
     for at, teacher in enumerate(recipe.all_teachers):
@@ -190,6 +191,10 @@ def _unknown_names(recipe: Recipe) -> Iterator[Problem]:
     yield from unknown_name("student.family", recipe.student.family, STUDENTS)
     for at, loss in enumerate(recipe.losses):
         yield from unknown_name(f"losses[{at}].name", loss.name, LOSSES)
+    for at, critic in enumerate(recipe.curate.critics if recipe.curate else ()):
+        yield from unknown_name(f"curate.critics[{at}].name", critic.name, CRITICS)
+    if recipe.data_free:
+        yield from unknown_name("data_free.method", recipe.data_free.method, SYNTHESIS)
 
 
 def _check_each(files: Sequence[str], find: Callable[[str], Path], check: Callable[[Path], list[Problem]], as_json: bool) -> None:

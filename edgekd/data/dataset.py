@@ -148,6 +148,7 @@ def hold_out(split: Split, n: int, *, where: str, seed: int = 0) -> tuple[Split,
 
     Raises InputError if ``n`` leaves no sample on either side.
     """
+    _check_seed(seed, where)
     known = _known(split.y)
     if not 0 < n < len(split) or n > known.sum():
         of = f"{len(split)}" if known.all() else f"{known.sum()} with labels"
@@ -164,6 +165,7 @@ def stratified(y: np.ndarray, shares: tuple[float, ...], *, where: str, labels: 
     Every class has at least one sample in every group. Of [N, tasks] the first task's classes count. Samples that lack a label (−1) stay in
     the first group. Raises InputError if a class has too few for that, or a share is impossible.
     """
+    _check_seed(seed, where)
     if any(not 0 < share < 1 for share in shares) or sum(shares) >= 1:
         raise InputError(f"held-out shares {shares}", where=where, expected="each above 0, together below 1", mend="validation = 0.1")
     known, first = _known(y), y if y.ndim == 1 else y[:, 0]
@@ -194,6 +196,11 @@ def keep_labels(split: Split, share: float, *, where: str) -> Split:
         members = generator.permutation(np.flatnonzero(split.classes() == label))
         y[members[max(1, round(share * len(members))) :]] = -1
     return Split(split.x, y, split.more)
+
+
+def _check_seed(seed: int, where: str) -> None:
+    if seed < 0:
+        raise InputError(f"seed = {seed}", where=where, expected="0 or above", mend="seed = 0")
 
 
 def check_labelled(share: float, where: str) -> None:

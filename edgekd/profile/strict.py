@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import tomllib
+import re
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin  # pyright: ignore[reportDeprecated]
@@ -14,8 +13,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 from pydantic_core import PydanticCustomError
 
 from edgekd.errors import InputError
+from edgekd.profile.toml_file import Problem, read_toml
 
-MAX_BYTES = 1 << 20  # nobody writes a megabyte of settings by hand
+#: How pydantic names the branches of a union in an error's location.
+BRANCH = re.compile(r"(constrained-str|list\[|literal\[)")
 
 Positive = Annotated[float, Field(gt=0)]
 Bytes = Annotated[int, Field(gt=0)]
@@ -35,24 +36,6 @@ class Strict(BaseModel):
     """Abstract: no unknown keys, no coercion, no NaN or infinity, no change after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing wrong with a file: ``key`` (dotted path, empty for the file itself), what was ``found``, what is ``expected``, the cure."""
-
-    key: str
-    found: str
-    expected: str = ""
-    mend: str = ""
-
-    def lines(self) -> list[str]:
-        out = [f"{self.key}: {self.found}" if self.key else self.found]
-        if self.expected:
-            out.append(f"  expected: {self.expected}")
-        if self.mend:
-            out.append(f"  to mend:  {self.mend}")
-        return out
 
 
 M = TypeVar("M", bound=BaseModel)
@@ -80,58 +63,29 @@ def refusal(path: Path, problems: list[Problem]) -> InputError:
     return InputError("\n".join(lines), where=str(path))
 
 
-def read_toml(path: Path) -> dict[str, Any] | Problem:
-    """The file's content, or the one problem that keeps it from being read."""
-    try:
-        if path.is_dir():
-            return Problem("", "is a directory", "a TOML file", f"name the file in it, e.g. {path}/NAME.toml")
-        if not path.exists():
-            return Problem("", "no such file", "a TOML file", _near_file(path))
-        if not path.is_file():
-            return Problem("", "is not a regular file", "a TOML file", "give the path of an ordinary file")
-        if (size := path.stat().st_size) > MAX_BYTES:
-            return Problem("", f"{size} bytes", f"at most {MAX_BYTES}", "is it the right file? Data does not belong here")
-        content = path.read_bytes()
-    except (OSError, ValueError) as error:
-        return Problem("", f"cannot be read ({error})", "a readable file", "check the path and its permissions")
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        return Problem("", f"byte 0x{content[error.start]:02x} on line {line} is not UTF-8", "UTF-8 text", "save it again as UTF-8")
-    if text.startswith("\ufeff"):
-        return Problem("", "begins with a byte order mark", "UTF-8 text without one", "save it as UTF-8 without BOM")
-    if not text.strip():
-        return Problem("", "is empty", "the keys of its schema", "copy a packaged file and change it")
-    try:
-        return tomllib.loads(text)
-    except RecursionError:
-        return Problem("", "arrays or tables are nested too deeply", "at most a few levels", "flatten it")
-    except ValueError as error:
-        return _syntax(str(error))
-
-
-def _syntax(message: str) -> Problem:
-    if "overwrite" in message or "twice" in message or "Cannot mutate" in message:
-        return Problem("", f"not valid TOML: {message}: a key or table stands twice", "each key and table once", "delete one of the two")
-    return Problem("", f"not valid TOML: {message}", "TOML 1.0 (text in quotes, true and false in lower case)", "correct that line")
-
-
-def _near_file(path: Path) -> str:
-    names = [p.name for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
-    near = get_close_matches(path.name, names, 1)
-    return f"perhaps {path.parent / near[0]}" if near else "check the path"
-
-
 def validate(model: type[M], raw: dict[str, Any], rules: Rules) -> tuple[M | None, list[Problem]]:
     """``raw`` as ``model``, or None and the problems: those of single keys first, then those that ``rules`` find between them."""
     try:
         value = model.model_validate(raw)
     except ValidationError as error:
-        found = error.errors(include_url=False)
+        found = _without_branches(error.errors(include_url=False))
         bad = {e["loc"][0] for e in found if e["loc"]}
         return None, [_problem(model, e) for e in found] + list(rules(_clean_sections(model, raw, bad)))
     return value, list(rules({name: getattr(value, name) for name in model.model_fields}))
+
+
+def _without_branches(errors: list[Any]) -> list[Any]:
+    """Of a key that may be one thing or a list of them, pydantic says why it is neither: only what belongs to the kind that was meant."""
+    kept = []
+    for error in errors:
+        at = next((i for i, part in enumerate(error["loc"]) if isinstance(part, str) and BRANCH.match(part)), None)
+        if at is None:
+            kept.append(error)
+            continue
+        is_list = isinstance(error["input"], list) or at + 1 < len(error["loc"])
+        if error["loc"][at].startswith("list[") == is_list:
+            kept.append(error | {"loc": (*error["loc"][:at], *error["loc"][at + 1 :])})
+    return kept
 
 
 def _clean_sections(model: type[BaseModel], raw: dict[str, Any], bad: set[Any]) -> dict[str, Any]:
@@ -163,9 +117,11 @@ def _problem(model: type[BaseModel], error: Any) -> Problem:
         mend = f"{last} = {_quoted(model, loc, (near or options)[0])}" if options else f"set {last} to one of these"
         return Problem(key, f"found {_shown(value)}", allowed, mend)
     if kind == "string_pattern_mismatch":
-        return Problem(
-            key, f"found {_shown(value)}", f"text that matches {error['ctx']['pattern']}", "use lower-case letters, digits and dashes"
-        )
+        pattern = error["ctx"]["pattern"]
+        mend = "use lower-case letters, digits and dashes" if pattern.startswith("^[a-z") else f"correct {last}"
+        return Problem(key, f"found {_shown(value)}", f"text that matches {pattern}", mend)
+    if kind == "too_short":
+        return Problem(key, f"found {_shown(value)}", f"at least {error['ctx']['min_length']} in it", f"add one, or delete {last}")
     if kind == "model_type" or kind == "dict_type":
         return Problem(key, f"found {_shown(value)}", "a table", f"write [{key}] on a line of its own and its keys below")
     return Problem(key, f"found {_shown(value)}", allowed, _number_cure(last, value, kind) or f"set {last} to {allowed}")

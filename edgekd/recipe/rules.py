@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
@@ -39,13 +40,15 @@ def contradictions(sections: Mapping[str, Any]) -> Iterator[Problem]:
         yield from _targets(targets)
     for name in ("data", "teacher", "student", "data_free"):
         if section := sections.get(name):
-            yield from _dates(f"{name}.options", section.options)
+            yield from _unstorable(f"{name}.options", section.options)
+    if student:
+        yield from _unstorable("student.space", student.space)
     lists = {"losses": losses, "teachers": sections.get("teachers"), "curate.critics": getattr(sections.get("curate"), "critics", None)}
     for name, items in lists.items():
         for at, item in enumerate(items or ()):
-            yield from _dates(f"{name}[{at}].options", item.options)
+            yield from _unstorable(f"{name}[{at}].options", item.options)
     if isinstance(assistants := getattr(sections.get("intermediates"), "assistants", None), list):
-        yield from _dates("intermediates.assistants", assistants)
+        yield from _unstorable("intermediates.assistants", assistants)
 
 
 def _losses(losses: list[Loss]) -> Iterator[Problem]:
@@ -128,15 +131,17 @@ def _targets(targets: dict[str, BudgetOverride]) -> Iterator[Problem]:
             yield Problem(f"targets.{name}", "states no budget", ", ".join(BudgetOverride.model_fields), "delete the table")
 
 
-def _dates(key: str, value: Any) -> Iterator[Problem]:
-    """Options are stored as JSON, which has no dates."""
+def _unstorable(key: str, value: Any) -> Iterator[Problem]:
+    """Options are stored as JSON, which has neither dates nor infinity nor "not a number"."""
     if isinstance(value, DATES):
         yield Problem(
             key, f"a date or time ({value})", "text, a number, a boolean, an array or a table", f'{key.rpartition(".")[2]} = "{value}"'
         )
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield Problem(key, f"found {value}", "a finite number", f"correct {key.rpartition('.')[2]}")
     elif isinstance(value, dict):
         for name, inner in value.items():
-            yield from _dates(f"{key}.{name}", inner)
+            yield from _unstorable(f"{key}.{name}", inner)
     elif isinstance(value, list):
         for at, inner in enumerate(value):
-            yield from _dates(f"{key}[{at}]", inner)
+            yield from _unstorable(f"{key}[{at}]", inner)

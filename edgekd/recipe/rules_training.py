@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 from edgekd.profile.strict import Problem, shown
@@ -28,8 +29,9 @@ def training(sections: Mapping[str, Any]) -> Iterator[Problem]:
         all_teachers = several if one is None else [one]
         if sections.get("ensemble"):
             yield from _ensemble(sections["ensemble"], all_teachers)
-        if all_teachers and all(teacher.source in OPAQUE for teacher in all_teachers):
-            yield from _opaque(losses, all_teachers)
+        yield from _tapped(losses, all_teachers)
+        if getattr(sections.get("intermediates"), "assistants", None) == "auto":
+            yield from _sizes(all_teachers)
         if sections.get("data_free"):
             yield from _data_free(all_teachers)
     if curate := sections.get("curate"):
@@ -47,6 +49,12 @@ def _teachers(one: Teacher | None, several: list[Teacher]) -> Iterator[Problem]:
     for at, teacher in enumerate(several):
         if teacher in several[:at]:
             yield Problem(f"teachers[{at}]", f"is the same as teachers[{several.index(teacher)}]", "each once", "delete one of them")
+            continue
+        files = [one.checkpoint and PurePosixPath(one.checkpoint) for one in several]
+        if files[at] is not None and files[at] in files[:at]:
+            found = f"{teacher.checkpoint!r} is also that of teachers[{files.index(files[at])}]"
+            mend = f'checkpoint = "{PurePosixPath(str(teacher.checkpoint)).stem}{at}.safetensors"'
+            yield Problem(f"teachers[{at}].checkpoint", found, "a file for each: `edgekd teach` trains every one", mend)
 
 
 def _ensemble(ensemble: Ensemble, teachers: list[Teacher]) -> Iterator[Problem]:
@@ -54,6 +62,10 @@ def _ensemble(ensemble: Ensemble, teachers: list[Teacher]) -> Iterator[Problem]:
     if len(set(tasks)) == len(tasks):
         found = f"how = {ensemble.how!r}, but no task has two teachers"
         yield Problem("ensemble", found, "several [[teachers]] of one task", "delete [ensemble], or add a teacher")
+    for at, teacher in enumerate(teachers):
+        if ensemble.how == "per_class" and teacher.source == "soft_targets" and tasks.count(teacher.task) > 1:
+            found = f'"per_class" weighs by the validation split, for which teachers[{at}], a file of outputs, has none'
+            yield Problem("ensemble.how", found, '"mean" or "confidence", for which none are needed', 'how = "confidence"')
 
 
 def _taps(key: str, loss: Loss) -> Iterator[Problem]:
@@ -68,18 +80,35 @@ def _taps(key: str, loss: Loss) -> Iterator[Problem]:
             "one of them in one loss",
             "write two losses",
         )
+    own = [path.removeprefix("student:") for path in listed(loss.teacher) if path.startswith("student:")]
+    if own and own == (listed(loss.student) or [""]) and ":" not in loss.name and loss.name != "previous_epoch":
+        found = f"{shown(loss.teacher)} is what is taught: nothing could be learned"
+        yield Problem(f"{key}.teacher", found, "another, deeper module", 'teacher = "student:"' if own != [""] else "delete teacher")
 
 
-def _opaque(losses: Sequence[Loss], teachers: list[Teacher]) -> Iterator[Problem]:
+def _tapped(losses: Sequence[Loss], teachers: list[Teacher]) -> Iterator[Problem]:
+    """What is tapped runs along, so that it must be one torch module."""
     for at, loss in enumerate(losses):
-        if loss.teacher_paths:
-            source = teachers[0].source
-            yield Problem(
-                f"losses[{at}].teacher",
-                f"taps {loss.teacher_paths[0]!r}, but source = {source!r} is {OPAQUE[source]}",
-                "a teacher that is a torch module, or a loss of its logits",
-                "delete teacher",
-            )
+        if not loss.teacher_paths:
+            continue
+        key, path = f"losses[{at}].teacher", loss.teacher_paths[0]
+        # Whether no task stands for this one, only the data knows.
+        answering = [teacher for teacher in teachers if teacher.task == loss.task] or ([] if loss.task else teachers)
+        if len(answering) > 1 and len({teacher.task for teacher in answering}) == 1:
+            found = f"taps {path!r}, but {len(answering)} teachers answer this task, and it is not said which is meant"
+            yield Problem(key, found, "a task with one teacher, or a loss of the logits", "delete teacher")
+        elif answering and all(teacher.source in OPAQUE for teacher in answering):
+            source = answering[0].source
+            found = f"taps {path!r}, but source = {source!r} is {OPAQUE[source]}"
+            yield Problem(key, found, "a teacher that is a torch module, or a loss of its logits", "delete teacher")
+
+
+def _sizes(teachers: list[Teacher]) -> Iterator[Problem]:
+    for teacher in teachers:
+        if teacher.source in OPAQUE:
+            found = f'"auto", but the size of a teacher of source = {teacher.source!r} is not known'
+            yield Problem("intermediates.assistants", found, "the options of each", "assistants = [{ … }]")
+            return
 
 
 def _critic(key: str, critic: Critic) -> Iterator[Problem]:

@@ -10,6 +10,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from edgekd.profile.strict import Bytes, Positive, Strict, Version
 
 Count = Annotated[int, Field(ge=0)]
+Pixels = Annotated[int, Field(ge=0, le=4096)]
 Side = Annotated[int, Field(ge=1, le=4096)]
 Share = Annotated[float, Field(ge=0, le=1)]
 #: A name from one of edgekd's tables, or ``package.module:function``.
@@ -48,8 +49,8 @@ class TeachTable(Strict):
     learning_rate: Positive = 0.03
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     mirror: bool = False
-    shift: Count = 0
-    cutout: Count = 0
+    shift: Pixels = 0
+    cutout: Pixels = 0
     seed: int = 0
 
 
@@ -125,10 +126,10 @@ class Views(Later):
 
     count: Annotated[int, Field(ge=1, le=4)] = 1
     mirror: bool = False
-    shift: Count = 0
-    cutout: Count = 0
+    shift: Pixels = 0
+    cutout: Pixels = 0
     seed: int = 0
-    shift_time: Count = Field(default=0, description="How far rows move beyond shift: where they are time, columns frequencies")
+    shift_time: Pixels = Field(default=0, description="How far rows move beyond shift: where they are time, columns frequencies")
 
 
 class Preset(Later):
@@ -188,7 +189,7 @@ class Intermediates(Strict):
     """
 
     assistants: Literal["auto"] | list[dict[str, Any]] = []
-    generations: Count = 0
+    generations: Annotated[int, Field(ge=0, le=100)] = 0
 
 
 class DataFree(Strict):
@@ -200,7 +201,7 @@ class DataFree(Strict):
     method: Source
     samples: Annotated[int, Field(ge=1)] = Field(default=5000, description="Images to make")
     steps: Annotated[int, Field(ge=1)] = Field(default=500, description="inversion: of each batch of images; generator: of the generator")
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     options: dict[str, Any] = {}
 
 
