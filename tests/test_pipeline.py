@@ -262,7 +262,10 @@ def test_targets_of_one_spec_share_the_float_student(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_another_quantized_schedule_finds_the_float_student_done(built: tuple[Path, Path], tmp_path: Path) -> None:
+def test_another_quantized_schedule_finds_the_float_student_done(
+    built: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(built[0].parent / "cache"))
     seen: list[str] = []
     where = recipe(tmp_path / "recipe", {"qat_epochs = 1.5": "qat_epochs = 1.0"})
     run = build(where, tmp_path / "runs", "nucleo-l4r5zi", progress=lambda what, *_: seen.append(what))
