@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,14 @@ def load_jobs(request: Request) -> list[Job]:
     return [Job(request, loaded, p, data, family, b) for p, b in zip(profiles, limits, strict=True)]
 
 
+def check_ends(jobs: Sequence[Job]) -> None:
+    """What builds need at their ends is looked for at their beginning. Raises MissingDependency, InputError for an MLflow store."""
+    for job in jobs:
+        lazy.load(EXPORTERS[job.profile.deploy.exporter])
+    if jobs[0].request.mlflow:
+        lazy.load("edgekd.train.board:check_store")(jobs[0].request.mlflow)
+
+
 def load_data(loaded: LoadedRecipe) -> Dataset:
     r = loaded.recipe
     return check_recipe_data(r.data.source, r.data.options, loaded.folder, channels=r.channels)
@@ -151,6 +159,12 @@ def metadata(job: Job, student: str) -> dict[str, Any]:
         "output": {"value": "probabilities" if job.loaded.recipe.student.softmax else "logits"},
         "hashes": {"data": job.data.sha256, "student": student},
     }
+
+
+def named(figure: str, data: Dataset) -> dict[str, int]:
+    """What a figure of each task is called, and which task that is: of the first plainly, of several each after it as well."""
+    heads = data.heads
+    return {figure: 0, **({f"{figure}_{task.name}": i for i, task in enumerate(heads)} if len(heads) > 1 else {})}
 
 
 def built_from(run: Path) -> tuple[Recipe, Profile, Dataset, Record]:

@@ -123,6 +123,9 @@ def _raised(name: str, error: Exception, *, where: str) -> InputError:
     if isinstance(error, SyntaxError) and error.filename:
         file, line = error.filename, error.lineno
     else:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
+        frames = traceback.extract_tb(error.__traceback__)
+        # Where a library refuses what it was called with, the call is what is to be mended.
+        own = [frame for frame in frames if "site-packages" not in Path(frame.filename).parts and frame.filename != __file__]
+        frame = (own or frames)[-1]
         file, line = frame.filename, frame.lineno
     return InputError(f"{name} raised {type(error).__name__}: {error}", where=where, mend=f"see {file}, line {line}")

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from edgekd import host, lazy, runs
-from edgekd.data.dataset import Dataset, Split
+from edgekd.data.dataset import Split
 from edgekd.errors import Disagreement, EdgekdError, InputError
 from edgekd.export import EXPORTERS
-from edgekd.jobs import Job, Request, built_from, finished, load_data, load_jobs, metadata, plan_job
+from edgekd.jobs import Job, Request, built_from, check_ends, finished, load_data, load_jobs, metadata, named, plan_job
 from edgekd.measure.harness import Task, measure
 from edgekd.profile.schema import Profile
 from edgekd.quant import compare, io
@@ -78,7 +78,14 @@ def build(request: Request, root: Path, progress: Progress, *, resume: bool, ann
                 mend="add --resume to go on, or remove the folder (finished trainings stay in the cache and are found again)",
             )
     lazy.load("torch:set_num_threads")(host.threads(request.threads))
-    lesson = lazy.load("edgekd.train.lesson:open_lesson")(jobs[0].loaded, jobs[0].data, runs.cache_folder(), progress, jobs[0].preset)
+    check_ends(jobs)
+
+    def rehearse(made_up: Any) -> None:
+        for job, chosen, run in zip(jobs, plans, folders, strict=True):
+            Build(job, chosen, made_up, run, progress).rehearse()
+
+    opened = lazy.load("edgekd.train.lesson:open_lesson")
+    lesson = opened(jobs[0].loaded, jobs[0].data, runs.cache_folder(), progress, jobs[0].preset, rehearse)
     for job, chosen, run in zip(jobs, plans, folders, strict=True):
         announce(run)
         with runs.lock(run):
@@ -177,11 +184,20 @@ class Build:
                 return
             before = {"before": runs.sha256_file(self.run / "records" / f"{stage}.json")}
 
+    def rehearse(self) -> None:
+        """Feed the losses of all students that are yet to be trained once; ``lesson`` may be made up."""
+        if "float" in runs.stages(self.run):
+            return
+        training = self._training()
+        if self.job.has_intermediates:
+            lazy.load("edgekd.train.intermediates:rehearse_chain")(self._chain(), training)
+        lazy.load("edgekd.train.student:try_out")(self._model(), training)
+
     def _body(self, stage: str) -> Any:
         return runs.read(self.run, stage).body
 
     def _spec(self) -> Any:
-        return self.job.family.restore(self._body("plan").spec)
+        return self.job.family.restore(self._body("plan").spec if "plan" in runs.stages(self.run) else self.chosen.spec)
 
     def _training(self) -> Any:
         make, request, lesson = lazy.load("edgekd.train.student:Training"), self.job.request, self.lesson
@@ -280,9 +296,3 @@ class Build:
                 low, high = share.interval
                 figures[name] = Figure(share.value, "share", "measured", self.lesson.teacher_where, share.n, low, high)
         return figures
-
-
-def named(figure: str, data: Dataset) -> dict[str, int]:
-    """What a figure of each task is called, and which task that is: of the first plainly, of several each after it as well."""
-    heads = data.heads
-    return {figure: 0, **({f"{figure}_{task.name}": i for i, task in enumerate(heads)} if len(heads) > 1 else {})}

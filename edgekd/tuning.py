@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from math import ceil
+from math import ceil, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekd import host, lazy, runs
 from edgekd.advice import Progress, load, soft_temperatures
 from edgekd.advise.finding import loss_lines, rounded
+from edgekd.errors import InputError
 from edgekd.jobs import Job, Request, plan_job
 from edgekd.recipe.schema import Recipe
 
@@ -50,10 +51,19 @@ def tune_recipe(request: Request, progress: Progress, *, trials: int, epochs: fl
     _, data, jobs = load(request)
     job, recipe = jobs[0], jobs[0].loaded.recipe
     space = search_space(recipe)
+    if not space:
+        raise InputError("no loss has a temperature, and there is no second weight", where="recipe, losses", expected="something to search")
+    if not isfinite(epochs):
+        raise InputError(f"--epochs {epochs}", where="command line", expected="a number of passes", mend="--epochs 3")
     lazy.load("torch:set_num_threads")(host.threads(request.threads))
     spec = job.family.restore(plan_job(job).spec)
     short = job.preset.model_copy(update={"float_epochs": epochs, "peers": 1, "patience": 0})
-    lesson = lazy.load("edgekd.train.lesson:open_lesson")(job.loaded, data, runs.cache_folder(), progress, short)
+
+    def rehearse(made_up: Any) -> None:
+        training = lazy.load("edgekd.train.student:Training")(made_up, short, job.family.resolution(spec), request.seed)
+        lazy.load("edgekd.train.student:try_out")(job.family.build(spec), training)
+
+    lesson = lazy.load("edgekd.train.lesson:open_lesson")(job.loaded, data, runs.cache_folder(), progress, short, rehearse)
     same = _same(job, short.model_dump(), job.family.describe(spec), lesson.teacher_sha256, space)
     folder = runs.cache_folder() / "search" / runs.digest(same)[:32]
 

@@ -30,12 +30,12 @@ class Views:
         if not 1 <= self.count <= 4:
             raise InputError(f"count = {self.count}", where="views", expected="1 to 4")
 
-    def check(self, shape: tuple[int, int, int]) -> None:
+    def check(self, shape: tuple[int, int, int], where: str = "recipe, views") -> None:
         """Raises InputError where samples of ``shape`` (height, width, channels) would be moved out of themselves."""
         height, width, _ = shape
         if self.count > 1 and (self.shift + self.shift_time >= height or self.shift >= width):
             moved = f"shift = {self.shift}" + (f", shift_time = {self.shift_time}" if self.shift_time else "")
-            raise InputError(f"{moved} on samples of {height}x{width}", where="recipe, views", expected="less than their sides")
+            raise InputError(f"{moved} on samples of {height}x{width}", where=where, expected="less than their sides")
 
     @property
     def sha256(self) -> str:

@@ -10,6 +10,8 @@ from edgekd.errors import InputError
 from edgekd.losses.adapters import Tapped, check_rank, pairs, same_size
 
 NAME = "review"
+#: Channels of the fusion: a 3x3 convolution of so many to as many is 9 · WIDEST² numbers.
+WIDEST = 1 << 12
 LEVELS = (4, 2, 1)
 
 
@@ -31,7 +33,7 @@ class Review(nn.Module):
     def __init__(self, student: Tapped, teacher: Tapped, samples: int, *, width: int = 0) -> None:
         super().__init__()
         del samples
-        if isinstance(width, bool) or not isinstance(width, int) or width < 0:
+        if isinstance(width, bool) or not isinstance(width, int) or not 0 <= width <= WIDEST:
             raise InputError(f"width = {width}", where=f"loss {NAME}", expected="channels of the fusion, 0 for those of the deepest map")
         both = _maps(student, teacher)
         width = width or min(512, both[-1][0].shape[1])

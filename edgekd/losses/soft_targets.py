@@ -5,14 +5,13 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from edgekd.errors import InputError
+from edgekd.losses.check import require
 
 
 def soft_targets(student: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor, *, temperature: float = 4.0) -> torch.Tensor:
     """Mean Kullback-Leibler divergence of the softened ``student`` from the softened ``teacher``, both logits [N, C]."""
     del labels
-    if not temperature > 0:
-        raise InputError(f"temperature = {temperature}", where="loss soft_targets", expected="above 0, usually 1 to 10")
+    require("soft_targets", "temperature", temperature, above=0, most=1e6, usual="1 to 10")
     divergence = functional.kl_div(
         functional.log_softmax(student / temperature, 1),
         functional.log_softmax(teacher / temperature, 1),

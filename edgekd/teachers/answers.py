@@ -95,6 +95,13 @@ def _column(name: str, names: Sequence[str], where: str) -> int:
     )
 
 
+def check_finite(answers: np.ndarray, where: str) -> None:
+    """Raise InputError if ``answers`` are no numbers that can be stored; to be asked of a few, before all are computed."""
+    if not (np.abs(answers) <= np.finfo(np.float16).max).all():
+        mend = "check mean, std and scale, and the checkpoint"
+        raise InputError("the teacher's outputs are not finite in float16", where=where, expected="logits within ±65504", mend=mend)
+
+
 def check_kind(answers: np.ndarray, output: str | None, where: str) -> None:
     """Raise InputError if ``answers`` [n, classes] are not finite, or not what the recipe's ``output`` says, or tell that it should say."""
     if not np.isfinite(answers).all():

@@ -8,7 +8,7 @@ from torch import nn
 from edgekd import lazy
 from edgekd.errors import InputError
 from edgekd.recipe.schema import Teacher as Table
-from edgekd.teachers.answers import check_kind, columns
+from edgekd.teachers.answers import check_finite, check_kind, columns
 from edgekd.teachers.opened import About, Normalization, Opened
 from edgekd.teachers.teacher import Teacher, logits
 
@@ -32,6 +32,7 @@ def assemble(body: nn.Module, table: Table, sample: np.ndarray, labels: tuple[st
             expected=f"[{len(answer)}, {len(labels)}], one output a class of the data",
         )
     order = columns(named, answer.shape[1], labels, "recipe, teacher")
+    check_finite(answer, "recipe, teacher")
     if about is not None or table.output is not None:  # a module that `edgekd teach` has yet to train answers anything
         check_kind(answer, table.output, "recipe, teacher")
     return Teacher(body, how.mean, how.std, scale=how.scale, size=size, log=table.output == "probabilities", columns=order)

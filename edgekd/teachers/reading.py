@@ -15,7 +15,7 @@ from torch import nn
 from edgekd import lazy
 from edgekd.errors import InputError
 from edgekd.recipe.schema import Teacher as Table
-from edgekd.teachers.answers import SMALLEST, check_kind, columns
+from edgekd.teachers.answers import SMALLEST, check_finite, check_kind, columns
 from edgekd.teachers.opened import Opened
 
 #: Samples at a time: a second of sound is tens of thousands of numbers.
@@ -66,6 +66,7 @@ def reader(body: nn.Module, table: Table, sample: np.ndarray, labels: tuple[str,
     if answer.ndim != 2 or (table.labels is None and answer.shape[1] != len(labels)):
         raise InputError(f"{table.source} answers {list(answer.shape)}", where=where, expected=f"[{len(sample)}, {len(labels)}]")
     order = columns(table.labels, answer.shape[1], labels, "recipe, teacher")
+    check_finite(answer, "recipe, teacher")
     if table.output is not None:
         check_kind(answer, table.output, "recipe, teacher")
     return Reader(body, table, order)

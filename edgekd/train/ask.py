@@ -63,8 +63,33 @@ class Asked:
     validation: bool = False
 
 
+@dataclass(frozen=True)
+class Ready:
+    """A teacher that is open and fits the data, and has been asked nothing yet; ``stored`` are all answers of a file of outputs.
+
+    ``of`` is what progress adds where there are several.
+    """
+
+    table: Table
+    task: int
+    teacher: Teacher | Reader | None
+    stored: Answers | None
+    library: str
+    of: str
+
+    @property
+    def parameters(self) -> int | None:
+        """Where torch sees any."""
+        return (sum(parameter.numel() for parameter in self.teacher.parameters()) or None) if self.teacher is not None else None
+
+
 def ask(loaded: LoadedRecipe, table: Table, asked: Asked, cache: Path, progress: Progress) -> Answers:
     """One teacher's outputs: computed, or found in ``cache``. Raises InputError for what cannot be opened, or belongs to something else."""
+    return answers(ready(loaded, table, asked), asked, cache, progress)
+
+
+def ready(loaded: LoadedRecipe, table: Table, asked: Asked) -> Ready:
+    """One of the recipe's teachers, opened and tried. Raises InputError for what cannot be opened, or belongs to something else."""
     torch.manual_seed(0)  # a teacher without a checkpoint is random, but always the same
     data, views, of = asked.data, asked.views, _which(loaded.recipe, table)
     task = task_of(table.task, data.heads, where_of(loaded.recipe, table, "task"))
@@ -77,8 +102,19 @@ def ask(loaded: LoadedRecipe, table: Table, asked: Asked, cache: Path, progress:
             wanted = Wanted(labels, data.sha256, views.sha256, views.count, len(data.train), len(data.test))
             targets, outputs = matched(body, wanted, table)
             sha256 = key(body.sha256, repr((table.output, table.labels)))
-            return Answers(table, task, targets, outputs, None, sha256, f"file of outputs {body.sha256[:16]}", None)
+            stored = Answers(table, task, targets, outputs, None, sha256, f"file of outputs {body.sha256[:16]}", None)
+            return Ready(table, task, None, stored, "", of)
         teacher = _assembled(loaded, table, data, body, trained=True)
+    library = body.about.library if isinstance(body, Opened) else host.library("torch")
+    return Ready(table, task, teacher, None, library, of)
+
+
+def answers(one: Ready, asked: Asked, cache: Path, progress: Progress) -> Answers:
+    """What a teacher that is ready answers: computed, or found in ``cache``."""
+    if one.stored is not None:
+        return one.stored
+    teacher, table, data, views, of = one.teacher, one.table, asked.data, asked.views, one.of
+    assert teacher is not None
     sha256 = identity(teacher, table)
     store = partial(_stored, teacher, cache / "soft_targets")
     makers, named = [partial(views.all, data.train.x, n) for n in range(views.count)], (sha256, data.sha256, views.sha256)
@@ -94,9 +130,8 @@ def ask(loaded: LoadedRecipe, table: Table, asked: Asked, cache: Path, progress:
     if asked.validation:
         told = (sha256, data.sha256, "validation")
         validation = store([held], told, lambda n, total: progress(f"teacher on validation{of}", n, total))[0]
-    library = body.about.library if isinstance(body, Opened) else host.library("torch")
-    parameters = sum(parameter.numel() for parameter in teacher.parameters()) or None
-    return Answers(table, task, targets, outputs, validation, sha256, f"{host.host()}, {library}", teacher, parameters)
+    where = f"{host.host()}, {one.library}"
+    return Answers(table, one.task, targets, outputs, validation, sha256, where, teacher, one.parameters)
 
 
 def open_teacher(loaded: LoadedRecipe, data: Dataset, *, table: Table | None = None, trained: bool = True) -> Teacher | Reader:

@@ -104,25 +104,38 @@ def _say_once(text: str) -> None:
     LOG.warning("%s", text)
 
 
+def check_store(uri: str) -> None:
+    """Raises InputError if the MLflow store is not to be reached, MissingDependency without MLflow: before hours, not after."""
+    with _reached(uri) as store:
+        store.search_experiments(max_results=1)
+
+
 @contextmanager
-def _mlflow(where: Where) -> Generator[Board]:
-    """A run of the experiment, found again by the run folder's name. A store that fails later on is left alone: training goes on."""
+def _reached(uri: str) -> Generator[Any]:
+    """A client of the store; what is raised under it is an InputError."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
     # A folder is the only store that needs neither a server nor SQLAlchemy; MLflow 3 refuses it unless told.
     os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
-    client, metric = lazy.load("mlflow.tracking:MlflowClient"), lazy.load("mlflow.entities:Metric")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # of seven the last waits for minutes
+    client = lazy.load("mlflow.tracking:MlflowClient")
     try:
-        store = client(tracking_uri=where.mlflow)
-        run = _mlflow_run(store, where)
+        yield client(tracking_uri=uri)
     except Exception as error:  # of urllib3, sqlalchemy, mlflow, as the store may be
         raise InputError(
             f"MLflow's store cannot be used ({' '.join(str(error).split())[:200]})",
-            where=f"--mlflow {where.mlflow}",
+            where=f"--mlflow {uri}",
             expected="the URI of an MLflow server, a database or a folder",
             mend="--mlflow mlruns",
         ) from error
-    failed = False
+
+
+@contextmanager
+def _mlflow(where: Where) -> Generator[Board]:
+    """A run of the experiment, found again by the run folder's name. A store that fails later on is left alone: training goes on."""
+    with _reached(where.mlflow) as store:
+        run = _mlflow_run(store, where)
+    metric, failed = lazy.load("mlflow.entities:Metric"), False
 
     def attempt(work: Callable[[], object]) -> None:
         nonlocal failed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -65,14 +65,14 @@ class Criterion(nn.Module):
                 if not isinstance(made, nn.Module):
                     raise InputError(f"{term.name} made a {type(made).__name__}", where=term.where, expected="an nn.Module")
                 self.modules_of_losses[str(n)] = made
-                # A copy is tried: a memory bank would take the example for a sample.
-                loss = partial(copy.deepcopy(made), student, teacher, batch.labels[term.task], batch.indices)
+                loss = partial(_copy(made, make, term), student, teacher, batch.labels[term.task], batch.indices)
             elif term.student is not None or term.teacher is not None:
                 loss = partial(term.function, student, teacher, batch.labels[term.task], **term.options)
             else:
                 continue  # tried when the lesson was opened
             with torch.enable_grad():
-                check_value(lazy.attempt(term.name, loss, where=term.where), term.name, term.where)
+                found = tried(partial(lazy.attempt, term.name, loss, where=term.where), (student, teacher, *batch.labels), term)
+                check_value(found, term.name, term.where, weight=term.weight or None)
 
     def forward(self, outputs: torch.Tensor, batch: Batch, taught: Taught) -> tuple[torch.Tensor, torch.Tensor]:
         """The weighted sum, and each term's own value, detached [terms], in the order of ``names``."""
@@ -80,10 +80,10 @@ class Criterion(nn.Module):
         for n, term in enumerate(self.terms):
             student, teacher = self._fed(term, outputs, batch, taught)
             labels = batch.labels[term.task]
+            loss = partial(term.function, student, teacher, labels, **term.options)
             if term.is_module:
-                values.append(self.modules_of_losses[str(n)](student, teacher, labels, batch.indices))
-            else:
-                values.append(term.function(student, teacher, labels, **term.options))
+                loss = partial(self.modules_of_losses[str(n)], student, teacher, labels, batch.indices)
+            values.append(check_value(lazy.attempt(term.name, loss, where=term.where), term.name, term.where))
         total = torch.stack([term.weight * value for term, value in zip(self.terms, values, strict=True)]).sum()
         return total, torch.stack([value.detach() for value in values])
 
@@ -114,10 +114,35 @@ class Criterion(nn.Module):
         return self._taps[path]
 
 
-def check_value(found: object, name: str, where: str) -> None:
-    """Raises InputError unless ``found`` is what a loss returns."""
-    if not isinstance(found, torch.Tensor) or found.ndim or not found.requires_grad:
-        raise InputError(f"{name} returned {found!r:.80}", where=where, expected="one number, computed by torch from the student's values")
+def check_value(found: object, name: str, where: str, *, weight: float | None = None) -> torch.Tensor:
+    """``found``. Raises InputError unless it is what a loss returns; with ``weight``, also unless it is finite, times that."""
+    expected = "one number, computed by torch from the student's values"
+    if not isinstance(found, torch.Tensor) or found.ndim or not found.requires_grad or not found.is_floating_point():
+        raise InputError(f"{name} returned {found!r:.80}", where=where, expected=expected)
+    if weight is not None and not torch.isfinite(found.detach() * weight):
+        told = f"{name} returned {float(found.detach()):g} for an example of two samples, with weight {weight:g}"
+        raise InputError(told, where=where, expected="a finite number", mend="other options, or another weight")
+    return found
+
+
+def tried(loss: Callable[[], object], fed: Sequence[Any], term: Term) -> object:
+    """What ``loss`` returns. Raises InputError if it overwrites what it is ``fed``: other losses are fed the same."""
+    tensors = [one for each in fed for one in (each if isinstance(each, list | tuple) else [each])]
+    before = [tensor._version for tensor in tensors]
+    found = loss()
+    if [tensor._version for tensor in tensors] != before:
+        expected = "a function that leaves its arguments as they are: other losses are fed the same tensors"
+        raise InputError(f"{term.name} overwrites what it is fed", where=term.where, expected=expected, mend="x = x * 2 instead of x *= 2")
+    return found
+
+
+def _copy(made: nn.Module, make: Callable[[], Any], term: Term) -> nn.Module:
+    """One like ``made`` to be tried: a memory bank would take the example for a sample."""
+    try:
+        return copy.deepcopy(made)
+    except Exception:  # a user's module may hold a lock, a generator, a graph
+        with torch.random.fork_rng():
+            return lazy.attempt(term.name, make, where=term.where)
 
 
 def tapped_in_student(term: Term) -> list[str]:

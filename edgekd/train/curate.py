@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,14 +59,18 @@ def curate(critics: Sequence[Critic], samples: Sequence[Samples]) -> Curated:
         score = _scores(critic, seen, where)
         before = chosen
         if critic.weight:
-            weights = score if weights is None else weights * score
+            with np.errstate(over="ignore"):  # looked for below
+                weights = score if weights is None else weights * score
             chosen = chosen[weights[chosen] > 0]
         else:
             chosen = _best(chosen, score, critic.keep or 1.0)
         said = {"critic": critic.name, "before": len(before), "kept": len(chosen)}
         kept.append(said | {"per_class": _left(critic, samples, (before, chosen), where)})
     if weights is not None:
-        weights = weights[chosen] / weights[chosen].mean()
+        with np.errstate(over="ignore", invalid="ignore"):
+            weights = weights[chosen] / weights[chosen].mean()
+        if not (np.isfinite(weights).all() and weights.sum() > 0):
+            raise InputError("the scores are too large to be added up", where="recipe, curate", expected="scores of about 1")
     return Curated(chosen, weights, tuple(kept))
 
 
@@ -84,21 +88,55 @@ def _of_task(critic: Critic, samples: Sequence[Samples], where: str) -> Samples:
     for one in samples:
         if one.task.name == critic.task:
             return one
-    raise InputError(f"no task is called {critic.task!r}", where=f"{where}.task", expected=", ".join(s.task.name for s in samples))
+    known = ", ".join(s.task.name for s in samples) or "no name: the data has one task"
+    raise InputError(f"no task is called {critic.task!r}", where=f"{where}.task", expected=known)
 
 
-def _scores(critic: Critic, samples: Samples, where: str) -> np.ndarray:
-    """float64 [N], finite, at least 0."""
+def check_critics(critics: Sequence[Critic], tasks: Sequence[Task]) -> None:
+    """Raises InputError for what ``curate`` would refuse before it asks a critic; ``tasks`` are those that have a teacher.
+
+    Each is tried on eight samples, whose scores nobody looks at: what it does not take is said before a teacher is asked for hours.
+    """
+    for at, critic in enumerate(critics):
+        where = f"recipe, curate.critics[{at}]"
+        classes = np.arange(8)
+        tried = [
+            Samples(
+                np.zeros((8, 8, 8, 1), np.uint8),
+                np.eye(len(t.labels), dtype=np.float32)[classes % len(t.labels)],
+                classes % len(t.labels),
+                t,
+            )
+            for t in tasks
+        ]
+        if not tried:
+            raise InputError(f"{critic.name} judges with a teacher, and there is none", where=where, expected="a teacher of this task")
+        seen = _of_task(critic, tried, where)
+        function = _function(critic, (seen.x, seen.teacher, seen.labels), where)
+        if critic.name in CRITICS:  # a user's own may want real samples
+            function(seen.x, seen.teacher, seen.labels, **critic.options)
+
+
+def _function(critic: Critic, arguments: tuple[np.ndarray, ...], where: str) -> Callable[..., Any]:
+    """The critic itself, which takes ``arguments`` and its options."""
     function = lazy.resolve(critic.name, CRITICS, where=f"{where}.name")
     if not callable(function):
         raise InputError(f"{critic.name} is a {type(function).__name__}", where=f"{where}.name", expected="a function")
-    arguments = (samples.x, np.asarray(samples.teacher, np.float32), samples.filled)
     try:
         inspect.signature(function).bind(*arguments, **critic.options)
     except TypeError as error:
         message = f"{critic.name} does not take these options: {error}"
         raise InputError(message, where=f"{where}.options", expected=f"{critic.name}{inspect.signature(function)}") from error
-    found = np.asarray(lazy.attempt(critic.name, lambda: function(*arguments, **critic.options), where=where))
+    return function
+
+
+def _scores(critic: Critic, samples: Samples, where: str) -> np.ndarray:
+    """float64 [N], finite, at least 0."""
+    x = samples.x.view()
+    x.flags.writeable = False  # the student sees the same
+    arguments = (x, np.asarray(samples.teacher, np.float32), samples.filled)
+    function = _function(critic, arguments, where)
+    found = lazy.attempt(critic.name, lambda: np.asarray(function(*arguments, **critic.options)), where=where)
     if found.shape != samples.labels.shape or found.dtype.kind not in "bfiu":
         shape, kind = list(found.shape), found.dtype
         raise InputError(f"{critic.name} returned {kind} {shape}", where=where, expected=f"a score a sample, [{len(samples.labels)}]")

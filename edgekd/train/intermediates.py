@@ -7,9 +7,10 @@ other modules.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from edgekd.train.ask import fingerprint
 from edgekd.train.distill import columns
 from edgekd.train.intermediates_sizes import Sized, options_of, proposed
 from edgekd.train.lesson import Lesson, Progress
-from edgekd.train.student import FLOAT, TRAINING_VERSION, Training, warm_up
+from edgekd.train.student import FLOAT, TRAINING_VERSION, Training, try_out, warm_up
 
 #: Where a run keeps them.
 FOLDER = "intermediates"
@@ -88,6 +89,7 @@ def links(table: Intermediates, family: Family, student: Student, spec: Any, les
         assistants = proposed(family, base, lesson.teacher_parameters, student.space, data, count)
     else:
         assistants = tuple(_named(family, base, options, data, at) for at, options in enumerate(table.assistants))
+        _check_falling(assistants, base)
     found = [_link("assistant", n, len(assistants), one) for n, one in enumerate(assistants, 1)]
     found += [_link("generation", n, table.generations, base) for n in range(1, table.generations + 1)]
     return tuple(found)
@@ -96,6 +98,13 @@ def links(table: Intermediates, family: Family, student: Student, spec: Any, les
 def parameters(family: Family, spec: Any) -> int:
     """Trainable numbers of the student of ``spec``."""
     return sum(p.numel() for p in family.build(spec).parameters())
+
+
+def rehearse_chain(chain: Chain, training: Training) -> None:
+    """Feed each link's losses once, before the first is trained. Raises InputError as their trainings would, the last after hours."""
+    for link in chain.links:
+        mine = replace(training, size=chain.family.resolution(link.spec), quantized=False)
+        try_out(_seeded(chain.family, link.spec, training.seed), mine)
 
 
 def train_chain(chain: Chain, training: Training, run: Path, progress: Progress) -> list[Checkpoint]:
@@ -147,11 +156,27 @@ def _seeded(family: Family, spec: Any, seed: int) -> nn.Module:
 
 
 def _named(family: Family, base: Sized, options: Mapping[str, Any], data: tuple[Any, int], at: int) -> Sized:
-    chosen = {**base.options, **options}
-    spec = next(iter(family.candidates(chosen, {}, *data)), None)
+    chosen, where = {**base.options, **options}, f"recipe, intermediates.assistants[{at}]"
+    try:
+        spec = next(iter(family.candidates(chosen, {}, *data)), None)
+    except InputError as error:
+        raise InputError(error.what, where=where, expected=error.expected, mend=error.mend) from error
     if spec is None:
-        raise InputError("makes no student", where=f"recipe, intermediates.assistants[{at}]", expected="options of the student's family")
+        raise InputError("makes no student", where=where, expected="options of the student's family")
     return Sized(chosen, spec, parameters(family, spec))
+
+
+def _check_falling(assistants: Sequence[Sized], base: Sized) -> None:
+    """Raises InputError where one is smaller than the next, or the last than the student."""
+    for at, (one, after) in enumerate(pairwise([*assistants, base])):
+        if one.parameters < after.parameters:
+            following = "the student" if after is base else f"assistants[{at + 1}]"
+            raise InputError(
+                f"{one.parameters:,} parameters, {following} has {after.parameters:,}",
+                where=f"recipe, intermediates.assistants[{at}]",
+                expected="sizes between the teacher's and the student's, the largest first",
+                mend="options that make it larger",
+            )
 
 
 def _link(kind: str, n: int, count: int, one: Sized) -> Link:

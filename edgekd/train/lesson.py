@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,13 @@ from edgekd.recipe.load import LoadedRecipe
 from edgekd.recipe.schema import DataFree, Preset, Recipe
 from edgekd.teachers.soft_targets import key
 from edgekd.teachers.teacher import Teacher, amx
-from edgekd.train.ask import Answers, Asked, ask, identity, open_teacher, where_of
-from edgekd.train.curate import Samples, curate
+from edgekd.train.ask import Asked, Ready, answers, identity, ready, where_of
+from edgekd.train.curate import Samples, check_critics, curate
 from edgekd.train.distill import Term
 from edgekd.train.readings import reading
 from edgekd.train.synthesize import synthetic
 from edgekd.train.taps import Live, listed
-from edgekd.train.terms import task_of, terms
+from edgekd.train.terms import check_heads, task_of, terms
 from edgekd.train.together import together
 
 Progress = Callable[[str, int, int], None]
@@ -57,42 +57,75 @@ class Lesson:
         return self.answers[0]
 
 
-def open_lesson(loaded: LoadedRecipe, data: Dataset, cache: Path, progress: Progress, preset: Preset | None = None) -> Lesson:
+def open_lesson(
+    loaded: LoadedRecipe,
+    data: Dataset,
+    cache: Path,
+    progress: Progress,
+    preset: Preset | None = None,
+    rehearse: Callable[[Lesson], None] | None = None,
+) -> Lesson:
     """Load the teachers, and compute or find their outputs in ``cache``, over the views of ``preset`` or else the recipe's own.
 
     With [data_free] the lesson's data has a training split that is made from the teacher; with [curate] the critics have judged it.
+    Before any of that, which may take hours, all that can be wrong is looked for; ``rehearse`` gets a lesson like the one to come, whose
+    targets are made up, and raises what a training of it would.
     """
     recipe = loaded.recipe
     tasks = [task_of(table.task, data.heads, where_of(recipe, table, "task")) for table in recipe.all_teachers]
     losses = terms(recipe, data.heads, set(tasks))
     views = Views(**((preset and preset.views) or recipe.views).model_dump())
-    if recipe.data_free is not None:
-        data = _without_data(loaded, recipe.data_free, data, cache, progress)
+    check_heads(losses, data.heads)
+    views.check(data.shape)
+    check_critics(recipe.curate.critics if recipe.curate else (), [data.heads[task] for task in sorted(set(tasks))])
     how = recipe.ensemble.how if recipe.ensemble else "mean"
     asked = Asked(data, views, validation=how == "per_class")
-    found = [ask(loaded, table, asked, cache, progress) for table in recipe.all_teachers]
+    opened = [ready(loaded, table, asked) for table in recipe.all_teachers]
+    if rehearse is not None:
+        rehearse(_made_up(recipe, asked, losses, opened))
+    if recipe.data_free is not None:
+        data = _without_data(opened[0], recipe.data_free, data, cache, progress)
+        asked = replace(asked, data=data)
+    found = [answers(one, asked, cache, progress) for one in opened]
     each = [together([a for a in found if a.task == task], how, asked, cache, progress) for task in range(len(data.heads))]
     sha256 = found[0].sha256 if len(found) == 1 else key(*(one.sha256 for one in found), repr(recipe.ensemble), repr(tasks))
-    tapped = {term.task for term in losses if any(not path.startswith("student:") for path in listed(term.teacher))}
-    live = tuple(_live(one, data) for one in found if one.task in tapped and one.module is not None)
+    live = _live(losses, opened, data)
     where = "; ".join(dict.fromkeys(one.where for one in found))
-    sizes = [one.parameters for one in found]
-    targets, answers = tuple(t for t, _ in each), tuple(a for _, a in each)
-    lesson = Lesson(recipe, data, views, losses, targets, answers, sha256, where, live)
-    lesson = replace(lesson, teacher_parameters=None if None in sizes else max(size for size in sizes if size is not None))
+    targets, tests = tuple(t for t, _ in each), tuple(a for _, a in each)
+    lesson = Lesson(recipe, data, views, losses, targets, tests, sha256, where, live, teacher_parameters=_largest(opened))
     return _judged(lesson)
 
 
-def _live(one: Answers, data: Dataset) -> Live:
-    assert one.module is not None
-    return Live(one.module, one.task, amx(), None if one.table.reads is None else reading(data.train, one.table.reads))
+def _made_up(recipe: Recipe, asked: Asked, losses: tuple[Term, ...], opened: Sequence[Ready]) -> Lesson:
+    """A lesson whose targets are random: what they say is of no interest."""
+    draws, taught = np.random.default_rng(0), {one.task for one in opened}
+    shapes = [(asked.views.count, len(asked.data.train), len(head.labels)) for head in asked.data.heads]
+    targets = tuple(draws.random(shape, np.float32).astype(np.float16) if task in taught else None for task, shape in enumerate(shapes))
+    live = _live(losses, opened, asked.data)
+    nothing = (None,) * len(targets)
+    return Lesson(recipe, asked.data, asked.views, losses, targets, nothing, "", live=live, teacher_parameters=_largest(opened))
 
 
-def _without_data(loaded: LoadedRecipe, table: DataFree, data: Dataset, cache: Path, progress: Progress) -> Dataset:
+def _largest(opened: Sequence[Ready]) -> int | None:
+    """Parameters of the largest teacher, where those of all are known."""
+    sizes = [one.parameters for one in opened]
+    return None if None in sizes else max(size for size in sizes if size is not None)
+
+
+def _live(losses: Sequence[Term], opened: Sequence[Ready], data: Dataset) -> tuple[Live, ...]:
+    """The teachers that some loss taps."""
+    tapped = {term.task for term in losses if any(not path.startswith("student:") for path in listed(term.teacher))}
+    return tuple(
+        Live(one.teacher, one.task, amx(), None if one.table.reads is None else reading(data.train, one.table.reads))
+        for one in opened
+        if one.task in tapped and one.teacher is not None
+    )
+
+
+def _without_data(one: Ready, table: DataFree, data: Dataset, cache: Path, progress: Progress) -> Dataset:
     """``data`` with a training split that is made from the recipe's only teacher."""
-    teacher = open_teacher(loaded, data)
-    assert isinstance(teacher, Teacher), "the recipe's rules let no other pass"
-    return synthetic(data, table, teacher, identity(teacher, loaded.recipe.all_teachers[0]), cache, progress)
+    assert isinstance(one.teacher, Teacher), "the recipe's rules let no other pass"
+    return synthetic(data, table, one.teacher, identity(one.teacher, one.table), cache, progress)
 
 
 def _judged(lesson: Lesson) -> Lesson:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from edgekd import lazy
 from edgekd.data.dataset import Split, Task
 from edgekd.errors import EdgekdError
 from edgekd.train.average import Average
@@ -142,9 +143,9 @@ class Run:
                 self.average.update(self.model, done + sums.count - 1)
             if sums.count % EVERY == 0 or done + sums.count == steps:
                 self.desk.progress(phase.name, done + sums.count, steps)
-                _check(sums.loss, phase, done + sums.count, steps)
+                _check(sums, phase, done + sums.count, steps)
                 self._report(done + sums.count, sums.told(time.monotonic() - start))
-        _check(sums.loss, phase, done + sums.count, steps)
+        _check(sums, phase, done + sums.count, steps)
         found = sums.told(time.monotonic() - start)
         scores = evaluate_each(self.judged, self.course.validation, feed.heads)
         how = {"threads": torch.get_num_threads(), "bf16": phase.bf16}
@@ -171,7 +172,7 @@ class Run:
         outputs = outputs.float()
         loss, each = self.criterion(outputs, batch, taught)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        lazy.attempt("a loss", loss.backward, where="recipe, losses")  # one that keeps a graph of an earlier step, for example
         self.optimizer.step()
         sums.add(loss, each, outputs, batch)
 
@@ -204,6 +205,18 @@ class Run:
         self.tutors.close()
 
 
+def first_step(model: nn.Module, course: Course, phase: Phase, example: Batch) -> None:
+    """What one step of ``phase`` does to ``model``, which is thrown away. Raises what ``fit`` would, but before anything else is done."""
+    run = Run(model, course, phase, Desk(Path(), lambda *_: None))
+    sums = Sums(run.criterion.names, course.feed.columns)
+    try:
+        model.train()
+        run._step(example, sums, 0.0)
+        _check(sums, phase, 0, 1)
+    finally:
+        run.close()
+
+
 def made_criterion(model: nn.Module, terms: Sequence[Term], feed: Feed, tutors: Tutors) -> Criterion | PeersCriterion:
     """The criterion of ``terms`` over ``model``, prepared with an example of what it will be fed.
 
@@ -227,11 +240,12 @@ def _weary(history: Sequence[Mapping[str, Any]], patience: int) -> bool:
     return max(found[-patience:]) <= max(found[:-patience])
 
 
-def _check(loss: float, phase: Phase, step: int, steps: int) -> None:
-    if not math.isfinite(loss):
+def _check(sums: Sums, phase: Phase, step: int, steps: int) -> None:
+    if not math.isfinite(sums.loss):
         rate = "qat_learning_rate" if phase.name == "qat" else "learning_rate"
+        which = f" ({', '.join(sums.odd)})" if sums.odd else ""
         raise EdgekdError(
-            f"phase {phase.name}: the loss is not finite at step {step} of {steps}\n  to mend:  lower {rate} in the recipe's preset"
+            f"phase {phase.name}: the loss is not finite at step {step} of {steps}{which}\n  to mend:  lower {rate} in the recipe's preset"
         )
 
 

@@ -34,7 +34,7 @@ from edgekd.train.board import Where, boards, replay
 from edgekd.train.criterion import tapped_in_student
 from edgekd.train.distill import Feed, student_input
 from edgekd.train.lesson import Lesson, Progress
-from edgekd.train.loop import Course, Desk, Phase, best_peer, fit, made_criterion
+from edgekd.train.loop import Course, Desk, Phase, best_peer, first_step, fit, made_criterion
 from edgekd.train.peers import Peers
 from edgekd.train.taps import Tutors, check_path, listed
 
@@ -131,20 +131,41 @@ def second_phase(training: Training, name: str) -> Phase:
 
 
 def rehearse(model: nn.Module, training: Training) -> None:
-    """Feed the losses of the quantized phase once, and look for what they tap in the captured graph, before anything is trained.
+    """Feed the losses of both phases once, and look for what the second taps in the captured graph, before anything is trained.
 
-    Raises InputError as that phase would, after hours.
+    Raises InputError as these phases would, the second after hours.
     """
-    terms = [term for term in training.lesson.terms if term.active("qat")]
-    if not training.quantized or not any(t.is_module or listed(t.student) or listed(t.teacher) for t in terms):
+    for phase in ("float", "qat"):
+        if phase == "qat" and not training.quantized:
+            return
+        terms = [term for term in training.lesson.terms if term.active(phase)]
+        if not any(t.is_module or listed(t.student) or listed(t.teacher) for t in terms):
+            continue
+        tutors = Tutors(terms, training.lesson.live)
+        made_criterion(model, terms, training.feed, tutors).close()
+        tutors.close()
+    if not any(tapped_in_student(term) for term in terms):
         return
-    tutors = Tutors(terms, training.lesson.live)
-    made_criterion(model, terms, training.feed, tutors).close()
-    tutors.close()
     _, paths = _captured(model, training)
     for term in terms:
         for path in tapped_in_student(term):
             check_path(path, paths, whose="quantized student", where=term.where)
+
+
+def try_out(model: nn.Module, training: Training) -> None:
+    """``rehearse``, and one step of each phase's losses on a whole batch. ``model`` is thrown away.
+
+    Raises InputError, or EdgekdError for a loss that is not finite.
+    """
+    rehearse(model, training)
+    train, feed, p = training.lesson.data.train, training.feed, training.preset
+    size = min(feed.batch, len(train))
+    # A loss that looks at labels must stand one that is not known, where there is one.
+    unknown = [np.flatnonzero(train.classes(task) < 0)[:1] for task in range(train.tasks)]
+    chosen = np.concatenate([*unknown, np.linspace(0, len(train) - 1, size).astype(np.int64)])[:size]
+    batch = feed.taken(chosen, np.zeros(size, np.int64))
+    for name, rate in (("float", p.learning_rate), *((("qat", p.qat_learning_rate),) if training.quantized else ())):
+        first_step(model, training.course, Phase(name, 1, rate, p.weight_decay, bf16=training.bf16), batch)
 
 
 def calibration_samples(training: Training) -> np.ndarray:

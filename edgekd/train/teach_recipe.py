@@ -14,6 +14,7 @@ from safetensors.torch import save
 
 from edgekd import host, runs
 from edgekd.data.dataset import Dataset, Split
+from edgekd.data.views import Views
 from edgekd.errors import InputError
 from edgekd.quant import compare
 from edgekd.recipe.load import LoadedRecipe
@@ -37,6 +38,9 @@ def teach_all(loaded: LoadedRecipe, data: Dataset, cache: Path, progress: Progre
     left = [table for table in every if fresh or not _is_there(loaded, table, _folder(cache, table, data))]
     if not left:  # what stands in the way is said by the first
         left = every[:1] or [loaded.recipe.all_teachers[0]]
+    for table in left:  # what is wrong with the last is not said after the others were trained
+        _checked(loaded, table, data)
+        open_teacher(loaded, data, table=table, trained=False)
     made = []
     for n, table in enumerate(left, 1):
         name = "teacher" if len(left) == 1 else f"teacher {n} of {len(left)}"
@@ -80,26 +84,12 @@ def teach_recipe(
     or a finished model, or if the checkpoint is there already, whole, and ``fresh`` is not set.
     """
     table = table or loaded.recipe.all_teachers[0]
-    where = where_of(loaded.recipe, table)
-    if table.source in FINISHED:
-        raise InputError(
-            f"there is nothing to train: source = {table.source!r} is a finished teacher",
-            where=where,
-            mend="edgekd build RECIPE --target TARGET",
-        )
-    if table.checkpoint is None:
-        raise InputError("the teacher has no checkpoint", where=where, mend='checkpoint = "teacher.safetensors"')
-    if table.reads is not None:
-        raise InputError(
-            f"reads {table.reads!r}, and edgekd teach trains teachers of images",
-            where=where,
-            expected="a checkpoint that was trained elsewhere",
-        )
-    file = loaded.folder / table.checkpoint
+    known = _checked(loaded, table, data)
+    file = loaded.folder / str(table.checkpoint)
     schedule = TeachSchedule(**table.schedule.model_dump(), bf16=amx())
     torch.manual_seed(schedule.seed)
     teacher = open_teacher(loaded, data, table=table, trained=False)
-    data = labeled(data, task_of(table.task, data.heads, f"{where}.task"))
+    data = known
     folder.mkdir(parents=True, exist_ok=True)
     state = folder / "teacher.state"
     if fresh:
@@ -121,6 +111,27 @@ def teach_recipe(
         low, high = share.interval
         figures[name] = asdict(Figure(share.value, "share", "measured", measured, share.n, low, high))
     return {"checkpoint": str(file), "sha256": runs.sha256_file(file), "schedule": asdict(schedule), **figures}
+
+
+def _checked(loaded: LoadedRecipe, table: Table, data: Dataset) -> Dataset:
+    """What the teacher of ``table`` is trained on. Raises InputError where there is nothing to train, or nothing to train it on."""
+    where = where_of(loaded.recipe, table)
+    if table.source in FINISHED:
+        raise InputError(
+            f"there is nothing to train: source = {table.source!r} is a finished teacher",
+            where=where,
+            mend="edgekd build RECIPE --target TARGET",
+        )
+    if table.checkpoint is None:
+        raise InputError("the teacher has no checkpoint", where=where, mend='checkpoint = "teacher.safetensors"')
+    if table.reads is not None:
+        raise InputError(
+            f"reads {table.reads!r}, and edgekd teach trains teachers of images",
+            where=where,
+            expected="a checkpoint that was trained elsewhere",
+        )
+    Views(shift=table.schedule.shift, count=2).check(data.shape, f"{where}.schedule")
+    return labeled(data, task_of(table.task, data.heads, f"{where}.task"))
 
 
 def labeled(data: Dataset, task: int) -> Dataset:

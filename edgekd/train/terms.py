@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import inspect
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
 from typing import Any
@@ -14,7 +15,7 @@ from edgekd.data.dataset import Task
 from edgekd.errors import InputError
 from edgekd.losses import LOSSES
 from edgekd.recipe.schema import Recipe
-from edgekd.train.criterion import check_value
+from edgekd.train.criterion import check_value, tried
 from edgekd.train.distill import Paths, Term
 
 
@@ -32,6 +33,7 @@ def terms(recipe: Recipe, heads: tuple[Task, ...], taught: Collection[int]) -> t
             raise InputError(f"{loss.name} is a {type(function).__name__}", where=f"{where}.name", expected="a function, or a module class")
         if isinstance(function, type) and not issubclass(function, torch.nn.Module):
             raise InputError(f"{loss.name} is a class, but no module", where=f"{where}.name", expected="a function, or an nn.Module class")
+        _check_options(loss.name, function, loss.options, where)
         task = task_of(loss.task, heads, f"{where}.task")
         student, teacher = _paths(loss.student), _paths(loss.teacher)
         term = Term(function, loss.weight, dict(loss.options), loss.name, student, teacher, task, loss.phase, where)
@@ -57,15 +59,44 @@ def task_of(name: str | None, heads: tuple[Task, ...], where: str) -> int:
     raise InputError(f"no task is called {name!r}", where=where, expected=every, mend=f"task = {near[0]!r}" if near else "")
 
 
+def _check_options(name: str, function: Any, options: Mapping[str, Any], where: str) -> None:
+    """Raises InputError unless the loss takes its ``options`` after what it is fed."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return  # of a callable that does not say what it takes
+    fed = ("student", "teacher", "samples" if isinstance(function, type) else "labels")
+    try:
+        signature.bind(*fed, **options)
+    except TypeError as error:
+        message = f"{name} does not take these options: {error}"
+        raise InputError(message, where=f"{where}.options", expected=f"{name}{signature}") from error
+
+
+def check_heads(made: Sequence[Term], heads: tuple[Task, ...]) -> None:
+    """Raises InputError for a task that a phase teaches nothing of: its outputs would stay, or become, noise."""
+    for task, head in enumerate(heads):
+        for phase in ("float", "qat"):
+            if not any(term.active(phase) and term.task == task for term in made):
+                raise InputError(
+                    f"no loss with a weight is of task {head.name!r} in the {phase} phase, so its outputs would mean nothing",
+                    where="recipe, losses",
+                    expected="at least one for each task",
+                    mend=f'[[losses]] with task = "{head.name}"',
+                )
+
+
 def _paths(value: str | list[str] | None) -> Paths:
     return tuple(value) if isinstance(value, list) else value
 
 
 def _try(term: Term, classes: int, *, taught: bool, heads: tuple[Task, ...]) -> None:
     """Call a loss of logits on two samples; without a teacher, on what would be seen in its value."""
-    student, labels = torch.zeros(2, classes, requires_grad=True), torch.tensor([0, classes - 1])
-    found = _called(term, student, torch.ones(2, classes), labels)
-    check_value(found, term.name, term.where)
+    # Steps of logits, as plain ones have neither a spread nor an order, and no draws, which trainings count on.
+    steps = torch.linspace(-1, 1, 2 * classes).reshape(2, classes)
+    student, labels = steps.clone().requires_grad_(), torch.tensor([0, classes - 1])
+    found = tried(partial(_called, term, student, teacher := steps.flip(0).square(), labels), (student, teacher, labels), term)
+    check_value(found, term.name, term.where, weight=term.weight or None)
     if not taught and not torch.isfinite(_called(term, student, torch.full((2, classes), float("nan")), labels)):
         name = heads[term.task].name
         raise InputError(

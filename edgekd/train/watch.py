@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,6 +38,11 @@ class Sums:
     @property
     def loss(self) -> float:
         return float(self._loss)
+
+    @property
+    def odd(self) -> tuple[str, ...]:
+        """The losses that are not finite."""
+        return tuple(name for name, value in zip(self.names, self._each.tolist(), strict=True) if not math.isfinite(value))
 
     def told(self, seconds: float) -> dict[str, Any]:
         """Means over the pass so far, which took ``seconds``. Losses by name are not weighted."""
