@@ -147,7 +147,7 @@ def test_assistants_are_proposed_where_the_gap_is_wide(tmp_path: Path) -> None:
     outputs = {TEACHER: '[teacher]\nsource = "soft_targets"\noptions = { file = "outputs.npy" }\n\n'}
     unknown = recipe(tmp_path / "unknown", {**SHORT, **outputs, "[student]\n": table})
     np.save(unknown / "outputs.npy", np.random.default_rng(0).normal(size=(2, 192, 4)).astype(np.float32))
-    with pytest.raises(InputError, match=r"(?s)the teacher's size is not known.*assistants = "):
+    with pytest.raises(InputError, match=r"(?s)the size of a teacher of source = .soft_targets. is not known.*assistants = "):
         build(unknown, tmp_path / "runs")
 
 
