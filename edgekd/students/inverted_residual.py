@@ -7,7 +7,7 @@ Nothing here needs torch: a spec is counted before anything is built; the module
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgekd import lazy
@@ -15,16 +15,13 @@ from edgekd.errors import InputError
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.scheme import Scheme
 from edgekd.students.family import Family, Shape, combinations
-from edgekd.students.sketch import Sketch, same_padding
+from edgekd.students.sketch import Sketch
+from edgekd.students.spec import channels, chosen, describe, distinct, multiplier, restored, whole, wholes
 
 if TYPE_CHECKING:
     from torch import nn
 
-#: Channels are multiples of this: the vector kernels of every target take four int8 values at a time.
-DIVISOR = 4
 KERNEL = 3
-#: Of channels, blocks and pixels of a side: far beyond any edge device, and small enough to be counted at once.
-LARGEST = 1 << 13
 
 #: What a recipe's options and space may name, and what stands where it names nothing.
 DEFAULTS: Mapping[str, Any] = {
@@ -65,18 +62,18 @@ class Spec:
     def __post_init__(self) -> None:
         where = "student inverted_residual"
         for name in ("height", "width", "channels", "classes", "stem"):
-            _whole(name, getattr(self, name), 1, where)
+            whole(name, getattr(self, name), 1, where)
         for name in ("widths", "blocks", "strides", "expansions"):
             values = getattr(self, name)
             if not isinstance(values, tuple) or not values or (isinstance(self.widths, tuple) and len(values) != len(self.widths)):
                 raise InputError(f"{name} = {values!r} beside widths = {self.widths!r}", where=where, expected="one entry a stage")
             for value in values:
-                _whole(name, value, 1, where)
+                whole(name, value, 1, where)
         for stride in (self.stem_stride, *self.strides):
             if stride not in (1, 2):
                 raise InputError(f"stride {stride!r}", where=where, expected="1 or 2")
-        _whole("head", self.head, 0, where)
-        _whole("fused", self.fused, 0, where)
+        whole("head", self.head, 0, where)
+        whole("fused", self.fused, 0, where)
         if self.fused > len(self.widths):
             raise InputError(f"fused = {self.fused}", where=where, expected=f"0 to {len(self.widths)}, the number of stages")
 
@@ -110,63 +107,39 @@ def blocks(spec: Spec) -> tuple[Block, ...]:
 def spec_from(options: Mapping[str, Any], shape: Shape, classes: int) -> Spec:
     """The spec that ``options`` (keys of DEFAULTS) ask for on samples of ``shape``. Raises InputError for what makes no student."""
     where = "recipe, student.options"
-    for key in options:
-        if key not in DEFAULTS:
-            raise InputError(f"{key!r} is not an option of inverted_residual", where=where, expected=", ".join(DEFAULTS))
-    chosen = {**DEFAULTS, **options}
-    for key in ("width", "depth"):
-        if isinstance(chosen[key], bool) or not isinstance(chosen[key], int | float) or not 0 < chosen[key] < 100:
-            raise InputError(f"{key} = {chosen[key]!r}", where=where, expected="a positive multiplier")
-    for key in ("widths", "blocks", "strides"):
-        if not isinstance(chosen[key], list | tuple):
-            raise InputError(f"{key} = {chosen[key]!r}", where=where, expected="a list, one entry a stage")
-        for value in chosen[key]:
-            _whole(key, value, 1, where)
-    _whole("stem", chosen["stem"], 1, where)
-    height, width, channels = shape
-    resolution = chosen["resolution"]
-    if resolution is not None:
-        _whole("resolution", resolution, 1, where)
+    asked = chosen(options, DEFAULTS, "inverted_residual", where)
+    wide, deep = (multiplier(key, asked[key], where) for key in ("width", "depth"))
+    widths, counts, strides = (wholes(key, asked[key], 1, where) for key in ("widths", "blocks", "strides"))
+    stem = whole("stem", asked["stem"], 1, where)
+    height, width, planes = shape
+    if (resolution := asked["resolution"]) is not None:
+        whole("resolution", resolution, 1, where)
         height, width = resolution, max(1, round(resolution * width / height))
-    expansion = chosen["expansion"]
+    expansion = asked["expansion"]
     return Spec(
         height=height,
         width=width,
-        channels=channels,
+        channels=planes,
         classes=classes,
-        stem=_channels(chosen["stem"] * chosen["width"]),
-        stem_stride=chosen["stem_stride"],
-        widths=tuple(_channels(w * chosen["width"]) for w in chosen["widths"]),
-        blocks=tuple(max(1, -int(-n * chosen["depth"] // 1)) for n in chosen["blocks"]),
-        strides=tuple(chosen["strides"]),
-        expansions=tuple(expansion) if isinstance(expansion, list | tuple) else (expansion,) * len(chosen["widths"]),
-        fused=chosen["fused"],
-        head=chosen["head"],
+        stem=channels(stem * wide),
+        stem_stride=asked["stem_stride"],
+        widths=tuple(channels(w * wide) for w in widths),
+        blocks=tuple(max(1, -int(-n * deep // 1)) for n in counts),
+        strides=strides,
+        expansions=tuple(expansion) if isinstance(expansion, list | tuple) else (expansion,) * len(widths),
+        fused=asked["fused"],
+        head=asked["head"],
     )
 
 
 def candidates(options: Mapping[str, Any], space: Mapping[str, list[Any]], shape: Shape, classes: int) -> Iterator[Spec]:
     """The spec of every combination of ``space`` over ``options``, each once."""
-    seen: set[Spec] = set()
-    for chosen in combinations(options, space):
-        spec = spec_from(chosen, shape, classes)
-        if spec not in seen:
-            seen.add(spec)
-            yield spec
+    return distinct(combinations(options, space), lambda asked: spec_from(asked, shape, classes))
 
 
 def restore(body: Mapping[str, Any]) -> Spec:
     """The spec that ``describe`` wrote. Raises InputError if keys are missing or unknown."""
-    names = {f.name for f in fields(Spec)}
-    if set(body) != names:
-        raise InputError(f"keys {sorted(set(body) ^ names)}", where="student inverted_residual", expected=", ".join(sorted(names)))
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in body.items()}
-    return Spec(**values)
-
-
-def describe(spec: Spec) -> dict[str, Any]:
-    """The spec as JSON."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(spec).items()}
+    return restored(Spec, body, "student inverted_residual")
 
 
 def sketch(spec: Spec, scheme: Scheme) -> QuantGraph:
@@ -200,22 +173,6 @@ def build(spec: Spec) -> nn.Module:
 def resolution(spec: Spec) -> tuple[int, int]:
     """Height and width that the student is fed."""
     return spec.height, spec.width
-
-
-def padding(spec_height: int, spec_width: int, stride: int) -> tuple[int, int, int, int]:
-    """(top, bottom, left, right) of a 3x3 convolution, as TFLite's SAME pads: one more at the end where the total is odd."""
-    return same_padding((spec_height, spec_width), KERNEL, stride)
-
-
-def _channels(wanted: float) -> int:
-    """The nearest multiple of DIVISOR, at least one, and never less than 90 % of what was wanted (Sandler et al. 2018)."""
-    nearest = max(DIVISOR, int(wanted + DIVISOR / 2) // DIVISOR * DIVISOR)
-    return nearest if nearest >= 0.9 * wanted else nearest + DIVISOR
-
-
-def _whole(name: str, value: Any, least: int, where: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= LARGEST:
-        raise InputError(f"{name} = {value!r}", where=where, expected=f"a whole number from {least} to {LARGEST}")
 
 
 FAMILY = Family("inverted_residual", candidates, restore, describe, resolution, sketch, build)

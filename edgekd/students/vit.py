@@ -18,7 +18,7 @@ Nothing here needs torch: a spec is counted before anything is built (vit_sketch
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgekd import lazy
@@ -26,12 +26,13 @@ from edgekd.errors import InputError
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.scheme import Scheme
 from edgekd.students.family import Family, Shape, combinations
+from edgekd.students.spec import chosen, describe, distinct, multiplier, restored, whole
 
 if TYPE_CHECKING:
     from torch import nn
 
-#: Of channels, blocks and pixels of a side; of tokens, because scores grow with their square.
-LARGEST, MOST_TOKENS = 1 << 13, 1 << 12
+#: Scores grow with the square of tokens.
+MOST_TOKENS = 1 << 12
 #: Of channels a head: the vector kernels of every target take four int8 values at a time.
 LEAST = 4
 
@@ -74,8 +75,8 @@ class Spec:
             if f.name in _CHOICES:
                 if value not in _CHOICES[f.name]:
                     raise InputError(f"{f.name} = {value!r}", where=_WHERE, expected=" or ".join(_CHOICES[f.name]))
-            elif isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST:
-                raise InputError(f"{f.name} = {value!r}", where=_WHERE, expected=f"a whole number from 1 to {LARGEST}")
+            else:
+                whole(f.name, value, 1, _WHERE)
         if self.height % self.patch or self.width % self.patch:
             raise InputError(
                 f"patch = {self.patch} on images of {self.height}x{self.width}",
@@ -101,38 +102,24 @@ class Spec:
 def spec_from(options: Mapping[str, Any], shape: Shape, classes: int) -> Spec:
     """The spec that ``options`` (keys of DEFAULTS) ask for on samples of ``shape``. Raises InputError for what makes no student."""
     where = "recipe, student.options"
-    for key in options:
-        if key not in DEFAULTS:
-            raise InputError(f"{key!r} is not an option of vit", where=where, expected=", ".join(DEFAULTS))
-    chosen = {**DEFAULTS, **options}
-    ratio, resolution, dim = chosen.pop("mlp_ratio"), chosen.pop("resolution"), chosen["dim"]
-    if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 < ratio < 100:
-        raise InputError(f"mlp_ratio = {ratio!r}", where=where, expected="a positive multiplier")
-    for key, value in (("dim", dim), ("resolution", 1 if resolution is None else resolution)):
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST:
-            raise InputError(f"{key} = {value!r}", where=where, expected=f"a whole number from 1 to {LARGEST}")
+    asked = chosen(options, DEFAULTS, "vit", where)
+    ratio, resolution = multiplier("mlp_ratio", asked.pop("mlp_ratio"), where), asked.pop("resolution")
+    dim = whole("dim", asked["dim"], 1, where)
     height, width, channels = shape
     if resolution is not None:
+        whole("resolution", resolution, 1, where)
         height, width = resolution, max(1, round(resolution * width / height))
-    return Spec(height=height, width=width, channels=channels, classes=classes, hidden=max(1, round(ratio * dim)), **chosen)
+    return Spec(height=height, width=width, channels=channels, classes=classes, hidden=max(1, round(ratio * dim)), **asked)
 
 
 def candidates(options: Mapping[str, Any], space: Mapping[str, list[Any]], shape: Shape, classes: int) -> Iterator[Spec]:
     """The spec of every combination of ``space`` over ``options``, each once."""
-    yield from dict.fromkeys(spec_from(chosen, shape, classes) for chosen in combinations(options, space))
+    return distinct(combinations(options, space), lambda asked: spec_from(asked, shape, classes))
 
 
 def restore(body: Mapping[str, Any]) -> Spec:
     """The spec that ``describe`` wrote. Raises InputError if keys are missing or unknown."""
-    names = {f.name for f in fields(Spec)}
-    if set(body) != names:
-        raise InputError(f"keys {sorted(set(body) ^ names)}", where=_WHERE, expected=", ".join(sorted(names)))
-    return Spec(**body)
-
-
-def describe(spec: Spec) -> dict[str, Any]:
-    """The spec as JSON."""
-    return asdict(spec)
+    return restored(Spec, body, _WHERE)
 
 
 def resolution(spec: Spec) -> tuple[int, int]:
