@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from bench_losses_methods import PLAIN, Method
 from bench_losses_runs import cost_s
-from scipy import stats
+from bench_statistics import spread
 
 from edgekd import runs
 from edgekd.errors import InputError
@@ -21,16 +20,6 @@ LEAST_SEEDS = 3
 MACHINE = ("cpu", "cores", "python", "torch")
 #: Method → its results, one a seed, in the same order of seeds for all.
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
-
-
-def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Mean, sample standard deviation and the 95 % interval of Student's t; without the last three for a single value."""
-    n, mean = len(values), float(np.mean(values))
-    if n < 2:
-        return {"n": n, "mean": mean, "sd": None, "low": None, "high": None, "each": list(values)}
-    sd = float(np.std(values, ddof=1))
-    half = float(stats.t.ppf(0.975, n - 1)) * sd / math.sqrt(n)
-    return {"n": n, "mean": mean, "sd": sd, "low": mean - half, "high": mean + half, "each": list(values)}
 
 
 def verdict(gain: Mapping[str, Any]) -> str:

@@ -37,7 +37,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 # First, because it keeps openvino and nncf from reporting what is done here.
@@ -45,6 +44,7 @@ import edgekd  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
 # isort: split
 from bench_ptq_variants import FORMS, VARIANTS, Answer, Contest
+from bench_statistics import spread
 
 from edgekd import console, host, runs
 from edgekd.errors import EdgekdError, InputError
@@ -68,16 +68,6 @@ DIFFERENCES: dict[str, tuple[Callable[[dict[str, float]], float], float | None]]
     "aeq − float": (lambda a: a["aeq"] - a["float"], None),
     "float − warm_up": (lambda a: a["float"] - a["warm_up"], None),
 }
-
-
-def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Mean, sample standard deviation and the 95 % interval of Student's t; without the last three for a single value."""
-    n, mean = len(values), float(np.mean(values))
-    if n < 2:
-        return {"n": n, "mean": mean, "sd": None, "low": None, "high": None, "each": list(values)}
-    sd = float(np.std(values, ddof=1))
-    half = float(stats.t.ppf(0.975, n - 1)) * sd / math.sqrt(n)
-    return {"n": n, "mean": mean, "sd": sd, "low": mean - half, "high": mean + half, "each": list(values)}
 
 
 def judge(answers: Sequence[dict[str, np.ndarray]], y: np.ndarray) -> dict[str, Any]:
