@@ -15,15 +15,13 @@ from edgekd import lazy
 from edgekd.errors import InputError
 from edgekd.export.tflite import export
 from edgekd.quant import ops
-from edgekd.quant.capture import capture
-from edgekd.quant.freeze import freeze
 from edgekd.quant.graph import QuantGraph
-from edgekd.quant.prepare import QatModule
 from edgekd.quant.reference import run
 from edgekd.quant.scheme import Scheme
 from edgekd.runtimes import RUNTIMES
 from edgekd.students import conv1d, ds_cnn
 from edgekd.students.unit import EPS
+from tests.frozen_students import anatomy, frozen
 
 FAMILIES: dict[str, Any] = {"ds_cnn": ds_cnn, "conv1d": conv1d}
 OPTIONS: list[tuple[str, dict[str, Any]]] = [
@@ -51,29 +49,13 @@ def test_the_net_is_what_the_spec_says(name: str, options: dict[str, Any], shape
     assert FAMILIES[name].FAMILY.resolution(spec) == shape[:2]
 
 
-def frozen(name: str, spec: Any, scheme: Scheme) -> QuantGraph:
+def quantized(name: str, spec: Any, scheme: Scheme) -> QuantGraph:
     torch.manual_seed(0)
-    shape = (spec.planes, spec.height, spec.width)
     net = FAMILIES[name].FAMILY.build(spec)
     for part in net.modules():
         if isinstance(part, nn.BatchNorm2d):
             nn.init.normal_(part.bias, 0, 0.1)  # a file holds equal biases once
-    module = QatModule(capture(net, shape), scheme)
-    if scheme.is_integer:
-        module.calibrate([torch.rand(4, *shape) * 2 - 1])
-    return freeze(module)
-
-
-def anatomy(graph: QuantGraph) -> list[tuple[Any, ...]]:
-    return [
-        (
-            type(op).__name__,
-            [getattr(op, name, None) for name in ("stride", "padding", "activation", "axes", "keepdims", "groups", "multiplier")],
-            [(t.dtype, t.shape, t.is_constant) for t in map(graph.tensor, (*op.inputs, *op.outputs))],
-            [None if (q := graph.tensor(n).quantization) is None else (q.axis, len(q.scale)) for n in (*op.inputs, *op.outputs)],
-        )
-        for op in graph.ops
-    ]
+    return frozen(net, (spec.planes, spec.height, spec.width), scheme)
 
 
 OTHER_SCHEMES = (Scheme(symmetric_activations=True), Scheme(weight_bits=4), Scheme("float16"))
@@ -85,7 +67,7 @@ OTHER_SCHEMES = (Scheme(symmetric_activations=True), Scheme(weight_bits=4), Sche
 )
 def test_the_sketch_is_what_capture_and_freeze_make(name: str, options: dict[str, Any], scheme: Scheme, tmp_path: Path) -> None:
     spec = spec_of(name, options)
-    drawn, made = FAMILIES[name].FAMILY.sketch(spec, scheme), frozen(name, spec, scheme)
+    drawn, made = FAMILIES[name].FAMILY.sketch(spec, scheme), quantized(name, spec, scheme)
     assert anatomy(drawn) == anatomy(made)
     if scheme == Scheme():
         bytes_of = [(tmp_path / export(graph, tmp_path).path).stat().st_size for graph in (drawn, made)]
@@ -94,7 +76,7 @@ def test_the_sketch_is_what_capture_and_freeze_make(name: str, options: dict[str
 
 @pytest.mark.parametrize(("name", "options"), OPTIONS)
 def test_every_kernel_gives_the_reference_integers(name: str, options: dict[str, Any], tmp_path: Path) -> None:
-    graph = frozen(name, spec_of(name, options), Scheme())
+    graph = quantized(name, spec_of(name, options), Scheme())
     assert not any(isinstance(op, ops.Pad | ops.Reshape | ops.Transpose) for op in graph.ops)
     x = np.random.default_rng(1).integers(-128, 128, (6, *SHAPE), np.int8)
     path = tmp_path / export(graph, tmp_path).path

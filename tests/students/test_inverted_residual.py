@@ -8,13 +8,11 @@ import torch
 from torch import nn
 
 from edgekd.errors import InputError
-from edgekd.quant.capture import capture
-from edgekd.quant.freeze import freeze
 from edgekd.quant.graph import QuantGraph
-from edgekd.quant.prepare import QatModule
 from edgekd.quant.scheme import Scheme
 from edgekd.students.inverted_residual import FAMILY, Spec, blocks, candidates, describe, restore, spec_from
 from edgekd.students.inverted_residual_net import EPS
+from tests.frozen_students import anatomy, frozen
 
 OPTIONS: list[dict[str, Any]] = [
     {},
@@ -32,25 +30,9 @@ def test_the_net_is_what_the_spec_says(options: dict[str, Any]) -> None:
     assert {m.eps for m in net.modules() if isinstance(m, nn.BatchNorm2d)} == {EPS}
 
 
-def frozen(spec: Spec, scheme: Scheme) -> QuantGraph:
+def quantized(spec: Spec, scheme: Scheme) -> QuantGraph:
     torch.manual_seed(0)
-    net = FAMILY.build(spec)
-    module = QatModule(capture(net, (spec.channels, spec.height, spec.width)), scheme)
-    if scheme.is_integer:
-        module.calibrate([torch.rand(4, spec.channels, spec.height, spec.width) * 2 - 1])
-    return freeze(module)
-
-
-def anatomy(graph: QuantGraph) -> list[tuple[Any, ...]]:
-    return [
-        (
-            type(op).__name__,
-            [getattr(op, name, None) for name in ("stride", "padding", "activation", "axes", "keepdims", "groups", "multiplier")],
-            [(t.dtype, t.shape, t.is_constant) for t in map(graph.tensor, (*op.inputs, *op.outputs))],
-            [None if (q := graph.tensor(n).quantization) is None else (q.axis, len(q.scale)) for n in (*op.inputs, *op.outputs)],
-        )
-        for op in graph.ops
-    ]
+    return frozen(FAMILY.build(spec), (spec.channels, spec.height, spec.width), scheme)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +42,7 @@ def anatomy(graph: QuantGraph) -> list[tuple[Any, ...]]:
 def test_the_sketch_is_what_capture_and_freeze_make(options: dict[str, Any], scheme: Scheme) -> None:
     spec = spec_from(options, SHAPE, CLASSES)
     assert FAMILY.sketch is not None
-    assert anatomy(FAMILY.sketch(spec, scheme)) == anatomy(frozen(spec, scheme))
+    assert anatomy(FAMILY.sketch(spec, scheme)) == anatomy(quantized(spec, scheme))
 
 
 def test_no_two_constants_of_a_sketch_are_alike() -> None:

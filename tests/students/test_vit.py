@@ -24,6 +24,7 @@ from edgekd.quant.scheme import Scheme
 from edgekd.runtimes import RUNTIMES
 from edgekd.students.vit import FAMILY, Spec, candidates, describe, restore, spec_from
 from edgekd.students.vit_net import EPS, Block
+from tests.frozen_students import anatomy
 from tests.small_builds import edgekd, recipe
 
 SMALL: dict[str, Any] = {"dim": 16, "depth": 2, "heads": 2, "patch": 4}
@@ -117,19 +118,6 @@ def test_captured_as_it_computes(options: dict[str, Any]) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     moved = sum(isinstance(op, Transpose) for op in graph.ops)
     assert moved == (0 if spec.heads == 1 else 4 * spec.depth)
-
-
-def anatomy(graph: QuantGraph) -> list[tuple[Any, ...]]:
-    names = ("stride", "padding", "activation", "axes", "keepdims", "groups", "adjoint_b", "amounts", "order", "begin", "size")
-    return [
-        (
-            type(op).__name__,
-            [getattr(op, name, None) for name in names],
-            [(t.dtype, t.shape, t.is_constant) for t in map(graph.tensor, (*op.inputs, *op.outputs))],
-            [None if (q := graph.tensor(n).quantization) is None else (q.axis, len(q.scale)) for n in (*op.inputs, *op.outputs)],
-        )
-        for op in graph.ops
-    ]
 
 
 @pytest.mark.parametrize("scheme", [Scheme(), Scheme(symmetric_activations=True, per_channel_weights=False), Scheme("float16")])
