@@ -52,6 +52,11 @@ def host() -> str:
     return f"host: {_cpu()[0]}"
 
 
+def flags() -> frozenset[str]:
+    """The processor's instruction sets, as Linux names them; none elsewhere."""
+    return _cpu()[1]
+
+
 def library(name: str) -> str:
     """An installed library as a figure's ``where`` names it: "torch 2.13.0"."""
     return f"{name} {version(name)}"

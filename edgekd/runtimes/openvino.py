@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 import numpy as np
 import openvino as ov
 
+from edgekd import host
 from edgekd.errors import InputError
 from edgekd.runtimes.border import Border, in_batches
 from edgekd.runtimes.openvino_border import border_of
@@ -29,7 +30,6 @@ KERNELS = ("amx", "avx512", "avx2", "sse41", "sve", "asimd", "neon")
 #: CPU flags that decide the integers. Without one that ends in vnni (or amx_int8, asimddp) int8 products are summed in saturating 16 bits,
 #: and the results of a network with large weights are far off.
 FLAGS = ("amx_int8", "avx512_vnni", "avx_vnni", "avx2", "asimddp")
-CPU_FLAGS = Path("/proc/cpuinfo")
 
 
 class OpenVinoRunner:
@@ -108,7 +108,7 @@ def integer_kernels(path: Path) -> dict[str, int]:
 def where(threads: int) -> str:
     """Version, device, hints and instruction set, as figures and runners state them."""
     cap = os.environ.get("ONEDNN_MAX_CPU_ISA")
-    flags = set(re.findall(r"\w+", CPU_FLAGS.read_text())) if CPU_FLAGS.is_file() else set()
+    flags = host.flags()
     limit = f" ({'+'.join(f for f in FLAGS if f in flags) or platform.machine()}{f', ONEDNN_MAX_CPU_ISA={cap}' if cap else ''})"
     version = ov.get_version().split("-")[0]
     return f"openvino {version}, CPU{limit}, INFERENCE_PRECISION_HINT=f32, {threads} thread{'s' if threads > 1 else ''}"
