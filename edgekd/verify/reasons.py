@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
+from edgekd import host
 from edgekd.errors import EdgekdError
 from edgekd.quant import ops
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.ops import Op
 from edgekd.quant.reference import onnxruntime, openvino
 from edgekd.quant.reference.alone import alone
+from edgekd.quant.reference.engine import OWN
 from edgekd.quant.reference.limits import LIMITS, LIMITS_16
 from edgekd.quant.reference.profiles import FLOAT_ERROR, OTHERS, PROFILES, is_float, is_int16, kernels_of, rules_of
 from edgekd.verify.foretell import RULE_OF
@@ -39,10 +40,7 @@ SUBJECT: Mapping[type[Op], str] = {
     ops.Add: "sum: ",
     ops.Relu: "rectifier: ",
 }
-CPU_FLAGS = Path("/proc/cpuinfo")
 AVERAGE = "average pool: the sum over the count, a half away from zero"
-#: Profiles of runtimes that compute some operators between Dequantize and Quantize.
-REAL = {"onnxruntime": onnxruntime.COMPILE, "openvino": openvino.COMPILE}
 OWN_ORDER = "float32, summed in an order of its own, so that ties go either way"
 #: Profile → operators that it does not foretell bit for bit → in words.
 INEXACT: Mapping[str, Mapping[type[Op], str]] = {
@@ -59,10 +57,10 @@ def rule(op: Op, graph: QuantGraph, profile: str) -> str:
     if is_float(op, graph):
         error = FLOAT_ERROR.get(profile, {}).get(type(op))
         return "real values" + (f", foretold within {error:g}" if error else "")
-    if REAL.get(profile, {}).get(type(op)) is onnxruntime.through_float:
+    if OWN.get(profile, {}).get(type(op)) is onnxruntime.through_float:
         return "float inside: Dequantize, operator, Quantize"
     if isinstance(op, ops.AveragePool2D):
-        return "average pool: float32" if profile in REAL else AVERAGE
+        return "average pool: float32" if profile in OWN else AVERAGE
     named = RULE_OF.get(type(op))
     if named is None or is_int16(op, graph):
         return ""
@@ -124,7 +122,7 @@ def _nearest(op: Op, graph: QuantGraph, profile: str, held: Mapping[str, np.ndar
 
 def _other_cpu(op: Op) -> str:
     """What is otherwise on this CPU than on the one that OpenVINO's rules were found on."""
-    flags = set(CPU_FLAGS.read_text().split()) if CPU_FLAGS.is_file() else set()
+    flags = host.flags()
     if openvino.holds_on(flags):
         return ""
     vnni = any(flag.endswith("vnni") for flag in flags)

@@ -27,7 +27,7 @@ def alone(graph: QuantGraph, op: Op, values: Mapping[str, np.ndarray], profile: 
         raise InputError(f"no values of {missing[0]!r}", where=f"operator {op.name}", expected="values of all that it reads")
     scheme = graph.metadata.get("scheme") or {"symmetric_activations": onnxruntime.symmetric(graph)}  # of the graph, not of one operator
     single = replace(graph, ops=(op,), inputs=entries, outputs=op.outputs, metadata={**graph.metadata, "scheme": scheme})
-    (step,) = engine.compile_graph(single, profile, op.outputs)
+    (step,) = engine.compile_graph(single, profile)
     constants = {t.name: engine.enter(t, np.asarray(t.data)) for t in engine.constants_of(single)}
     result = graph.tensor(op.outputs[0])
     count = len(values[entries[0]]) if entries else 1
@@ -35,6 +35,6 @@ def alone(graph: QuantGraph, op: Op, values: Mapping[str, np.ndarray], profile: 
     for start in range(0, count, BATCH):
         part = slice(start, min(start + BATCH, count))
         held = {**constants, **{name: engine.enter(graph.tensor(name), values[name][part]) for name in entries}}
-        engine.execute(step, single, Memory(), held)
+        engine.execute(step, Memory(), held)
         engine.leave(result, held[result.name], out[part])
     return out

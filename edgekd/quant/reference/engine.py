@@ -57,6 +57,8 @@ COMPILE: dict[type[ops.Op], Callable[..., Compute]] = {
     **matmul.COMPILE,
     **transpose_conv.COMPILE,
 }
+#: Profile of a runtime of another format → what its operators are, of those that it computes otherwise; its keys are OTHERS.
+OWN = {"onnxruntime": onnxruntime.COMPILE, "openvino": openvino.COMPILE}
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +83,7 @@ def run(graph: QuantGraph, x: np.ndarray, profile: str, *, keep: Collection[str]
     """
     _check(graph, x, profile, keep)
     wanted = tuple(dict.fromkeys((*graph.outputs, *keep)))
-    steps = compile_graph(graph, profile, wanted)
+    steps = compile_graph(graph, profile)
     largest = max(math.prod(t.shape) for t in graph.tensors.values() if not t.is_constant)
     size = max(1, min(batch, CACHED // largest))
     results = {name: np.empty((len(x), *graph.tensor(name).shape[1:]), outside(graph.tensor(name))) for name in wanted}
@@ -95,7 +97,7 @@ def run(graph: QuantGraph, x: np.ndarray, profile: str, *, keep: Collection[str]
             if name in values:
                 leave(graph.tensor(name), values[name], results[name][part])
         for step in steps:
-            execute(step, graph, memory, values)
+            execute(step, memory, values)
             name = step.op.outputs[0]
             if name in results:
                 leave(graph.tensor(name), values[name], results[name][part])
@@ -104,7 +106,7 @@ def run(graph: QuantGraph, x: np.ndarray, profile: str, *, keep: Collection[str]
     return results
 
 
-def compile_graph(graph: QuantGraph, profile: str, wanted: Collection[str]) -> tuple[Step, ...]:
+def compile_graph(graph: QuantGraph, profile: str) -> tuple[Step, ...]:
     """Every operator with its function, and where each tensor is read for the last time."""
     readers: dict[str, int] = {}
     for index, op in enumerate(graph.ops):
@@ -131,12 +133,12 @@ def _table(op: ops.Op, graph: QuantGraph, profile: str) -> dict[type[ops.Op], Ca
     """What the operators are that compute with the dtypes of ``op``."""
     if is_float(op, graph):
         return floats.COMPILE
-    if profile in OTHERS:
-        return {**COMPILE, **(onnxruntime.COMPILE if profile == "onnxruntime" else openvino.COMPILE)}
+    if profile in OWN:
+        return {**COMPILE, **OWN[profile]}
     return int16.COMPILE if is_int16(op, graph) else COMPILE
 
 
-def execute(step: Step, graph: QuantGraph, memory: Memory, values: dict[str, np.ndarray]) -> None:
+def execute(step: Step, memory: Memory, values: dict[str, np.ndarray]) -> None:
     weighted = isinstance(step.op, ops.WEIGHTED)
     names = step.op.inputs[:1] if weighted else step.op.inputs
     values[step.op.outputs[0]] = step.compute(memory, *(values[name] for name in names))
