@@ -9,6 +9,7 @@ import numpy as np
 
 from edgekd.quant.graph import QuantGraph, Tensor
 from edgekd.quant.ops import Add, AveragePool2D, Conv2D, DepthwiseConv2D, FullyConnected, MaxPool2D, Mean, Op, Pad, Relu, Reshape
+from edgekd.quant.passes.prefix import needed
 
 _CONVOLUTIONS = (Conv2D, DepthwiseConv2D)
 _WEIGHTED = (Conv2D, DepthwiseConv2D, FullyConnected)
@@ -22,7 +23,7 @@ def fuse(graph: QuantGraph) -> QuantGraph:
 
     A tensor that something else reads as well stays as it is; an operator that no output needs goes.
     """
-    tensors, ops = dict(graph.tensors), _needed(graph)
+    tensors, ops = dict(graph.tensors), list(needed(graph))
     changed = True
     while changed:
         changed = False
@@ -46,16 +47,6 @@ def fuse(graph: QuantGraph) -> QuantGraph:
 
 def _renamed(names: tuple[str, ...], old: str, new: str) -> tuple[str, ...]:
     return tuple(new if name == old else name for name in names)
-
-
-def _needed(graph: QuantGraph) -> list[Op]:
-    """The operators that the outputs depend on."""
-    wanted, kept = set(graph.outputs), []
-    for op in reversed(graph.ops):
-        if wanted.intersection(op.outputs):
-            wanted.update(op.inputs)
-            kept.append(op)
-    return kept[::-1]
 
 
 def _merge(before: Op, op: Op, tensors: dict[str, Tensor]) -> Op | None:
