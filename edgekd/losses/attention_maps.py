@@ -8,7 +8,7 @@ from torch.nn import functional
 from edgekd.errors import InputError
 from edgekd.losses.adapters import Tapped, check_tokens
 from edgekd.losses.check import require_switch
-from edgekd.losses.scaled_dot_product import Heads, check_sides, heads_of, projections, scores
+from edgekd.losses.scaled_dot_product import Heads, check_options, projections, scores
 
 NAME = "attention_maps"
 
@@ -35,10 +35,8 @@ def attention_maps(
     Masks (padding, causality) are not looked at: all tokens count.
     """
     del labels
-    check_sides("packed", packed, loss=NAME)
-    check_sides("prescaled", prescaled, loss=NAME)
     require_switch(NAME, "softmax", softmax)
-    ours, theirs = heads_of(heads, loss=NAME)
+    ours, theirs = check_options(heads, packed, prescaled, loss=NAME)
     a, b = _layers(student, packed, "student"), _layers(teacher, packed, "teacher")
     if len(a) != len(b):
         raise InputError(

@@ -34,4 +34,9 @@ def require_logits(loss: str, student: Tapped, teacher: Tapped) -> None:
     shapes = [tuple(x.shape) if isinstance(x, torch.Tensor) else f"a list of {len(x)} tensors" for x in (student, teacher)]
     if isinstance(student, torch.Tensor) and student.ndim == 2 and shapes[0] == shapes[1]:
         return
-    raise InputError(f"student {shapes[0]}, teacher {shapes[1]}", where=f"loss {loss}", expected="logits of the same classes, [N, C] each")
+    raise InputError(
+        f"student {shapes[0]}, teacher {shapes[1]}",
+        where=f"loss {loss}",
+        expected="logits of the same classes, [N, C] each",
+        mend="no student and no teacher in this [[losses]]: both are logits then; hint and similarity compare what modules answer",
+    )

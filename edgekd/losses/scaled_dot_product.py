@@ -14,9 +14,17 @@ from edgekd.losses.adapters import Tapped, check_rank, layers
 Heads: TypeAlias = int | Sequence[int]
 """Heads of both sides, or [student's, teacher's]."""
 
+SIDES = ("none", "student", "teacher", "both")
 
-def heads_of(heads: Heads, *, loss: str) -> tuple[int, int]:
-    """The heads of the student and of the teacher; InputError unless they are positive numbers."""
+
+def check_options(heads: Heads, packed: str, prescaled: str, *, loss: str) -> tuple[int, int]:
+    """The heads of the student and of the teacher.
+
+    InputError unless they are positive numbers, and ``packed`` and ``prescaled`` name the sides for which they hold.
+    """
+    for option, value in (("packed", packed), ("prescaled", prescaled)):
+        if value not in SIDES:
+            raise InputError(f"{option} = {value!r}", where=f"loss {loss}", expected=f"one of {', '.join(SIDES)}")
     both: list[object] = list(heads) if isinstance(heads, list | tuple) else [heads, heads]
     counts = [h for h in both if isinstance(h, int) and not isinstance(h, bool) and h > 0]
     if len(both) != 2 or len(counts) != 2:
@@ -27,13 +35,6 @@ def heads_of(heads: Heads, *, loss: str) -> tuple[int, int]:
             mend="options = { heads = [3, 12] }",
         )
     return counts[0], counts[1]
-
-
-def check_sides(option: str, value: str, *, loss: str) -> None:
-    """InputError unless ``value`` names the sides for which ``option`` holds."""
-    known = ("none", "student", "teacher", "both")
-    if value not in known:
-        raise InputError(f"{option} = {value!r}", where=f"loss {loss}", expected=f"one of {', '.join(known)}")
 
 
 def projections(tapped: Tapped, packed: str, *, side: str, loss: str) -> list[torch.Tensor]:

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from edgekd.errors import InputError
 from edgekd.losses.adapters import Tapped, check_tokens
-from edgekd.losses.scaled_dot_product import Heads, check_sides, heads_of, projections, scores
+from edgekd.losses.scaled_dot_product import Heads, check_options, projections, scores
 
 NAME = "value_relations"
 
@@ -30,9 +30,7 @@ def value_relations(
     Masks (padding, causality) are not looked at: all tokens count.
     """
     del labels
-    check_sides("packed", packed, loss=NAME)
-    check_sides("prescaled", prescaled, loss=NAME)
-    ours, theirs = heads_of(heads, loss=NAME)
+    ours, theirs = check_options(heads, packed, prescaled, loss=NAME)
     a = projections(student, packed, side="student", loss=NAME)
     b = projections(teacher, packed, side="teacher", loss=NAME)
     for found, side in ((a, "student"), (b, "teacher")):
