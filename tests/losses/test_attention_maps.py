@@ -23,7 +23,6 @@ def matrix(q: torch.Tensor, k: torch.Tensor, n: int, head: int, heads: int, *, s
 
 @pytest.mark.parametrize("softmax", [False, True])
 def test_is_the_mean_squared_error_over_heads_and_tokens(softmax: bool) -> None:
-    torch.manual_seed(0)
     q, k, tq, tk = torch.randn(2, 3, 4), torch.randn(2, 3, 4), torch.randn(2, 3, 6), torch.randn(2, 3, 6)
     total = 0.0
     for n in range(2):
@@ -35,7 +34,6 @@ def test_is_the_mean_squared_error_over_heads_and_tokens(softmax: bool) -> None:
 
 @pytest.mark.parametrize("softmax", [False, True])
 def test_unequal_numbers_of_heads_are_compared_in_the_mean(softmax: bool) -> None:
-    torch.manual_seed(0)
     q, k, tq, tk = torch.randn(2, 3, 4), torch.randn(2, 3, 4), torch.randn(2, 3, 6), torch.randn(2, 3, 6)
     total = 0.0
     for n in range(2):
@@ -76,7 +74,6 @@ def test_equal_attention_gives_zero_and_large_values_stay_finite() -> None:
 
 @pytest.mark.parametrize("softmax", [False, True])
 def test_gradient(softmax: bool) -> None:
-    torch.manual_seed(0)
     q, k = (torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True) for _ in range(2))
     teacher = [torch.randn(2, 3, 6, dtype=torch.float64) for _ in range(2)]
     for heads in (2, [2, 3]):

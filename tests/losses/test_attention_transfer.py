@@ -21,7 +21,6 @@ def attention(maps: torch.Tensor, n: int, power: float) -> list[float]:
 
 @pytest.mark.parametrize("power", [1, 2, 3.5])
 def test_is_the_mean_squared_difference_of_normalized_attention(power: float) -> None:
-    torch.manual_seed(0)
     student, teacher = torch.randn(2, 3, 4, 5), torch.randn(2, 6, 4, 5) * 9
     total = 0.0
     for n in range(2):
@@ -30,7 +29,6 @@ def test_is_the_mean_squared_difference_of_normalized_attention(power: float) ->
 
 
 def test_unequal_sizes_are_averaged_to_the_smaller() -> None:
-    torch.manual_seed(0)
     student, teacher = torch.randn(1, 3, 4, 4), torch.randn(1, 6, 2, 2)
     pooled = torch.zeros(1, 3, 2, 2)
     for c in range(3):
@@ -53,7 +51,6 @@ def test_neither_scale_nor_number_of_channels_matters() -> None:
 
 
 def test_gradient() -> None:
-    torch.manual_seed(0)
     student, teacher = torch.randn(2, 3, 4, 3, dtype=torch.float64, requires_grad=True), torch.randn(2, 5, 2, 3, dtype=torch.float64)
     for power in (1.0, 2.0, 3.0):
         torch.autograd.gradcheck(lambda s, power=power: attention_transfer(s, teacher, LABELS, power=power), student)

@@ -14,7 +14,6 @@ LABELS, INDICES = torch.tensor([0, 1, -1]), torch.tensor([7, 2, 5])
 
 
 def built(differ: str = "class", dtype: torch.dtype = torch.float32) -> tuple[CRD, torch.Tensor, torch.Tensor]:
-    torch.manual_seed(0)
     student, teacher = torch.randn(3, 5, dtype=dtype), torch.randn(3, 8, dtype=dtype)
     options = {"dimension": DIMENSION, "negatives": NEGATIVES, "temperature": TEMPERATURE, "momentum": MOMENTUM}
     return CRD(student, teacher, SAMPLES, differ=differ, **options), student, teacher  # pyright: ignore[reportArgumentType]
@@ -132,7 +131,6 @@ def test_gradient() -> None:
 
 
 def test_learning_brings_the_pairs_together() -> None:
-    torch.manual_seed(0)
     student, teacher = torch.randn(SAMPLES, 5), torch.randn(SAMPLES, 8)
     loss = CRD(student, teacher, SAMPLES, dimension=DIMENSION, negatives=NEGATIVES)
     values: list[float] = []

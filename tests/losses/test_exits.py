@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from edgekd.errors import InputError
-from edgekd.losses.adapters import layers
 from edgekd.losses.exits import Exits
 
 LABELS, WHERE = torch.tensor([2, 0, 1]), torch.arange(3)
@@ -51,7 +50,7 @@ def test_is_the_formula_of_the_paper(alpha: float, temperature: float) -> None:
     shallow, logits = taps(), torch.randn(3, 4, dtype=torch.float64)
     loss = Exits(shallow, logits, 3, alpha=alpha, temperature=temperature)
     expected = by_hand(loss, shallow, logits, alpha, temperature)
-    assert float(loss(shallow, logits, LABELS, WHERE)) == pytest.approx(expected, rel=1e-9)
+    assert float(loss(shallow, logits, LABELS, WHERE).detach()) == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_hint_is_added() -> None:
@@ -67,7 +66,7 @@ def test_the_hint_is_added() -> None:
                 for c, found in enumerate(linear(loss.adapters[0], pooled)):
                     squares += (found - float(deep[n, c, y, x])) ** 2
     expected = by_hand(loss, [shallow], logits, 0.1, 3.0) + 0.05 * squares / deep.numel()
-    assert float(loss(shallow, [logits, deep], LABELS, WHERE)) == pytest.approx(expected, rel=1e-9)
+    assert float(loss(shallow, [logits, deep], LABELS, WHERE).detach()) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("hint", [0.0, 0.5])
@@ -123,6 +122,5 @@ def test_impossible_options(options: dict[str, Any], message: str) -> None:
     ],
 )
 def test_what_it_cannot_tap(student: Any, teacher: Any, message: str) -> None:
-    assert len(layers(teacher)) in (1, 2)
     with pytest.raises(InputError, match=f"loss exits: {message}"):
         Exits(student, teacher, 3)

@@ -65,13 +65,11 @@ def context(a: torch.Tensor, b: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("size", [1, 2, 4, 8])
 def test_the_context_loss_compares_averages_over_ever_larger_cells(size: int) -> None:
-    torch.manual_seed(0)
     a, b = torch.randn(2, 3, size, size), torch.randn(2, 3, size, size)
     assert float(context_loss(a, b)) == pytest.approx(context(a, b), rel=1e-4)
 
 
 def test_deeper_maps_are_fused_into_shallower_ones() -> None:
-    torch.manual_seed(0)
     student, teacher = [torch.randn(2, 2, 4, 4), torch.randn(2, 3, 2, 2)], [torch.randn(2, 3, 4, 4), torch.randn(2, 4, 2, 2)]
     loss = Review(student, teacher, 100, width=2)
     shallow, deep = loss.fusions
@@ -118,7 +116,6 @@ def test_keeps_no_averages_so_that_nothing_but_parameters_is_state() -> None:
 
 
 def test_gradient() -> None:
-    torch.manual_seed(0)
     student = tuple(torch.randn(*s, dtype=torch.float64, requires_grad=True) for s in ((2, 2, 4, 4), (2, 3, 2, 2)))
     teacher = [torch.randn(2, 3, 4, 4, dtype=torch.float64), torch.randn(2, 4, 2, 2, dtype=torch.float64)]
     loss = Review(list(student), teacher, 100, width=2)

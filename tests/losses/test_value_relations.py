@@ -24,7 +24,6 @@ def divergence(student: list[list[float]], teacher: list[list[float]]) -> float:
 
 
 def test_is_the_divergence_of_attention_and_of_value_relations() -> None:
-    torch.manual_seed(0)
     student, teacher = [torch.randn(2, 3, 4) for _ in range(3)], [torch.randn(2, 3, 6) for _ in range(3)]
     attention = values = 0.0
     for n in range(2):
@@ -36,7 +35,6 @@ def test_is_the_divergence_of_attention_and_of_value_relations() -> None:
 
 
 def test_unequal_numbers_of_heads_are_compared_in_the_mean() -> None:
-    torch.manual_seed(0)
     student, teacher = torch.randn(2, 3, 4), torch.randn(2, 3, 6)
     total = 0.0
     for n in range(2):
@@ -69,7 +67,6 @@ def test_equal_relations_give_zero_and_large_values_stay_finite() -> None:
 
 
 def test_gradient() -> None:
-    torch.manual_seed(0)
     parts = tuple(torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True) for _ in range(3))
     teacher = [torch.randn(2, 3, 6, dtype=torch.float64) for _ in range(3)]
     for heads in (2, [2, 3]):
