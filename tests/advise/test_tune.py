@@ -9,8 +9,9 @@ from pathlib import Path
 import optuna
 import pytest
 
-from edgekd.advise.tune import Pruned, Range, Search, tune
+from edgekd.advise.tune import Pruned, Range, Search, Tuned, tune
 from edgekd.errors import EdgekdError, InputError
+from edgekd.quant.compare import Share
 
 SPACE = {"soft.temperature": Range(1, 20, 2.0), "hard.weight": Range(0.01, 10, 1.0)}
 Tell = Callable[[int, float], None]
@@ -57,7 +58,14 @@ def test_what_is_found(tmp_path: Path):
 def test_few_trials_state_no_importance(tmp_path: Path):
     found = searched(tmp_path, Trainings(), 4)
     assert all(p.importance is None for p in found.parameters.values()) and found.finished == 4 and found.top == 4
-    assert not found.beyond_noise or found.best.value - (found.own.value if found.own else 0) > 2 * found.noise
+
+
+@pytest.mark.parametrize(("trials", "better", "beyond"), [(2, 41, True), (2, 37, False), (21, 41, False), (21, 62, True)])
+def test_the_best_of_many_has_to_be_better_by_more(tmp_path: Path, trials: int, better: int, beyond: bool):
+    """1.96 standard errors for one trial beside the recipe's own; 3.02, two-sided 5 % over 20, for twenty."""
+    own, best = Share(500, 1000), Share(500 + better, 1000)
+    assert Tuned({}, best, own, 0.02, 1, trials, 0, 0, tmp_path).beyond_noise is beyond
+    assert not Tuned({}, best, None, 0.02, 1, trials, 0, 0, tmp_path).beyond_noise, "the recipe's own trial failed"
 
 
 def test_a_finished_search_is_not_repeated(tmp_path: Path):
