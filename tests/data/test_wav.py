@@ -101,8 +101,8 @@ def test_broken_files_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("cut", range(0, len(GOOD), 5))
-def test_a_file_cut_anywhere_is_refused_or_read(cut: int) -> None:
-    with pytest.raises(InputError):
+def test_a_file_cut_anywhere_is_refused(cut: int) -> None:
+    with pytest.raises(InputError, match="a.wav cannot be decoded"):
         read(GOOD[:cut], "a.wav", "here")
 
 
