@@ -16,6 +16,7 @@ from edgekd.importers import IMPORTERS
 from edgekd.lazy import load
 from edgekd.quant import io
 from edgekd.quant.graph import STORAGE, QuantGraph
+from edgekd.quant.grid import PIXELS
 from edgekd.records import Artifact, Verdict
 from edgekd.runtimes import RUNTIMES
 from edgekd.runtimes.lacks_tflm import survey
@@ -28,8 +29,6 @@ RUNNERS = {
     ".onnx": ("onnxruntime",),
     ".xml": ("openvino",),
 }
-#: What a graph's metadata says of its input where that is an image as students see it.
-PIXELS = "(p - 128)/128 of 8-bit pixels p"
 #: Random inputs where no samples are given.
 COUNT = 200
 Progress = Callable[[int, int, str], None]

@@ -18,6 +18,7 @@ from edgekd.plan.choose import choose
 from edgekd.profile.load import load as load_profile
 from edgekd.profile.schema import Profile
 from edgekd.quant.graph import QuantGraph
+from edgekd.quant.grid import PIXELS
 from edgekd.quant.passes.heads import split_heads
 from edgekd.quant.passes.probabilities import append_softmax
 from edgekd.quant.scheme import Scheme
@@ -155,7 +156,7 @@ def metadata(job: Job, student: str) -> dict[str, Any]:
         "target": job.profile.name,
         "scheme": job.profile.scheme.model_dump(),
         # Tables, to which exporters add what their border has: name, shape, scale.
-        "input": {"value": "(p - 128)/128 of 8-bit pixels p"},
+        "input": {"value": PIXELS},
         "output": {"value": "probabilities" if job.loaded.recipe.student.softmax else "logits"},
         "hashes": {"data": job.data.sha256, "student": student},
     }
@@ -167,15 +168,12 @@ def named(figure: str, data: Dataset) -> dict[str, int]:
     return {figure: 0, **({f"{figure}_{task.name}": i for i, task in enumerate(heads)} if len(heads) > 1 else {})}
 
 
-def built_from(run: Path) -> tuple[Recipe, Profile, Dataset, Record]:
-    """Recipe, profile and data of a build that is in ``run``, and the record of its plan.
-
-    Raises InputError if it is no build of this version, or its data changed.
-    """
+def asked_of(run: Path) -> tuple[Recipe, Profile, Record]:
+    """Recipe and profile of a build that is in ``run``, and the record of its plan. Raises InputError if it is none of this version."""
     asked, record = runs.request(run), runs.read(run, "plan")
     try:
         recipe, profile = Recipe.model_validate(asked["recipe"]), Profile.model_validate(asked["profile"])
-        folder, trained_on = Path(record.config["recipe_folder"]), asked["data"]
+        _ = record.config["recipe_folder"], asked["data"]  # what built_from reads
     except (KeyError, TypeError, ValueError) as error:  # pydantic's errors are ValueErrors
         raise InputError(
             "is no build, or its request is of another version of edgekd, or damaged",
@@ -183,7 +181,13 @@ def built_from(run: Path) -> tuple[Recipe, Profile, Dataset, Record]:
             expected="a run folder that this version's `edgekd build` made",
             mend="build it again",
         ) from error
-    data = check_recipe_data(recipe.data.source, recipe.data.options, folder, channels=recipe.channels)
-    if data.sha256 != trained_on:
+    return recipe, profile, record
+
+
+def built_from(run: Path) -> tuple[Recipe, Profile, Dataset, Record]:
+    """As ``asked_of``, with the data. Raises InputError also if that changed."""
+    recipe, profile, record = asked_of(run)
+    data = check_recipe_data(recipe.data.source, recipe.data.options, Path(record.config["recipe_folder"]), channels=recipe.channels)
+    if data.sha256 != runs.request(run)["data"]:
         raise InputError("the data is not what this run was trained on", where=str(run), mend="edgekd build again")
     return recipe, profile, data, record

@@ -10,14 +10,11 @@ import numpy as np
 
 from edgekd import runs
 from edgekd.convert import Progress, load_samples, random_inputs, read_model, subjects_of
-from edgekd.data.load import check_recipe_data
-from edgekd.errors import InputError
 from edgekd.export import EXPORTERS
+from edgekd.jobs import asked_of, built_from
 from edgekd.pipeline import HOST_RUNTIMES, device_samples
-from edgekd.profile.schema import Profile
 from edgekd.quant import io
 from edgekd.quant.graph import QuantGraph
-from edgekd.recipe.schema import Recipe
 from edgekd.runtimes import RUNTIMES
 from edgekd.verify.certificate import Subject
 from edgekd.verify.layers import COUNT, MOST, Comparison, compare_layers
@@ -41,14 +38,12 @@ def of_files(models: Sequence[Path], samples: Path | None = None, *, workers: in
 
 
 def of_run(run: Path, samples: Path | None = None, *, workers: int = 0, progress: Progress | None = None) -> Layers:
-    """Of the exported file of a run, on images spread over its test set where no ``samples`` are given."""
+    """Of the exported file of a run, on images spread over its test set where no ``samples`` are given.
+
+    Raises InputError if it is no build of this version, or (without samples) its data changed.
+    """
     graph = io.load(run / "graph")
-    asked, record = runs.request(run), runs.read(run, "plan")
-    try:
-        recipe, profile = Recipe.model_validate(asked["recipe"]), Profile.model_validate(asked["profile"])
-        folder = Path(record.config["recipe_folder"])
-    except (KeyError, TypeError, ValueError) as error:  # pydantic's errors are ValueErrors
-        raise InputError("its request is of another version of edgekd, or damaged", where=str(run), mend="build it again") from error
+    _, profile, _ = asked_of(run)
     artifact = runs.read(run, "export").body[0]
     path, exporter = runs.inside(run, artifact.path), EXPORTERS[profile.deploy.exporter]
     integer = profile.scheme.numeric == "int8"
@@ -57,7 +52,7 @@ def of_run(run: Path, samples: Path | None = None, *, workers: int = 0, progress
     if samples is not None:
         x, inputs = _given(graph, samples)
     else:
-        test = check_recipe_data(recipe.data.source, recipe.data.options, folder, channels=recipe.channels).test
+        test = built_from(run)[2].test
         shape = graph.tensor(graph.inputs[0]).shape
         pixels = device_samples(test, (shape[1], shape[2]), integer=integer)
         x = pixels[np.linspace(0, len(pixels) - 1, COUNT).astype(int)]

@@ -14,6 +14,8 @@ FIXED_OUTPUT = Quantization.per_tensor(1 / 256, -128)
 TANH_OUTPUT = Quantization.per_tensor(1 / 128, 0)
 #: An image student sees (p − 128)/128 of 8-bit pixels p.
 IMAGE_INPUT = Quantization.per_tensor(1 / 128, 0)
+#: The same in words, as the metadata of graphs and files has it.
+PIXELS = "(p - 128)/128 of 8-bit pixels p"
 
 
 def probabilities(*, symmetric: bool) -> Quantization:
