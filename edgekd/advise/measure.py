@@ -135,10 +135,10 @@ def _targets(answers: Answers, temperature: float) -> dict[str, Figure]:
     if not known.any():
         return figures
     right = answers.train[:, known].argmax(2) == answers.y_train[known]
-    figures["label_agreement"] = _share(Share(int(right[0].sum()), right.shape[1]), where)
+    figures["label_agreement"] = Share(int(right[0].sum()), right.shape[1]).figure(where)
     for view in range(1, len(right)):
-        figures[f"label_agreement_view_{view}"] = _share(
-            Share(int(right[view].sum()), right.shape[1]), f"teacher on training images, view {view}"
+        figures[f"label_agreement_view_{view}"] = Share(int(right[view].sum()), right.shape[1]).figure(
+            f"teacher on training images, view {view}"
         )
         change = right[view].astype(np.float64) - right[0]
         figures[f"view_{view}_against_0"] = _mean(change, "share", f"the same images: agreement on view {view} minus view 0")
@@ -150,7 +150,7 @@ def _validation(logits: np.ndarray, y: np.ndarray, right: np.ndarray, whole: Cal
     chance = f"the error that a calibrated teacher of the same confidences would show; p = {whole.p:.3g}"
     best, low, high = best_temperature(logits, y)
     figures = {
-        "validation_accuracy": _share(Share(int(right.sum()), n), where),
+        "validation_accuracy": Share(int(right.sum()), n).figure(where),
         "validation_entropy": _mean(entropy(logits), "nat", where),
         "calibration_error": Figure(whole.error, "share", "measured", f"{where}, 15 bins", n, whole.low, whole.high),
         "calibration_error_by_chance": Figure(whole.chance, "share", "predicted", chance, n, None, whole.chance_high),
@@ -158,8 +158,8 @@ def _validation(logits: np.ndarray, y: np.ndarray, right: np.ndarray, whole: Cal
         "temperature_calibrated": Figure(best, "", "measured", f"{where}: the smallest negative log-likelihood", n, low, high),
     }
     doubted, _ = confident_learning(logits, y)
-    figures["label_noise"] = _share(
-        Share(int(doubted.sum()), n), f"{where}: candidates by confident learning, the teacher's errors among them"
+    figures["label_noise"] = Share(int(doubted.sum()), n).figure(
+        f"{where}: candidates by confident learning, the teacher's errors among them"
     )
     return figures
 
@@ -211,8 +211,3 @@ def _mean(values: np.ndarray, unit: str, where: str) -> Figure:
         return Figure(mean, unit, "measured", where, n)
     half = 1.959964 * float(values.std(ddof=1)) / float(np.sqrt(n))
     return Figure(mean, unit, "measured", where, n, mean - half, mean + half)
-
-
-def _share(share: Share, where: str) -> Figure:
-    low, high = share.interval
-    return Figure(share.value, "share", "measured", where, share.n, low, high)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -87,11 +88,9 @@ def measure(
     *,
     target_width: float = 0.05,
     time_limit_s: float = 10.0,
-    accuracy: Figure | None = None,
-    accuracies: Mapping[str, Figure] | None = None,
+    accuracies: Mapping[str, Figure] = MappingProxyType({}),
 ) -> Measurement:
-    """Latency of batch 1 in one thread, peak memory, file size, and ``accuracy`` as verification found it in the same runtime;
-    ``accuracies`` are further figures of that kind, by their names: of a student of several tasks.
+    """Latency of batch 1 in one thread, peak memory, file size, and ``accuracies`` as verification found them in the same runtime.
 
     Latency is measured on this host and says so. Peak memory is TFLM's arena for TFLM (what a microcontroller needs, computed here:
     emulated), else the resident growth of a fresh process. Raises InputError or EdgekdError if the file cannot be opened or run.
@@ -118,8 +117,7 @@ def measure(
         "model_bytes": Figure(size, "B", "counted", "file"),
         "peak_ram_bytes": _peak_ram(task, where),
     }
-    found = ({} if accuracy is None else {"accuracy": accuracy}) | dict(accuracies or {})
-    figures |= {name: replace(figure, kind="emulated" if task.emulated else figure.kind) for name, figure in found.items()}
+    figures |= {name: replace(figure, kind="emulated" if task.emulated else figure.kind) for name, figure in accuracies.items()}
     return Measurement(task.path.name, task.device, figures, tuple(notes))
 
 

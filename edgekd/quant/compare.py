@@ -8,6 +8,7 @@ from math import sqrt
 import numpy as np
 
 from edgekd.errors import InputError
+from edgekd.records import Figure
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class Share:
         # An endpoint that is 0 or 1 by algebra must not miss it by rounding.
         low = 0.0 if self.count == 0 else (centre - half) / (1 + z * z / n)
         return low, 1.0 if self.count == n else (centre + half) / (1 + z * z / n)
+
+    def figure(self, where: str) -> Figure:
+        """The measured share with its interval; ``where`` as in Figure."""
+        low, high = self.interval
+        return Figure(self.value, "share", "measured", where, n=self.n, low=low, high=high)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from edgekd.pipeline import HOST_RUNTIMES
 from edgekd.profile.schema import Profile
 from edgekd.quant import compare, io, size
 from edgekd.quant.graph import QuantGraph, Quantization
+from edgekd.quant.grid import PIXELS
 from edgekd.quant.passes.probabilities import append_softmax
 from edgekd.quant.scheme import Scheme
 from edgekd.quantize.data import Data, Pixels
@@ -121,12 +122,13 @@ class Work:
         task, runtime = self.task, self._runtimes[0]
         verdict: Verdict = runs.read(self.folder, "verify").body[0]
         asked = Task(task.profile.name, runtime, RUNTIMES[runtime], self._exported, self._fed[:1], emulated=task.profile.kind == "mcu")
-        found = measure(asked, time_limit_s=LATENCY_S, accuracy=verdict.figures.get("accuracy"))
+        accuracies = {name: figure for name, figure in verdict.figures.items() if name == "accuracy"}
+        found = measure(asked, time_limit_s=LATENCY_S, accuracies=accuracies)
         answers, where = self._answers(runtime, self._exported, self._fed[:AGREED])
         agreed = compare.top1_agreement(answers, self.float_answers[:AGREED])
-        figures = {"float_top1_agreement": _share(agreed, f"{where} against {self.float_where}")}
+        figures = {"float_top1_agreement": agreed.figure(f"{where} against {self.float_where}")}
         if task.data.y is not None:
-            figures["float_accuracy"] = _share(compare.accuracy(self.float_answers, task.data.y), self.float_where)
+            figures["float_accuracy"] = compare.accuracy(self.float_answers, task.data.y).figure(self.float_where)
         return [replace(found, figures={**found.figures, **figures}, notes=(*found.notes, *self.notes))]
 
     def plan(self) -> Plan:
@@ -175,7 +177,7 @@ class Work:
 
     def _metadata(self, student: str) -> dict[str, Any]:
         task = self.task
-        pixels = "(p - 128)/128 of 8-bit pixels p" if task.data.pixels == Pixels() else f"{asdict(task.data.pixels)} of 8-bit pixels"
+        pixels = PIXELS if task.data.pixels == Pixels() else f"{asdict(task.data.pixels)} of 8-bit pixels"
         return {
             "labels": list(task.data.labels),
             "target": task.profile.name,
@@ -187,8 +189,3 @@ class Work:
             else {},
             "hashes": {"data": task.data.sha256, "model": task.model.sha256, "student": student},
         }
-
-
-def _share(share: compare.Share, where: str) -> Figure:
-    low, high = share.interval
-    return Figure(share.value, "share", "measured", where, n=share.n, low=low, high=high)

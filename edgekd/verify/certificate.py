@@ -167,7 +167,7 @@ def _judge(graph: QuantGraph, subject: Subject, rule: Rule, samples: Samples, ou
     if integer:
         equality = compare.bit_equal(a, b)
         equal = equality.whole
-        figures |= {"bit_equal": _share(equality.samples, where), "bit_equal_outputs": _share(equality.outputs, where)}
+        figures |= {"bit_equal": equality.samples.figure(where), "bit_equal_outputs": equality.outputs.figure(where)}
         histogram = {str(lsb): count for lsb, count in compare.histogram(a, b).items()}
     ok, reason = _decide(rule, figures, answers)
     found = None
@@ -207,10 +207,10 @@ def _answered(answers: Sequence[_Answer], where: str, reference: str) -> dict[st
     figures: dict[str, Figure] = {}
     named = [("", answers[0]), *((f"_{answer.task}", answer) for answer in answers if answer.task)]
     for suffix, answer in named:
-        figures[f"top1_agreement{suffix}"] = _share(answer.agreement, where)
+        figures[f"top1_agreement{suffix}"] = answer.agreement.figure(where)
         if answer.mine is not None and answer.theirs is not None:
-            figures[f"accuracy{suffix}"] = _share(answer.mine, where)
-            figures[f"reference_accuracy{suffix}"] = _share(answer.theirs, reference)
+            figures[f"accuracy{suffix}"] = answer.mine.figure(where)
+            figures[f"reference_accuracy{suffix}"] = answer.theirs.figure(reference)
     return figures
 
 
@@ -247,8 +247,3 @@ def _flat(outputs: np.ndarray, what: str) -> np.ndarray:
     if outputs.dtype.kind == "f" and not np.isfinite(outputs).all():
         raise InputError("an output is not finite", where=what, expected="finite logits")
     return outputs.reshape(len(outputs), -1)
-
-
-def _share(share: compare.Share, where: str) -> Figure:
-    low, high = share.interval
-    return Figure(share.value, "share", "measured", where, n=share.n, low=low, high=high)

@@ -39,7 +39,7 @@ X = np.zeros((1, 256), np.int8)
 
 def test_tflm_stands_in_for_a_microcontroller(folder: Path) -> None:
     task = Task("nucleo", "tflm", RUNTIMES["tflm"], folder / "model.tflite", X, emulated=True)
-    found = measure(task, time_limit_s=1, accuracy=Figure(0.9, "share", "measured", "host", 100, 0.8, 0.95))
+    found = measure(task, time_limit_s=1, accuracies={"accuracy": Figure(0.9, "share", "measured", "host", 100, 0.8, 0.95)})
     assert {name: figure.kind for name, figure in found.figures.items()} == {
         "latency_ms": "measured",
         "latency_p90_ms": "measured",
