@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from edgekd.measure.harness import Task, measure
 from edgekd.profile.schema import Profile
 from edgekd.quant import compare, io
 from edgekd.recipe.load import load as load_recipe
+from edgekd.recipe.load import own_code
 from edgekd.records import Artifact, Checkpoint, Figure, Measurement, Plan, Record, Verdict, figures_of
 from edgekd.runtimes import RUNTIMES
 from edgekd.students.family import open_family
@@ -159,7 +161,7 @@ class Build:
 
     def all(self, *, last: str = "measure") -> None:
         """Do every stage that is not done, up to ``last``."""
-        before = {"data": self.lesson.data.sha256, "teacher": self.lesson.teacher_sha256, **self._own()}
+        before = {"data": self.lesson.data.sha256, "teacher": self.lesson.teacher_sha256, **own_code(self.job.loaded.recipe)}
         makers: dict[str, Callable[[], Any]] = {
             "plan": lambda: self.chosen,
             "intermediates": self._intermediates,
@@ -190,7 +192,7 @@ class Build:
             return
         training = self._training()
         if self.job.has_intermediates:
-            lazy.load("edgekd.train.intermediates:rehearse_chain")(self._chain(), training)
+            lazy.load("edgekd.train.intermediates:rehearse_chain")(self._chain, training)
         lazy.load("edgekd.train.student:try_out")(self._model(), training)
 
     def _body(self, stage: str) -> Any:
@@ -200,11 +202,16 @@ class Build:
         return self.job.family.restore(self._body("plan").spec if "plan" in runs.stages(self.run) else self.chosen.spec)
 
     def _training(self) -> Any:
-        make, request, lesson = lazy.load("edgekd.train.student:Training"), self.job.request, self.lesson
+        make, request = lazy.load("edgekd.train.student:Training"), self.job.request
         size, quantized = self.job.family.resolution(self._spec()), self.job.scheme.is_integer
-        if self.job.has_intermediates and "intermediates" in runs.stages(self.run):
-            lesson = lazy.load("edgekd.train.intermediates:last_lesson")(self._chain(), lesson, self.run, self.progress)
-        return make(lesson, self.job.preset, size, request.seed, self._seeded, quantized, request.mlflow)
+        return make(self.lesson, self.job.preset, size, request.seed, self._seeded, quantized, request.mlflow)
+
+    def _taught(self) -> Any:
+        """The training of the student itself: the last of the intermediates teaches it, where there are any. They must be trained."""
+        if not self.job.has_intermediates:
+            return self._training()
+        last = lazy.load("edgekd.train.intermediates:last_lesson")
+        return replace(self._training(), lesson=last(self._chain, self.lesson, self.run, self.progress))
 
     def _model(self) -> Any:
         return self._seeded(self.job.request.seed)
@@ -213,13 +220,6 @@ class Build:
         """The untrained student, the same for the same seed."""
         lazy.load("torch:manual_seed")(seed)
         return self.job.family.build(self._spec())
-
-    def _own(self) -> dict[str, str]:
-        """Hashes of the user's own student, losses, critics …: their names in the recipe do not say that their code has changed."""
-        recipe = self.job.loaded.recipe
-        more = [*(recipe.curate.critics if recipe.curate else ()), *recipe.losses]
-        names = (recipe.student.family, *(one.name for one in more), *([recipe.data_free.method] if recipe.data_free else ()))
-        return {name: sha256 for name in names if (sha256 := lazy.source_sha256(name))}
 
     def _shared(self, stage: str, **more: Any) -> Path:
         """The folder in the cache where a training lies for all targets that ask for the same one."""
@@ -230,28 +230,29 @@ class Build:
             same |= {"schedule": schedule, "recipe": {**same["recipe"], "presets": {}, "losses": losses}}
         spec = self.job.family.describe(self._spec())
         version = lazy.load("edgekd.train.student:TRAINING_VERSION")
-        same |= {"version": version, "spec": spec, "teacher": self.lesson.teacher_sha256, **self._own(), **more}
+        same |= {"version": version, "spec": spec, "teacher": self.lesson.teacher_sha256, **own_code(self.job.loaded.recipe), **more}
         if self.job.has_intermediates:
             same["taught_by"] = [one.sha256 for one in self._body("intermediates")][-1:]
         return runs.cache_folder() / stage / runs.digest({**same, "data": self.lesson.data.sha256})[:32]
 
+    @cached_property
     def _chain(self) -> Any:
         schedule = {k: v for k, v in self.job.preset.model_dump().items() if not k.startswith("qat_")}
-        more = {"schedule": schedule, **self._own()}
+        more = {"schedule": schedule, **own_code(self.job.loaded.recipe)}
         return lazy.load("edgekd.train.intermediates:chain")(self.lesson, self.job.family, self._spec(), more, runs.cache_folder())
 
     def _intermediates(self) -> list[Checkpoint]:
         train = lazy.load("edgekd.train.intermediates:train_chain")
-        return train(self._chain(), self._training(), self.run, self.progress)
+        return train(self._chain, self._training(), self.run, self.progress)
 
     def _float(self) -> Checkpoint:
         warm_up = lazy.load("edgekd.train.student:warm_up")
-        return warm_up(self._model(), self._training(), self._shared("float"), self.run, self.progress)
+        return warm_up(self._model(), self._taught(), self._shared("float"), self.run, self.progress)
 
     def _qat(self) -> Checkpoint:
         shared = self._shared("qat", scheme=self.job.scheme.document(), float=self._body("float").sha256)
         quantize = lazy.load("edgekd.train.student:quantize_aware")
-        return quantize(self._model(), self._training(), self.job.scheme, shared, self.run, self.progress)
+        return quantize(self._model(), self._taught(), self.job.scheme, shared, self.run, self.progress)
 
     def _freeze(self) -> Artifact:
         graph = lazy.load("edgekd.train.student:frozen")(self._model(), self._training(), self.job.scheme, self.run)

@@ -107,6 +107,16 @@ def test_the_same_seed_gives_the_same_student_with_everything_at_once(tmp_path: 
     assert "mutual" not in runs.read(run, "qat").body.history[-1]["losses"]
 
 
+def test_intermediates_that_are_lost_are_taught_by_the_teacher_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = recipe(tmp_path / "recipe", {"[student]\n": "[intermediates]\ngenerations = 1\n\n[student]\n"})
+    run = build(where, tmp_path / "runs")
+    before = [one.sha256 for one in runs.read(run, "intermediates").body]
+    (run / "intermediates" / "1" / "float.safetensors").unlink()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another cache"))
+    build(where, tmp_path / "runs", "--resume")
+    assert [one.sha256 for one in runs.read(run, "intermediates").body] == before
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [

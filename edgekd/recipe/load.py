@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from edgekd import lazy
 from edgekd.errors import InputError
 from edgekd.profile.packaged import named, recipe_files
 from edgekd.profile.strict import Problem, check_file, refusal
@@ -67,6 +68,13 @@ def preset(recipe: Recipe, name: str) -> Preset:
         expected=", ".join(recipe.presets),
         mend=f"--preset {near[0] if near else next(iter(recipe.presets))}",
     )
+
+
+def own_code(recipe: Recipe) -> dict[str, str]:
+    """Hashes of the user's own student, losses, critics …: their names in the recipe do not say that their code has changed."""
+    more = [*(recipe.curate.critics if recipe.curate else ()), *recipe.losses]
+    names = (recipe.student.family, *(one.name for one in more), *([recipe.data_free.method] if recipe.data_free else ()))
+    return {name: sha256 for name in names if (sha256 := lazy.source_sha256(name))}
 
 
 def checkpoint(loaded: LoadedRecipe, teacher: Teacher) -> Path | None:
