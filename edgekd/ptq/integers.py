@@ -20,6 +20,7 @@ from torch import nn
 
 from edgekd.quant.freeze import freeze
 from edgekd.quant.graph import QuantGraph, Quantization
+from edgekd.quant.passes.rename import renamed
 from edgekd.quant.prepare import QatModule, weight_axis
 from edgekd.quant.scheme import Scheme
 
@@ -44,13 +45,7 @@ def with_plain_names(graph: QuantGraph) -> QuantGraph:
     """The same graph under names that a torch module can hold, and that no exporter gives to what it puts in between."""
     new = _plain(graph.tensors, {"input", "output", *dir(nn.ParameterDict())})
     called = _plain([op.name for op in graph.ops], set())
-    tensors = {new[name]: replace(tensor, name=new[name]) for name, tensor in graph.tensors.items()}
-
-    def renamed(names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(new[name] for name in names)
-
-    made = tuple(replace(op, name=called[op.name], inputs=renamed(op.inputs), outputs=renamed(op.outputs)) for op in graph.ops)
-    return replace(graph, tensors=tensors, ops=made, inputs=renamed(graph.inputs), outputs=renamed(graph.outputs))
+    return renamed(graph, new, called)
 
 
 def _plain(names: Iterable[str], taken: set[str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ import numpy as np
 from edgekd.errors import InputError
 from edgekd.quant import ops
 from edgekd.quant.graph import QuantGraph, Quantization, Tensor
+from edgekd.quant.passes.rename import renamed
 
 #: What may stand between the last weights and the logits: it treats each channel by itself.
 _AFTER = (ops.Mean, ops.AveragePool2D, ops.MaxPool2D, ops.Reshape, ops.Relu)
@@ -115,17 +116,7 @@ def _part(tensors: dict[str, Tensor], tensor: Tensor, rows: slice, head: tuple[s
 
 def _make_room(graph: QuantGraph, wanted: set[str]) -> QuantGraph:
     """``graph`` with other names for those of its tensors that are called as a task is."""
-    taken = wanted & set(graph.tensors)
-    new = {name: name if name not in taken else _free(graph.tensors, f"{name}_inner") for name in graph.tensors}
-    if not taken:
-        return graph
-    renamed = tuple(
-        replace(op, name=new.get(op.name, op.name), inputs=tuple(new[n] for n in op.inputs), outputs=tuple(new[n] for n in op.outputs))
-        for op in graph.ops
-    )
-    tensors = {new[name]: replace(tensor, name=new[name]) for name, tensor in graph.tensors.items()}
-    inputs, outputs = (tuple(new[name] for name in names) for names in (graph.inputs, graph.outputs))
-    return replace(graph, ops=renamed, tensors=tensors, inputs=inputs, outputs=outputs)
+    return renamed(graph, {name: _free(graph.tensors, f"{name}_inner") for name in graph.tensors if name in wanted})
 
 
 def _free(tensors: Mapping[str, Tensor], stem: str) -> str:

@@ -8,6 +8,7 @@ from edgekd.errors import InputError
 from edgekd.quant.graph import QuantGraph, Tensor
 from edgekd.quant.grid import probabilities
 from edgekd.quant.ops import Softmax
+from edgekd.quant.passes.rename import renamed
 
 
 def append_softmax(graph: QuantGraph, *, symmetric: bool) -> QuantGraph:
@@ -30,7 +31,7 @@ def append_softmax(graph: QuantGraph, *, symmetric: bool) -> QuantGraph:
         return _append(graph, graph.outputs[0], _free(graph, "probabilities"), symmetric=symmetric)
     for task in graph.outputs:
         logits = _free(graph, f"{task}_logits")
-        graph = _append(_renamed(graph, task, logits), logits, task, symmetric=symmetric)
+        graph = _append(renamed(graph, {task: logits}), logits, task, symmetric=symmetric)
     return graph
 
 
@@ -41,17 +42,6 @@ def _append(graph: QuantGraph, logits: str, name: str, *, symmetric: bool) -> Qu
     tensors = {**graph.tensors, name: Tensor(name, tensor.dtype, tensor.shape, quantization)}
     outputs = tuple(name if output == logits else output for output in graph.outputs)
     return replace(graph, tensors=tensors, ops=(*graph.ops, Softmax(name, (logits,), (name,))), outputs=outputs)
-
-
-def _renamed(graph: QuantGraph, old: str, new: str) -> QuantGraph:
-    """The tensor ``old``, and the operator that is called after it, by the name of ``new``."""
-
-    def names(some: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(new if name == old else name for name in some)
-
-    ops = tuple(replace(op, name=names((op.name,))[0], inputs=names(op.inputs), outputs=names(op.outputs)) for op in graph.ops)
-    tensors = {new if name == old else name: replace(t, name=new) if name == old else t for name, t in graph.tensors.items()}
-    return replace(graph, ops=ops, tensors=tensors, outputs=names(graph.outputs))
 
 
 def _free(graph: QuantGraph, name: str) -> str:
