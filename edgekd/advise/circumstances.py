@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import ceil, log10
 
-from edgekd.advise.finding import Finding, loss_lines, table_lines
+from edgekd.advise.finding import Finding, loss_lines, rounded, table_lines
 from edgekd.advise.judge import Situation
 from edgekd.advise.shifted import TwoSample
 from edgekd.quant.compare import Share
 from edgekd.recipe.schema import Preset, Recipe
 
-#: Beyond chance (p) and beyond what Cohen (1988) calls small; of labels, one sample in twenty in another class.
+#: Beyond chance (p) and beyond what Cohen (1988) calls small; of labels, one sample in twenty in another class; of views, which are meant
+#: to differ from what the device sees, what Cohen calls large.
 P, SMALL, LABELS, VIEWS = 0.01, 0.2, 0.05, 0.8
 #: Times the student's parameters.
 GAP = 10.0
@@ -47,7 +48,7 @@ def judge_capacity(capacity: Capacity, recipe: Recipe) -> Iterator[Finding]:
         count = min(3, ceil(log10(gap) - 1e-9) - 1)
         sizes = ", ".join(f"{round(capacity.student_parameters * gap ** (1 - n / (count + 1))):,}" for n in range(1, count + 1))
         change = f"{count} between them, of about {sizes} parameters; it costs their training, and helps in some tasks only: measure"
-        lines = ("[intermediates]", 'assistants = "auto"')
+        lines = table_lines("intermediates", {"assistants": "auto"})
     why = "Mirzadeh et al. 2020 (teacher assistants); Cho and Hariharan 2019 (why large teachers fail small students)"
     yield Finding(f"capacity_gap_{capacity.target}", "advice", f"student for {capacity.target}, {said}", change, why, lines)
 
@@ -145,22 +146,22 @@ def smells(recipe: Recipe, temperatures: Mapping[int, float], schedule: Schedule
     heading = f"presets.{schedule.name}"
     if p.bf16 == "on" and not schedule.native_bf16:
         said = 'bf16 = "on", but this CPU has no instructions for it: it computes the same, several times slower'
-        lines = (f"[{heading}]", 'bf16 = "auto"')
+        lines = table_lines(heading, {"bf16": "auto"})
         yield Finding("bf16_emulated", "advice", said, 'bf16 = "auto"', "PyTorch's notes on automatic mixed precision", lines)
     if schedule.integer and p.qat_learning_rate > p.learning_rate:
         said = f"qat_learning_rate = {p.qat_learning_rate:g} is above learning_rate = {p.learning_rate:g}: it undoes the warm-up"
-        rate = float(f"{p.learning_rate / 5:.2g}")
-        lines = (f"[{heading}]", f"qat_learning_rate = {rate!r}")
+        rate = rounded(p.learning_rate / 5)
+        lines = table_lines(heading, {"qat_learning_rate": rate})
         why = "Krishnamoorthi 2018, Esser et al. 2020: quantized networks are fine-tuned at a fraction of the rate"
         yield Finding("qat_rate", "advice", said, f"qat_learning_rate = {rate:g}", why, lines)
     if p.batch > schedule.train:
         said = f"batch = {p.batch} of {schedule.train} training samples: one step a pass"
         batch = max(2, schedule.train // 16)
-        lines = (f"[{heading}]", f"batch = {batch}")
+        lines = table_lines(heading, {"batch": batch})
         yield Finding("batch", "warning", said, f"batch = {batch}", "Masters and Luschi 2018 (small batches)", lines)
     if schedule.integer and recipe.student.softmax:
         said = "softmax = true: int8 probabilities have steps of 1/256, so whatever is surer than 99.6 % is the same"
-        lines = ("[student]", "softmax = false")
+        lines = table_lines("student", {"softmax": False})
         yield Finding("int8_softmax", "note", said, "logits, whose order is the same", "Jacob et al. 2018", lines)
     low, high = Share(round(0.9 * schedule.validation), schedule.validation).interval
     if high - low > 0.04:
@@ -188,6 +189,6 @@ def _loss_smells(recipe: Recipe, temperatures: Mapping[int, float]) -> Iterator[
         labels = [loss for loss in hard if loss.task == task]
         if labels and sum(loss.weight for loss in labels) > taught:
             said = f"labels weigh more than the teacher: {sum(loss.weight for loss in labels):g} against {taught:g}"
-            lines = loss_lines(labels[0], weight=float(f"{taught / 9:.2g}"))
+            lines = loss_lines(labels[0], weight=rounded(taught / 9))
             change = "a tenth for the labels, if the teacher is good"
             yield Finding("heavy_labels", "note", said, change, f"{why}: considerably lower weight on the labels", lines, task or "")
