@@ -39,6 +39,8 @@ SHA256 = "8fed8b0b058a7efa7544bbb3e8e98607ecdcbd47a2f0ea31139cab18a6b679c9"
 FILE = "recordings.zip"
 MAX_ARCHIVE_BYTES = 64 << 20
 MAX_RECORDING_BYTES = 1 << 20
+#: What reading a damaged archive raises.
+BROKEN = (ValueError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
 
 
 def load(
@@ -90,7 +92,7 @@ def _recordings() -> dict[str, bytes]:
         if place.is_file():
             try:
                 return _checked(place.read_bytes())
-            except (ValueError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+            except BROKEN as error:
                 raise InputError(f"{place} is damaged: {error}", where=WHERE, expected=URL, mend=f"rm {place}") from error
     return _downloaded()
 
@@ -108,7 +110,7 @@ def _downloaded() -> dict[str, bytes]:
         ) from error
     try:
         recordings = _checked(packed)
-    except (ValueError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+    except BROKEN as error:
         raise InputError(f"{URL} is not what was published: {error}", where=WHERE) from error
     runs.atomic_write(cache_folder() / FILE, packed)
     return recordings
