@@ -89,8 +89,10 @@ def test_a_build_whose_losses_tap_in_both_phases(tmp_path: Path) -> None:
     (logged,) = client.search_runs([client.get_experiment_by_name("tiny").experiment_id])
     assert logged.info.run_name == run.name
     assert logged.data.metrics["qat/validation"] == pytest.approx(history["qat"][-1]["validation"])
+    trained = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.safetensors")}
     again = build(tapped(tmp_path / "again"), tmp_path / "others")
-    assert exported(again) == exported(run), "found in the cache"
+    assert exported(again) == exported(run)
+    assert len(trained) == 2 and trained == {path: path.stat().st_mtime_ns for path in trained}, "found in the cache, not trained anew"
     assert sorted(path.suffix for path in (again / "tensorboard").iterdir()) == [".float", ".qat"], "what was found is logged as well"
 
 
