@@ -80,10 +80,10 @@ def _taps(key: str, loss: Loss) -> Iterator[Problem]:
             "one of them in one loss",
             "write two losses",
         )
-    own = [path.removeprefix("student:") for path in listed(loss.teacher) if path.startswith("student:")]
-    if own and own == (listed(loss.student) or [""]) and ":" not in loss.name and loss.name != "previous_epoch":
+    own = tuple(path.removeprefix("student:") for path in listed(loss.teacher) if path.startswith("student:"))
+    if own and own == (listed(loss.student) or ("",)) and ":" not in loss.name and loss.name != "previous_epoch":
         found = f"{shown(loss.teacher)} is what is taught: nothing could be learned"
-        yield Problem(f"{key}.teacher", found, "another, deeper module", 'teacher = "student:"' if own != [""] else "delete teacher")
+        yield Problem(f"{key}.teacher", found, "another, deeper module", 'teacher = "student:"' if own != ("",) else "delete teacher")
 
 
 def _tapped(losses: Sequence[Loss], teachers: list[Teacher]) -> Iterator[Problem]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
@@ -247,6 +247,6 @@ class Recipe(Later):
         return max((len(t.mean) for t in self.all_teachers if t.reads is None), default=1)
 
 
-def listed(paths: str | list[str] | None) -> list[str]:
-    """One path, several, or none, as a list."""
-    return [] if paths is None else [paths] if isinstance(paths, str) else list(paths)
+def listed(paths: str | Sequence[str] | None) -> tuple[str, ...]:
+    """One path, several, or none."""
+    return () if paths is None else (paths,) if isinstance(paths, str) else tuple(paths)

@@ -13,8 +13,9 @@ from torch import nn
 
 from edgekd import lazy
 from edgekd.errors import InputError
+from edgekd.recipe.schema import listed
 from edgekd.train.distill import Batch, Paths, Term
-from edgekd.train.taps import Taps, listed
+from edgekd.train.taps import Taps
 
 #: (task, path) → what the teacher's module answered; see Tutors.
 Taught = Mapping[tuple[int, str], torch.Tensor]
@@ -39,7 +40,7 @@ class Criterion(nn.Module):
         self.terms, self.lessons = tuple(terms), lessons
         self.names = _names(self.terms)
         self.modules_of_losses = nn.ModuleDict()
-        paths = {path: term.where for term in reversed(self.terms) for path in tapped_in_student(term)}
+        paths = {path: term.where for term in reversed(self.terms) for path in term.student_paths}
         self._taps = None
         if paths:
             # One at a time, so that the message names the loss that is wrong.
@@ -143,12 +144,6 @@ def _copy(made: nn.Module, make: Callable[[], Any], term: Term) -> nn.Module:
     except Exception:  # a user's module may hold a lock, a generator, a graph
         with torch.random.fork_rng():
             return lazy.attempt(term.name, make, where=term.where)
-
-
-def tapped_in_student(term: Term) -> list[str]:
-    """Paths that ``term`` taps in the student, whether to be taught or to teach."""
-    own = [path.removeprefix("student:") for path in listed(term.teacher) if path.startswith("student:")]
-    return [path for path in (*listed(term.student), *own) if path]
 
 
 def _one_or_all(paths: Paths, values: list[torch.Tensor]) -> torch.Tensor | list[torch.Tensor]:

@@ -12,6 +12,7 @@ import torch
 from edgekd.data.dataset import Split, Task
 from edgekd.data.resize import resize
 from edgekd.data.views import Views
+from edgekd.recipe.schema import listed
 
 #: One path or several: a loss is fed a tensor, or a list of them.
 Paths = str | tuple[str, ...] | None
@@ -38,6 +39,17 @@ class Term:
     @property
     def is_module(self) -> bool:
         return isinstance(self.function, type)
+
+    @property
+    def teacher_paths(self) -> tuple[str, ...]:
+        """What it taps in the teacher, which must then run."""
+        return tuple(path for path in listed(self.teacher) if not path.startswith("student:"))
+
+    @property
+    def student_paths(self) -> tuple[str, ...]:
+        """What it taps in the student, whether to be taught or to teach."""
+        own = (path.removeprefix("student:") for path in listed(self.teacher) if path.startswith("student:"))
+        return tuple(path for path in (*listed(self.student), *own) if path)
 
     def active(self, phase: str) -> bool:
         """Whether it counts in the phase of this name; every phase that is not "qat" is float."""

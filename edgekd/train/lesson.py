@@ -20,7 +20,7 @@ from edgekd.train.curate import Samples, check_critics, curate
 from edgekd.train.distill import Term
 from edgekd.train.readings import reading
 from edgekd.train.synthesize import synthetic
-from edgekd.train.taps import Live, listed
+from edgekd.train.taps import Live
 from edgekd.train.terms import check_heads, task_of, terms
 from edgekd.train.together import together
 
@@ -50,11 +50,6 @@ class Lesson:
     weights: np.ndarray | None = None
     curated: tuple[dict[str, Any], ...] = ()
     teacher_parameters: int | None = None
-
-    @property
-    def teacher_outputs(self) -> np.ndarray | None:
-        """What the first task's teacher answers on the test set: logits float16 [N, classes]."""
-        return self.answers[0]
 
 
 def open_lesson(
@@ -114,7 +109,7 @@ def _largest(opened: Sequence[Ready]) -> int | None:
 
 def _live(losses: Sequence[Term], opened: Sequence[Ready], data: Dataset) -> tuple[Live, ...]:
     """The teachers that some loss taps."""
-    tapped = {term.task for term in losses if any(not path.startswith("student:") for path in listed(term.teacher))}
+    tapped = {term.task for term in losses if term.teacher_paths}
     return tuple(
         Live(one.teacher, one.task, amx(), None if one.table.reads is None else reading(data.train, one.table.reads))
         for one in opened

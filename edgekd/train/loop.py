@@ -17,6 +17,7 @@ from edgekd import lazy
 from edgekd.data.dataset import Split, Task
 from edgekd.errors import EdgekdError
 from edgekd.train.average import Average
+from edgekd.train.board import Board
 from edgekd.train.criterion import Criterion, Lessons
 from edgekd.train.distill import Batch, Feed, Term, columns, student_input
 from edgekd.train.peers import Peers, PeersCriterion
@@ -55,8 +56,6 @@ class Phase:
 
 
 Progress = Callable[[str, int, int], None]
-#: (phase, step, values by name) → logged somewhere.
-Board = Callable[[str, int, Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True)

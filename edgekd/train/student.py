@@ -31,12 +31,11 @@ from edgekd.recipe.schema import Preset
 from edgekd.records import Checkpoint, Figure
 from edgekd.teachers.teacher import amx
 from edgekd.train.board import Where, boards, replay
-from edgekd.train.criterion import tapped_in_student
 from edgekd.train.distill import Feed, student_input
 from edgekd.train.lesson import Lesson, Progress
 from edgekd.train.loop import Course, Desk, Phase, best_peer, first_step, fit, made_criterion
 from edgekd.train.peers import Peers
-from edgekd.train.taps import Tutors, check_path, listed
+from edgekd.train.taps import Tutors, check_path
 
 LOG = logging.getLogger(__name__)
 History = tuple[dict[str, Any], ...]
@@ -139,16 +138,16 @@ def rehearse(model: nn.Module, training: Training) -> None:
         if phase == "qat" and not training.quantized:
             return
         terms = [term for term in training.lesson.terms if term.active(phase)]
-        if not any(t.is_module or listed(t.student) or listed(t.teacher) for t in terms):
+        if not any(t.is_module or t.student is not None or t.teacher is not None for t in terms):
             continue
         tutors = Tutors(terms, training.lesson.live)
         made_criterion(model, terms, training.feed, tutors).close()
         tutors.close()
-    if not any(tapped_in_student(term) for term in terms):
+    if not any(term.student_paths for term in terms):
         return
     _, paths = _captured(model, training)
     for term in terms:
-        for path in tapped_in_student(term):
+        for path in term.student_paths:
             check_path(path, paths, whose="quantized student", where=term.where)
 
 

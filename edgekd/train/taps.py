@@ -13,14 +13,10 @@ from torch import nn
 from edgekd.errors import InputError
 from edgekd.quant.paths import first_tensor
 from edgekd.quant.prepare import QatModule
-from edgekd.train.distill import Batch, Paths, Term
+from edgekd.train.distill import Batch, Term
 
 #: Paths that a message lists at most.
 SHOWN = 150
-
-
-def listed(paths: Paths) -> tuple[str, ...]:
-    return () if paths is None else (paths,) if isinstance(paths, str) else paths
 
 
 class Taps:
@@ -118,8 +114,7 @@ class Tutors:
         self._taps: list[tuple[Live, Taps, tuple[str, ...]]] = []
         wanted: dict[int, list[tuple[str, str]]] = {}
         for term in terms:
-            own = [path for path in listed(term.teacher) if not path.startswith("student:")]
-            wanted.setdefault(term.task, []).extend((path, f"{term.where}.teacher") for path in own)
+            wanted.setdefault(term.task, []).extend((path, f"{term.where}.teacher") for path in term.teacher_paths)
         for task, paths in wanted.items():
             if not paths:
                 continue
