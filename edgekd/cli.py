@@ -88,7 +88,13 @@ def _version(wanted: bool) -> None:
 def edgekd(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
-    """One target profile and one recipe in; a distilled, quantized student out, proven equal on its runtime and measured."""
+    """One target profile and one recipe in; a distilled, quantized student out, proven equal on its runtime and measured.
+
+    \b
+    edgekd targets list
+    edgekd plan fashion_mnist --target pixel-8
+    edgekd build fashion_mnist --target pixel-8
+    """
 
 
 @targets.command("list")
