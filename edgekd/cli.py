@@ -92,8 +92,8 @@ def edgekd(
 
     \b
     edgekd targets list
-    edgekd plan fashion_mnist --target pixel-8
-    edgekd build fashion_mnist --target pixel-8
+    edgekd plan RECIPE --target pixel-8
+    edgekd build RECIPE --target pixel-8
     """
 
 

@@ -43,6 +43,8 @@ def advise(
 ) -> None:
     """Is this teacher, temperature, student gap sensible? Measures the recipe's teacher and data, and says what to change, and why.
 
+    edgekd advise RECIPE     edgekd advise RECIPE --target nucleo-u575zi --tune --trials 40
+
     Nothing is written into the recipe. With --tune, what is searched is kept in the cache: the same command goes on where it was.
     """
     from edgekd import advice, console

@@ -94,7 +94,10 @@ def build(
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Plan, train, export, verify and measure one student a target. Exit code 1 if a runtime disagrees or a budget is exceeded."""
+    """Plan, train, export, verify and measure one student a target. Exit code 1 if a runtime disagrees or a budget is exceeded.
+
+    edgekd build RECIPE --target nucleo-u575zi --target raspberry-pi-5 --budget model_bytes=100000
+    """
     from edgekd import console, pipeline
 
     request = replace(_request(recipe, target, preset, seed, budget, threads), mlflow=mlflow)

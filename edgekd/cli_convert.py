@@ -32,7 +32,10 @@ def convert(
     threads: Threads = 0,
     as_json: Json = False,
 ) -> None:
-    """Write a quantized model in other formats, with the same integers, and prove it. Exit code 1 if a runtime disagrees."""
+    """Write a quantized model in other formats, with the same integers, and prove it. Exit code 1 if a runtime disagrees.
+
+    edgekd convert model.tflite --to onnx,openvino --out converted --samples data.npz
+    """
     from edgekd import console
     from edgekd.convert import RUNNERS, verify_files
     from edgekd.convert import convert as run
@@ -71,7 +74,10 @@ def inspect(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Operators, scales, MACs, bytes and arena of a model, layer by layer, and what a target lacks."""
+    """Operators, scales, MACs, bytes and arena of a model, layer by layer, and what a target lacks.
+
+    edgekd inspect model.tflite     edgekd inspect model.onnx --target nucleo-u575zi --target ethos-u
+    """
     from edgekd.convert import read_model
     from edgekd.inspect_model import inspect as run
 

@@ -17,6 +17,7 @@ from edgekd.lazy import load
 from edgekd.quant import io
 from edgekd.quant.graph import STORAGE, QuantGraph
 from edgekd.quant.grid import PIXELS
+from edgekd.quant.outputs import labels_shape
 from edgekd.records import Artifact, Verdict
 from edgekd.runtimes import RUNTIMES
 from edgekd.runtimes.lacks_tflm import survey
@@ -263,7 +264,7 @@ def load_samples(graph: QuantGraph, path: Path) -> tuple[np.ndarray, np.ndarray 
     elif x.dtype != STORAGE[tensor.dtype]:
         raise InputError(f"x is {x.dtype} {list(x.shape)}", where=str(path), expected=expected)
     count = len(graph.outputs)
-    if y is not None and (y.shape != ((len(x), count) if count > 1 else (len(x),)) or y.dtype.kind not in "iu"):
+    if y is not None and (y.shape != labels_shape(graph, len(x)) or y.dtype.kind not in "iu"):
         each = "one integer a sample" if count == 1 else f"{count} integers a sample, one an output"
         raise InputError(f"y is {y.dtype} {list(y.shape)}", where=str(path), expected=each)
     return x, None if y is None else y.astype(np.int64)

@@ -32,21 +32,13 @@ class Calibration:
     gap: float
 
 
-def expected_error(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> float:
-    """Expected calibration error (Naeini et al. 2015; Guo et al. 2017): the mean, over samples, of |accuracy − mean confidence| of the bin.
-
-    ``confidence`` [N] is the top-1 probability, ``right`` [N] whether top-1 is the label; ``bins`` of equal width, closed above.
-    """
-    inside = _bins(confidence, bins)
-    gaps = np.bincount(inside, right.astype(np.float64) - confidence, minlength=bins)
-    return float(np.abs(gaps).sum() / len(confidence))
-
-
 def calibration(logits: np.ndarray, y: np.ndarray, seed: int = 0) -> tuple[Calibration, tuple[Calibration | None, ...]]:
     """Calibration over all samples, and over those that the teacher calls each class (top-label: Gupta and Ramdas 2022), None where none.
 
-    ``logits`` [N, C], ``y`` int64 [N]. Judged against labels that are drawn from the teacher's own confidence (consistency resampling:
-    Bröcker and Smith 2007); classes together, by the largest standardized error among them (Westfall and Young 1993).
+    ``logits`` [N, C], ``y`` int64 [N]. The error is the mean, over samples, of |accuracy − mean confidence| of the bin (Naeini et al.
+    2015; Guo et al. 2017), of BINS bins of equal width of the top-1 probability, closed above. Judged against labels that are drawn
+    from the teacher's own confidence (consistency resampling: Bröcker and Smith 2007); classes together, by the largest standardized
+    error among them (Westfall and Young 1993).
     """
     classes = logits.shape[1]
     p, named = softmax(logits), logits.argmax(1)
@@ -61,7 +53,7 @@ def _against_chance(
     confidence: np.ndarray, right: np.ndarray, group: np.ndarray, groups: int, rng: np.random.Generator
 ) -> list[Calibration]:
     """One Calibration a group; ``group`` int64 [N]."""
-    cell = group * BINS + _bins(confidence, BINS)
+    cell = group * BINS + _bins(confidence)
     n = np.bincount(group, minlength=groups)
     some = np.maximum(n, 1)
 
@@ -115,5 +107,5 @@ def best_temperature(logits: np.ndarray, y: np.ndarray) -> tuple[float, float, f
     return 1 / inverse, float(np.exp(-wide)) / inverse, float(np.exp(wide)) / inverse
 
 
-def _bins(confidence: np.ndarray, bins: int) -> np.ndarray:
-    return np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+def _bins(confidence: np.ndarray) -> np.ndarray:
+    return np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)

@@ -82,6 +82,8 @@ def _download(name: str) -> bytes:
             mend="apt-get install dataset-fashion-mnist",
         ) from error
     if hashlib.sha256(packed).hexdigest() != SHA256[name]:
-        raise InputError(f"{URL}{name} has another SHA-256 than published", where="fashion_mnist")
+        raise InputError(
+            f"{URL}{name} has another SHA-256 than published", where="fashion_mnist", mend="apt-get install dataset-fashion-mnist"
+        )
     runs.atomic_write(cache_folder() / name, packed)
     return packed

@@ -111,7 +111,12 @@ def _downloaded() -> dict[str, bytes]:
     try:
         recordings = _checked(packed)
     except BROKEN as error:
-        raise InputError(f"{URL} is not what was published: {error}", where=WHERE) from error
+        raise InputError(
+            f"{URL} is not what was published: {error}",
+            where=WHERE,
+            expected="the recordings of that commit",
+            mend=f"run it again, or save a good copy as $EDGEKD_DATA/fsdd/{FILE}",
+        ) from error
     runs.atomic_write(cache_folder() / FILE, packed)
     return recordings
 

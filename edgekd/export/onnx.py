@@ -76,7 +76,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
     try:
         metadata = metadata_of(onnx.load(path, load_external_data=False))
     except (OSError, DecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"not an ONNX file ({error})", where=str(path)) from error
+        raise InputError(f"not an ONNX file ({error})", where=str(path), expected="an ONNX file that edgekd wrote") from error
     if not metadata:
         raise InputError(f"no metadata under {KEY!r}", where=str(path), expected="a file that edgekd exported")
     return metadata

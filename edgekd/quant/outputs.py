@@ -17,6 +17,11 @@ def joined(outputs: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([output.reshape(len(output), -1) for output in outputs], axis=1)
 
 
+def labels_shape(graph: QuantGraph, samples: int) -> tuple[int, ...]:
+    """Of the labels of ``samples`` samples: one each, or of several outputs one for each of them."""
+    return (samples,) if len(graph.outputs) == 1 else (samples, len(graph.outputs))
+
+
 def parts(graph: QuantGraph) -> dict[str, slice]:
     """Where each output of ``graph`` lies in a sample's joined values (flat), by its name."""
     found, start = {}, 0

@@ -25,7 +25,7 @@ def border_of(path: Path) -> Border:
     try:
         graph = onnx.load(path, load_external_data=False).graph
     except (OSError, DecodeError) as error:
-        raise InputError(f"not an ONNX file ({error})", where=str(path)) from error
+        raise InputError(f"not an ONNX file ({error})", where=str(path), expected="a whole ONNX file") from error
     constants = {t.name: t for t in graph.initializer}
     inputs = [value for value in graph.input if value.name not in constants]
     if len(inputs) != 1 or not graph.output:

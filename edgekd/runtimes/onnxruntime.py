@@ -70,7 +70,7 @@ def open_model(path: Path, *, threads: int = 1) -> OnnxRuntimeRunner:
     try:
         metadata = json.loads(text)
     except ValueError as error:
-        raise InputError(f"its metadata is not JSON ({error})", where=str(path)) from error
+        raise InputError(f"its metadata is not JSON ({error})", where=str(path), mend="export it again") from error
     return OnnxRuntimeRunner(session, Border.from_metadata(metadata, str(path)), threads, str(path))
 
 

@@ -16,7 +16,9 @@ class InvertedResidualNet(nn.Module):
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
-        self.stem, size = unit(spec.channels, spec.stem, (spec.height, spec.width), kernel=SQUARE, stride=(spec.stem_stride,) * 2)
+        self.stem, size = unit(
+            spec.channels, spec.stem, (spec.height, spec.width), kernel=SQUARE, stride=(spec.stem_stride, spec.stem_stride)
+        )
         layers: list[nn.Module] = []
         for block in blocks(spec):
             layer = InvertedResidual(block, size)

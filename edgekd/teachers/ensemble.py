@@ -7,15 +7,14 @@ et al. 2017 the arithmetic), and a pseudo-logit is the logarithm of that mean: i
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from edgekd import runs
 from edgekd.errors import InputError
 from edgekd.teachers.answers import SMALLEST
+from edgekd.teachers.sealed import part_of, seal, stored_logits
 
 #: Values of one teacher that are in memory at a time, as float32.
 CHUNK = 1 << 21
@@ -49,12 +48,12 @@ def blend(
     weights = _checked(outputs, how, reliability)
     if len(outputs) == 1:
         return outputs[0]
-    if (stored := _stored(file, outputs[0].shape)) is not None:
+    if (stored := stored_logits(file)) is not None and stored.shape == outputs[0].shape:
         return stored
     file.parent.mkdir(parents=True, exist_ok=True)
     views, samples, classes = outputs[0].shape
     rows = max(1, CHUNK // classes)
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
+    part = part_of(file)
     blended = np.lib.format.open_memmap(part, mode="w+", dtype=np.float16, shape=(views, samples, classes))
     for view in range(views):
         for at in range(0, samples, rows):
@@ -63,9 +62,7 @@ def blend(
             progress(view * samples + min(at + rows, samples), views * samples)
     blended.flush()
     del blended
-    digest = runs.sha256_file(part)
-    os.replace(part, file)
-    runs.atomic_write(file.with_suffix(".sha256"), digest.encode())
+    seal(part, file)
     return np.load(file, mmap_mode="r", allow_pickle=False)
 
 
@@ -133,14 +130,3 @@ def _probabilities(logits: np.ndarray) -> np.ndarray:
 def _entropy(p: np.ndarray) -> np.ndarray:
     """−Σ p log p of each row, in nats."""
     return -(p * np.log(np.maximum(p, SMALLEST))).sum(-1)
-
-
-def _stored(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """What was stored before, if it is there as it was written."""
-    try:
-        if runs.sha256_file(file) != file.with_suffix(".sha256").read_text():
-            return None
-        found = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError):
-        return None
-    return found if found.shape == shape and found.dtype == np.float16 else None

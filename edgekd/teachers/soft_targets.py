@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +13,7 @@ import numpy as np
 from edgekd import runs
 from edgekd.errors import InputError
 from edgekd.teachers.reading import Reader
+from edgekd.teachers.sealed import part_of, seal, stored_logits
 from edgekd.teachers.teacher import Teacher, amx, logits
 
 LOG = logging.getLogger(__name__)
@@ -42,14 +42,13 @@ def soft_targets(
     """Logits float16 [views, N, classes], memory-mapped from ``file`` (.npy), made if not there.
 
     Each of ``views`` gives uint8 [N, H, W, C], the same N (or what else ``run`` feeds the teacher); they are made one at a time. A file
-    that is damaged is computed again.
-    Where another process computes the same, wait for it and read what it stored.
+    that is damaged is computed again. Where another process computes the same, wait for it and read what it stored.
     """
-    if (stored := _open(file, len(views))) is not None:
+    if (stored := stored_logits(file)) is not None and len(stored) == len(views):
         return stored
     file.parent.mkdir(parents=True, exist_ok=True)
     with runs.lock(file.parent, f".{file.stem}.lock", wait=lambda who: LOG.warning("%s computes the teacher's outputs: waiting", who)):
-        if (stored := _open(file, len(views))) is not None:
+        if (stored := stored_logits(file)) is not None and len(stored) == len(views):
             return stored
         return _store(_compute(teacher, views, file, progress, run), file)
 
@@ -71,25 +70,13 @@ def _compute(
 
 
 def _store(outputs: np.ndarray, file: Path) -> np.ndarray:
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
+    part = part_of(file)
     with part.open("wb") as stream:
         np.save(stream, outputs)
-    digest = hashlib.sha256(part.read_bytes()).hexdigest()
-    os.replace(part, file)
-    runs.atomic_write(file.with_suffix(".sha256"), digest.encode())
+    seal(part, file)
     return outputs
 
 
 def _whole(progress: Callable[[int, int], None], view: int, views: int, each: int) -> Callable[[int], None]:
     """Progress within one view as progress over all."""
     return lambda done: progress(view * each + done, views * each)
-
-
-def _open(file: Path, views: int) -> np.ndarray | None:
-    try:
-        if hashlib.sha256(file.read_bytes()).hexdigest() != file.with_suffix(".sha256").read_text():
-            return None
-        stored = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError):
-        return None
-    return stored if stored.ndim == 3 and len(stored) == views and stored.dtype == np.float16 else None

@@ -89,7 +89,7 @@ def _of_task(critic: Critic, samples: Sequence[Samples], where: str) -> Samples:
         if one.task.name == critic.task:
             return one
     known = ", ".join(s.task.name for s in samples) or "no name: the data has one task"
-    raise InputError(f"no task is called {critic.task!r}", where=f"{where}.task", expected=known)
+    raise InputError(f"no task that has a teacher is called {critic.task!r}", where=f"{where}.task", expected=known, mend="delete task")
 
 
 def check_critics(critics: Sequence[Critic], tasks: Sequence[Task]) -> None:

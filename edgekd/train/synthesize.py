@@ -6,7 +6,6 @@ deviation are what the recipe says of the teacher.
 
 from __future__ import annotations
 
-import io
 import logging
 import shutil
 import zipfile
@@ -25,6 +24,7 @@ from edgekd.data.dataset import Dataset, Split
 from edgekd.errors import InputError
 from edgekd.recipe.schema import DataFree
 from edgekd.teachers.answers import SMALLEST
+from edgekd.teachers.sealed import part_of, seal, whole
 from edgekd.teachers.teacher import Teacher, amx, logits
 from edgekd.train import SYNTHESIS
 
@@ -133,17 +133,17 @@ def _say_what_is_missing(train: Split, labels: tuple[str, ...]) -> None:
 
 
 def _store(file: Path, train: Split) -> None:
-    content = io.BytesIO()
-    np.savez(content, x=train.x, y=train.y)
-    runs.atomic_write(file, content.getvalue())
-    runs.atomic_write(file.with_suffix(".sha256"), runs.sha256_file(file).encode())
+    part = part_of(file)
+    with part.open("wb") as stream:
+        np.savez(stream, x=train.x, y=train.y)
+    seal(part, file)
 
 
 def _stored(file: Path, shape: tuple[int, int, int]) -> Split | None:
     """What was stored before, if it is there as it was written."""
+    if not whole(file):
+        return None
     try:
-        if runs.sha256_file(file) != file.with_suffix(".sha256").read_text():
-            return None
         with np.load(file, allow_pickle=False) as found:
             train = Split(found["x"], found["y"])
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):

@@ -16,7 +16,7 @@ from edgekd.errors import EdgekdError, InputError
 from edgekd.teachers.residual_cnn import residual_cnn
 from edgekd.train.state import load_state, restored, save_state
 from edgekd.train.synthesize import Order
-from edgekd.train.synthesize_inversion import NORMS, Statistics
+from edgekd.train.synthesize_inversion import Statistics, norms
 
 #: Images are collected from this share of the steps on: the generator's first ones are noise.
 FROM = 0.2
@@ -114,8 +114,7 @@ class _Game:
         self.student = residual_cnn(channels=channels, classes=order.classes, width=16)
         self.making = torch.optim.Adam(self.maker.parameters(), lr=1e-3)
         self.learning = torch.optim.AdamW(self.student.parameters(), lr=2e-3)
-        normed = any(isinstance(m, NORMS) and m.running_mean is not None for m in order.teacher.modules())
-        self.watch = Statistics(order.teacher) if normed and weights.statistics else None
+        self.watch = Statistics(order.teacher) if weights.statistics and norms(order.teacher) else None
 
     def close(self) -> None:
         if self.watch is not None:

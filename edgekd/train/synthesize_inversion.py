@@ -3,6 +3,7 @@ that its batch norms saw in training."""
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 
@@ -85,11 +86,16 @@ def _dream(order: Order, watch: Statistics, weights: dict[str, float], how: tupl
     return (x.detach() * 255).round_().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
 
 
+def norms(module: nn.Module) -> list[nn.Module]:
+    """The batch norms in ``module`` that keep running statistics."""
+    return [m for m in module.modules() if isinstance(m, NORMS) and m.running_mean is not None]
+
+
 class Statistics:
     """Watches what flows into every batch norm of a module that keeps running statistics."""
 
     def __init__(self, module: nn.Module) -> None:
-        self._norms = [m for m in module.modules() if isinstance(m, NORMS) and m.running_mean is not None]
+        self._norms = norms(module)
         if not self._norms:
             raise InputError(
                 "the teacher has no batch norm whose statistics could be met",
@@ -137,10 +143,9 @@ def _check(options: dict[str, float], *, least: int | None) -> None:
 
 
 def _store(file: Path, images: np.ndarray) -> None:
-    part = file.with_name(f"{file.stem}.part.npy")
-    np.save(part, images)
-    runs.atomic_write(file, part.read_bytes())
-    part.unlink()
+    content = io.BytesIO()
+    np.save(content, images)
+    runs.atomic_write(file, content.getvalue())
 
 
 def _stored(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:

@@ -13,7 +13,7 @@ from edgekd import host
 from edgekd.errors import InputError
 from edgekd.quant import compare, io
 from edgekd.quant.graph import QuantGraph
-from edgekd.quant.outputs import parts
+from edgekd.quant.outputs import labels_shape, parts
 from edgekd.quant.reference import OTHERS
 from edgekd.quant.reference.openvino import FOUND_ON
 from edgekd.records import Figure, Verdict
@@ -138,7 +138,7 @@ def _check(graph: QuantGraph, subjects: Sequence[Subject], samples: Samples) -> 
             expected=f"{dtype} {('N', *tensor.shape[1:])} as {tensor.name}",
         )
     count = len(graph.outputs)
-    if not len(samples.x) or (samples.y is not None and samples.y.shape != ((len(samples.x), count) if count > 1 else (len(samples.x),))):
+    if not len(samples.x) or (samples.y is not None and samples.y.shape != labels_shape(graph, len(samples.x))):
         labels = "" if samples.y is None else f", labels of shape {samples.y.shape}"
         each = "one label a sample" if count == 1 else f"{count} labels a sample, one an output"
         raise InputError(f"{len(samples.x)} samples{labels}", where="verify", expected=f"at least one, and {each}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgekd.advise.calibration import BINS, best_temperature, calibration, expected_error
+from edgekd.advise.calibration import BINS, best_temperature, calibration
 from edgekd.advise.softened import softmax
 
 
@@ -17,18 +17,24 @@ def calibrated(n: int, classes: int, seed: int, *, spread: float = 3.0) -> tuple
     return logits, np.minimum(y, classes - 1)
 
 
-def test_expected_error_by_hand():
-    # Bin (0.5, 0.6]: four of 0.55, two right: |0.5 − 0.55| · 4. Bin (0.9, 1]: six of 0.95, all right: |1 − 0.95| · 6.
+def two_classes(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Logits [N, 2] that call everything class 0 with that probability, and the labels."""
+    return np.stack([np.log(confidence), np.log(1 - confidence)], 1), np.where(right, 0, 1)
+
+
+def test_error_by_hand():
+    # Of 15 bins: (8/15, 9/15] has four of 0.55, two right: |0.5 − 0.55| · 4. (14/15, 1] has six of 0.95, all right: |1 − 0.95| · 6.
     confidence = np.array([0.55] * 4 + [0.95] * 6)
-    right = np.array([1, 1, 0, 0] + [1] * 6)
-    assert expected_error(confidence, right, bins=10) == pytest.approx((0.05 * 4 + 0.05 * 6) / 10)
+    whole, _ = calibration(*two_classes(confidence, np.array([1, 1, 0, 0] + [1] * 6)))
+    assert BINS == 15 and whole.error == pytest.approx((0.05 * 4 + 0.05 * 6) / 10)
     # Within one bin errors of either sign make up for each other.
-    assert expected_error(np.array([0.52, 0.58]), np.array([0, 1]), bins=10) == pytest.approx(abs(1 - 1.1) / 2)
+    whole, _ = calibration(*two_classes(np.array([0.54, 0.59]), np.array([0, 1])))
+    assert whole.error == pytest.approx(abs(1 - 1.13) / 2)
 
 
-def test_expected_error_against_loops():
+def test_error_against_loops():
     rng = np.random.default_rng(1)
-    confidence, right = rng.uniform(0.1, 1, 500), rng.random(500) < 0.7
+    confidence, right = rng.uniform(0.5, 1, 500), rng.random(500) < 0.7
     total = 0.0
     for at in range(BINS):
         low, high = at / BINS, (at + 1) / BINS
@@ -36,11 +42,11 @@ def test_expected_error_against_loops():
         if inside:
             accuracy = sum(right[i] for i in inside) / len(inside)
             total += len(inside) / 500 * abs(accuracy - sum(confidence[i] for i in inside) / len(inside))
-    assert expected_error(confidence, right) == pytest.approx(total)
+    assert calibration(*two_classes(confidence, right))[0].error == pytest.approx(total)
 
 
 def test_certain_and_right_is_no_error():
-    assert expected_error(np.ones(5), np.ones(5)) == 0.0
+    assert calibration(np.array([[800.0, 0.0]] * 5), np.zeros(5, np.int64))[0].error == 0.0
 
 
 def test_calibrated_teachers_are_within_chance():

@@ -83,7 +83,7 @@ def test_a_critic_of_another_task() -> None:
     both = [samples(task="kind"), samples(task="speaker", wrong=(0, 7))]
     assert 7 in curate([Critic(name="agreement", keep=1.0)], both).chosen
     assert 7 not in curate([Critic(name="agreement", keep=1.0, task="speaker")], both).chosen
-    with pytest.raises(InputError, match=r"(?s)critics\[0\].task: no task is called 'age'.*kind, speaker"):
+    with pytest.raises(InputError, match=r"(?s)critics\[0\].task: no task that has a teacher is called 'age'.*kind, speaker"):
         curate([Critic(name="agreement", keep=1.0, task="age")], both)
 
 
