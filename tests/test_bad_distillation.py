@@ -269,7 +269,7 @@ def test_mlflow_is_reached_before_a_teacher_is_asked(tmp_path: Path, cache: Path
 
 def test_teach_looks_at_all_before_it_trains_one(tmp_path: Path, cache: Path) -> None:
     first, second = ('checkpoint = "a.safetensors"', 'checkpoint = "b.safetensors"\nreads = "wave"')
-    refused("teach", str(written(several(first, second), "", tmp_path)), says=["teachers[1]: reads 'wave'"])
+    refused("teach", str(written(several(first, second), "", tmp_path)), says=["teachers[1].reads: the data has no reading 'wave'"])
     folder = written(several(first, second.partition("\n")[0]), "", tmp_path)
     text = (folder / "recipe.toml").read_text()
     (folder / "recipe.toml").write_text(text.replace("{ width = 5 }", "{ widht = 5 }"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 #: which is such a module that is finished and knows its labels and sizes; or StoredOutputs, where there is no module.
 TEACHERS = {
     "residual_cnn": "edgekd.teachers.residual_cnn:residual_cnn",
+    "wave_cnn": "edgekd.teachers.wave_cnn:wave_cnn",
     "onnx": "edgekd.teachers.onnx:load",
     "keras": "edgekd.teachers.keras:load",
     "saved_model": "edgekd.teachers.saved_model:load",

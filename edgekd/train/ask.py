@@ -93,7 +93,7 @@ def ready(loaded: LoadedRecipe, table: Table, asked: Asked) -> Ready:
     torch.manual_seed(0)  # a teacher without a checkpoint is random, but always the same
     data, views, of = asked.data, asked.views, _which(loaded.recipe, table)
     task = task_of(table.task, data.heads, where_of(loaded.recipe, table, "task"))
-    with _named(loaded.recipe, table):
+    with named(loaded.recipe, table):
         if table.reads is not None:
             commuting(views, table.reads)
         body = _body(loaded, table, data)
@@ -140,7 +140,7 @@ def open_teacher(loaded: LoadedRecipe, data: Dataset, *, table: Table | None = N
     Raises InputError if it is only a file of outputs.
     """
     table = table or loaded.recipe.all_teachers[0]
-    with _named(loaded.recipe, table):
+    with named(loaded.recipe, table):
         body = _body(loaded, table, data)
         if isinstance(body, StoredOutputs):
             raise InputError("is a file of outputs, there is no teacher to run", where=str(body.file), expected="a model")
@@ -160,7 +160,7 @@ def _which(recipe: Recipe, table: Table) -> str:
 
 
 @contextmanager
-def _named(recipe: Recipe, table: Table) -> Generator[None]:
+def named(recipe: Recipe, table: Table) -> Generator[None]:
     """Messages about "recipe, teacher" become messages about the one of several that it is."""
     try:
         yield

@@ -21,6 +21,13 @@ def shift(x: torch.Tensor, pixels: int, fill: float, generator: torch.Generator)
     return padded[torch.arange(n)[:, None, None, None], torch.arange(c)[:, None, None], top[:, None, :, None], left[:, None, None, :]]
 
 
+def slide(x: torch.Tensor, most: int, generator: torch.Generator) -> torch.Tensor:
+    """Move each sequence [N, T], sound for example, by up to ``most`` steps either way; what comes in from outside is 0."""
+    n, length = x.shape
+    start = torch.randint(0, 2 * most + 1, (n, 1), generator=generator) + torch.arange(length)
+    return functional.pad(x, (most, most)).gather(1, start)
+
+
 def cutout(x: torch.Tensor, size: int, fill: float, generator: torch.Generator) -> torch.Tensor:
     """Overwrite one square of ``size`` pixels of each image [N, C, H, W] by ``fill`` (DeVries and Taylor 2017)."""
     n, _, h, w = x.shape

@@ -15,7 +15,9 @@ from torch.nn import functional
 
 from edgekd.data.dataset import Dataset
 from edgekd.errors import EdgekdError
-from edgekd.train.augment import cutout, mirror, shift
+from edgekd.teachers.reading import Reader
+from edgekd.train.augment import cutout, mirror, shift, slide
+from edgekd.train.readings import reading
 from edgekd.train.state import load_state, restored, save_state
 
 M = TypeVar("M", bound=nn.Module)
@@ -39,7 +41,7 @@ class TeachSchedule:
 
 
 def teach(model: M, data: Dataset, schedule: TeachSchedule, state: Path, progress: Progress) -> M:
-    """Train ``model`` (pixels/255 [N, C, H, W] → logits) and return its moving average.
+    """Train ``model`` (pixels/255 [N, C, H, W], or what a Reader reads of a sample, → logits) and return its moving average.
 
     ``state`` is the file that holds everything needed to go on after an interruption; it is written after every epoch.
     Raises EdgekdError if the loss stops being finite; InputError if ``state`` belongs to another teacher.
@@ -50,7 +52,7 @@ def teach(model: M, data: Dataset, schedule: TeachSchedule, state: Path, progres
     optimizer = torch.optim.SGD(_groups(model, schedule.weight_decay), lr=schedule.learning_rate, momentum=0.9, nesterov=True)
     generator = torch.Generator().manual_seed(schedule.seed)
     first = _resume(state, model, average, optimizer, generator)
-    x, y = torch.from_numpy(data.train.x.copy()).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(data.train.y)
+    x, y = _inputs(model, data), torch.from_numpy(data.train.y)
     batch_size = min(schedule.batch, len(y))
     steps = len(y) // batch_size
     for epoch in range(first, schedule.epochs):
@@ -58,9 +60,9 @@ def teach(model: M, data: Dataset, schedule: TeachSchedule, state: Path, progres
         for step, chosen in enumerate(torch.randperm(len(y), generator=generator)[: steps * batch_size].view(steps, -1)):
             for group in optimizer.param_groups:
                 group["lr"] = schedule.learning_rate * _rate((epoch * steps + step) / (schedule.epochs * steps))
-            batch = _view(x[chosen].float() / 255, schedule, generator)
+            batch = _batch(model, x[chosen], schedule, generator)
             with torch.autocast("cpu", torch.bfloat16, enabled=schedule.bf16):
-                logits = model(batch.contiguous(memory_format=torch.channels_last))
+                logits = model(batch)
             loss = functional.cross_entropy(logits.float(), y[chosen])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -81,14 +83,23 @@ def teach(model: M, data: Dataset, schedule: TeachSchedule, state: Path, progres
     return average
 
 
-def _view(x: torch.Tensor, schedule: TeachSchedule, generator: torch.Generator) -> torch.Tensor:
+def _inputs(model: nn.Module, data: Dataset) -> torch.Tensor:
+    if isinstance(model, Reader):
+        return torch.from_numpy(reading(data.train, str(model.reads)).copy())
+    return torch.from_numpy(data.train.x.copy()).permute(0, 3, 1, 2).contiguous()
+
+
+def _batch(model: nn.Module, x: torch.Tensor, schedule: TeachSchedule, generator: torch.Generator) -> torch.Tensor:
+    if isinstance(model, Reader):  # which knows what the whole range of its integers is
+        return slide(x, schedule.shift, generator) if schedule.shift else x
+    x = x.float() / 255
     if schedule.mirror:
         x = mirror(x, generator)
     if schedule.shift:
         x = shift(x, schedule.shift, 0.0, generator)
     if schedule.cutout:
         x = cutout(x, schedule.cutout, 0.0, generator)
-    return x
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def _rate(done: float) -> float:

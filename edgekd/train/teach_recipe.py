@@ -21,8 +21,10 @@ from edgekd.recipe.load import LoadedRecipe
 from edgekd.recipe.rules import FINISHED
 from edgekd.recipe.schema import Teacher as Table
 from edgekd.records import Checkpoint, Figure, Record
+from edgekd.teachers import reading as other
 from edgekd.teachers.teacher import amx, logits
-from edgekd.train.ask import open_teacher, where_of
+from edgekd.train.ask import named, open_teacher, where_of
+from edgekd.train.readings import reading
 from edgekd.train.teach import TeachSchedule, teach
 from edgekd.train.terms import task_of
 
@@ -39,7 +41,8 @@ def teach_all(loaded: LoadedRecipe, data: Dataset, cache: Path, progress: Progre
     if not left:  # what stands in the way is said by the first
         left = every[:1] or [loaded.recipe.all_teachers[0]]
     for table in left:  # what is wrong with the last is not said after the others were trained
-        _checked(loaded, table, data)
+        with named(loaded.recipe, table):
+            _checked(loaded, table, data)
         open_teacher(loaded, data, table=table, trained=False)
     made = []
     for n, table in enumerate(left, 1):
@@ -107,7 +110,12 @@ def teach_recipe(
         state.unlink(missing_ok=True)
     figures, measured = {}, f"{host.host()}, {host.library('torch')}{', bf16' if schedule.bf16 else ''}"
     for name, split in (("validation_accuracy", data.validation), ("accuracy", data.test)):
-        share = compare.accuracy(logits(taught, split.x, bf16=schedule.bf16), split.y)
+        answers = (
+            logits(taught, split.x, bf16=schedule.bf16)
+            if table.reads is None
+            else other.logits(taught, reading(split, table.reads), bf16=schedule.bf16)
+        )
+        share = compare.accuracy(answers, split.y)
         low, high = share.interval
         figures[name] = asdict(Figure(share.value, "share", "measured", measured, share.n, low, high))
     return {"checkpoint": str(file), "sha256": runs.sha256_file(file), "schedule": asdict(schedule), **figures}
@@ -124,14 +132,26 @@ def _checked(loaded: LoadedRecipe, table: Table, data: Dataset) -> Dataset:
         )
     if table.checkpoint is None:
         raise InputError("the teacher has no checkpoint", where=where, mend='checkpoint = "teacher.safetensors"')
-    if table.reads is not None:
-        raise InputError(
-            f"reads {table.reads!r}, and edgekd teach trains teachers of images",
-            where=where,
-            expected="a checkpoint that was trained elsewhere",
-        )
-    Views(shift=table.schedule.shift, count=2).check(data.shape, f"{where}.schedule")
+    if table.reads is None:
+        Views(shift=table.schedule.shift, count=2).check(data.shape, f"{where}.schedule")
+    else:
+        _check_reading(table, data, where)
     return labeled(data, task_of(table.task, data.heads, f"{where}.task"))
+
+
+def _check_reading(table: Table, data: Dataset, where: str) -> None:
+    """Of what a teacher of images is shown, only the shift means anything for sound: steps of its last axis."""
+    heard, schedule = reading(data.train, str(table.reads)), table.schedule
+    if schedule.mirror or schedule.cutout:
+        expected = "shift, in steps of what is read"
+        raise InputError(f"reads {table.reads!r}, which is not mirrored or cut out", where=f"{where}.schedule", expected=expected)
+    if schedule.shift and (heard.ndim != 2 or schedule.shift >= heard.shape[1]):
+        raise InputError(
+            f"shift = {schedule.shift}, but {table.reads!r} is {list(heard.shape[1:])}",
+            where=f"{where}.schedule",
+            expected="less than the length of a sequence",
+            mend="shift = 0",
+        )
 
 
 def labeled(data: Dataset, task: int) -> Dataset:
@@ -139,5 +159,5 @@ def labeled(data: Dataset, task: int) -> Dataset:
     known = data.train.classes(task) >= 0
     if len(data.heads) == 1 and known.all():
         return data
-    train, held, test = (Split(split.x, split.classes(task)) for split in (data.train, data.validation, data.test))
+    train, held, test = (Split(split.x, split.classes(task), split.more) for split in (data.train, data.validation, data.test))
     return Dataset(data.name, train.take(np.flatnonzero(known)), held, test, data.heads[task].labels)

@@ -10,7 +10,11 @@ from torch import nn
 
 from edgekd.data.dataset import Dataset, Split
 from edgekd.errors import EdgekdError, InputError
+from edgekd.recipe.schema import Teacher as Table
+from edgekd.teachers import reading
 from edgekd.teachers.teacher import Teacher, logits
+from edgekd.teachers.wave_cnn import wave_cnn
+from edgekd.train.augment import slide
 from edgekd.train.teach import TeachSchedule, teach
 from tests.watching import Stopped, quiet, stop_at
 
@@ -43,6 +47,29 @@ def test_learns_and_returns_its_average(tmp_path: Path) -> None:
     assert taught is not model and not any(p.requires_grad for p in taught.parameters())
     assert (logits(taught, data().test.x, bf16=False).argmax(1) == data().test.y).mean() > 0.9
     assert seen[-1] == (48, 48) and [n for n, _ in seen] == sorted(n for n, _ in seen)
+
+
+def test_one_that_hears_what_the_student_sees(tmp_path: Path) -> None:
+    """Bright is a high tone. The images are black: what it learns it heard."""
+    generator = np.random.default_rng(0)
+
+    def split(n: int) -> Split:
+        y = np.arange(n) % 2
+        tone = np.sin(np.arange(240) * (0.2 + 0.5 * y[:, None]) + generator.uniform(0, 6, (n, 1))) * 9000
+        return Split(np.zeros((n, 8, 8, 1), np.uint8), y.astype(np.int64), {"wave": tone.astype(np.int16)})
+
+    heard = Dataset("tones", split(64), split(20), split(20), ("low", "high"))
+    torch.manual_seed(0)
+    table = Table(source="wave_cnn", reads="wave", std=[0.2])
+    model = reading.reader(wave_cnn(classes=2, width=4), table, heard.train.more["wave"][:2], heard.labels)
+    taught = teach(model, heard, replace(SCHEDULE, epochs=8, cutout=0, shift=20), tmp_path / "s", quiet)
+    assert (reading.logits(taught, heard.test.more["wave"], bf16=False).argmax(1) == heard.test.y).mean() > 0.9
+
+
+def test_a_sequence_slides_and_silence_comes_in() -> None:
+    x = torch.arange(1.0, 6.0).repeat(200, 1)
+    seen = {tuple(row.tolist()) for row in slide(x, 2, torch.Generator().manual_seed(0))}
+    assert seen == {(0, 0, 1, 2, 3), (0, 1, 2, 3, 4), (1, 2, 3, 4, 5), (2, 3, 4, 5, 0), (3, 4, 5, 0, 0)}
 
 
 def test_an_interrupted_training_ends_with_the_same_weights(tmp_path: Path) -> None:

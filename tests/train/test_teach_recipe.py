@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -59,3 +61,29 @@ def test_only_labeled_samples_and_the_tasks_own_labels() -> None:
     assert size.labels == ("s", "m", "l") and size.validation.y.tolist() == [1, 2, 0, 1] and len(size.heads) == 1
     one = Dataset("one", Split(x, np.abs(y[:, 0])), *(Split(x, np.abs(y[:, 0])),) * 2, ("a", "b"))
     assert labeled(one, 0) is one
+
+
+def test_a_teacher_that_reads_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def split(n: int) -> Split:
+        y = np.arange(n) % 4
+        wave = np.random.default_rng(n).normal(0, 100, (n, 64)) + 8000 * np.cos(np.arange(64) * (1 + y[:, None]) / 4)
+        return Split(np.zeros((n, 12, 12, 1), np.uint8), y, {"wave": wave.astype(np.int16)})
+
+    module = types.ModuleType("own_waves")
+    module.load = lambda: Dataset("waves", split(96), split(24), split(24), ("a", "b", "c", "d"))  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "own_waves", module)
+    data = RECIPE[RECIPE.index("[data]") : RECIPE.index("[teacher]")]
+    old = RECIPE[RECIPE.index("[teacher]") : RECIPE.index("[student]")]
+    teacher = '[teacher]\nsource = "wave_cnn"\nreads = "wave"\noptions = { width = 4 }\ncheckpoint = "t.safetensors"\nstd = [0.2]\n'
+
+    def said(schedule: str) -> tuple[int, str, str]:
+        new = f"{teacher}schedule = {{ epochs = 6, batch = 16, {schedule} }}\n\n"
+        change = {data: '[data]\nsource = "own_waves:load"\n\n', old: new}
+        return edgekd("teach", recipe(tmp_path / "recipe", change), "--threads", "1", "--json")
+
+    code, _, error = said("mirror = true")
+    assert code == 2 and "reads 'wave', which is not mirrored or cut out" in error, error
+    code, _, error = said("shift = 64")
+    assert code == 2 and "shift = 64, but 'wave' is [64]" in error and "shift = 0" in error, error
+    code, out, error = said("shift = 2")
+    assert code == 0 and json.loads(out)["figures"]["accuracy"]["value"] > 0.9, error
