@@ -24,7 +24,9 @@ def _taken(builder: Builder, node: fx.Node) -> None:
     whole: Any = node.args[0]
     if not node.users:
         return
-    (windows.largest if str(whole.target).startswith("aten.max") else shape.part)(builder, node)
+    name = str(whole.target).removeprefix("aten.")
+    take = windows.largest if name.startswith("max") else windows.adaptive_max if name.startswith("adaptive") else shape.part
+    take(builder, node)
 
 
 def _nothing(_: Builder, node: fx.Node) -> None:
@@ -89,7 +91,7 @@ HANDLERS: dict[str, Callable[[Builder, fx.Node], None]] = {
     "sum": windows.reduce(ops.Sum, "sum"),
     "amax": windows.reduce(ops.ReduceMax, "max"),
     "max": _pool_or_max,
-    "adaptive_max_pool2d": windows.adaptive_max,
+    **dict.fromkeys(("adaptive_max_pool1d", "adaptive_max_pool2d"), windows.apart),
     "avg_pool2d": windows.pool(ops.AveragePool2D),
     "max_pool2d": windows.pool(ops.MaxPool2D),
     "upsample_nearest2d": windows.resize_nearest,

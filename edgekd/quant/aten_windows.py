@@ -34,10 +34,10 @@ def reduce(kind: Callable[..., ops.Op], what: str) -> Handler:
 
 
 def maximum_along(builder: Builder, node: fx.Node) -> None:
-    """``max(x, dim)``: the values; ``part`` takes them, and nothing may take the indices."""
+    """``max(x, dim)``: the values; ``largest`` takes them, and nothing may take the indices."""
     if len(node.args) < 2:
         raise InputError("the largest value of all", where=node.name, expected="amax over the axes of one sample")
-    builder.parts[node.name] = [node]
+    apart(builder, node)
 
 
 def largest(builder: Builder, node: fx.Node) -> None:
@@ -56,27 +56,37 @@ def largest(builder: Builder, node: fx.Node) -> None:
 
 
 def adaptive_average(builder: Builder, node: fx.Node) -> None:
-    _adaptive(builder, node, ops.AveragePool2D)
+    _adaptive(builder, node, node, ops.AveragePool2D)
+
+
+def apart(builder: Builder, node: fx.Node) -> None:
+    """What answers values and places: only the values are taken, where they are."""
+    builder.parts[node.name] = [node]
 
 
 def adaptive_max(builder: Builder, node: fx.Node) -> None:
-    _adaptive(builder, node, ops.MaxPool2D)
+    """``operator.getitem`` of adaptive max pooling."""
+    whole: Any = node.args[0]
+    if node.args[1] != 0:
+        raise InputError("the place of the largest value", where=node.name, expected="the value alone: return_indices=False")
+    _adaptive(builder, node, whole, ops.MaxPool2D)
 
 
-def _adaptive(builder: Builder, node: fx.Node, kind: Callable[..., ops.Op]) -> None:
-    x, size = arguments(node, None, None)
+def _adaptive(builder: Builder, node: fx.Node, call: fx.Node, kind: Callable[..., ops.Op]) -> None:
+    """``node`` is the result of ``call``."""
+    x, size = arguments(call, None, None)
+    mean_or_max = ops.Mean if kind is ops.AveragePool2D else ops.ReduceMax
     if len(shape_of(x)) == 3:  # of a sequence
         name = builder.name_of(x)
-        if size not in (1, [1]) or kind is not ops.AveragePool2D:
+        if size not in (1, [1]):
             raise InputError(f"adaptive pooling of a sequence to {size}", where=node.name, expected="to 1")
-        builder.emit(node, ops.Mean(node.name, (name,), (node.name,), axes=(2,), keepdims=True))
+        builder.emit(node, mean_or_max(node.name, (name,), (node.name,), axes=(2,), keepdims=True))
         return
     source = image(builder, x, "pools")
     height, width = builder.tensors[source].shape[2:]
     rows, columns = (given or whole for given, whole in zip(pair(size), (height, width), strict=True))
     if (rows, columns) == (1, 1):
-        whole = ops.Mean if kind is ops.AveragePool2D else ops.ReduceMax
-        builder.emit(node, whole(node.name, (source,), (node.name,), axes=(2, 3), keepdims=True))
+        builder.emit(node, mean_or_max(node.name, (source,), (node.name,), axes=(2, 3), keepdims=True))
         return
     if height % rows or width % columns:
         raise InputError(f"adaptive pooling of {height}x{width} to {rows}x{columns}", where=node.name, expected="windows of equal size")
