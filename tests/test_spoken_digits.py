@@ -17,6 +17,8 @@ from edgekd.quant.prepare import QatModule
 from edgekd.quant.scheme import Scheme
 from edgekd.recipe.load import load
 from edgekd.students.family import open_family
+from edgekd.teachers import reading
+from edgekd.teachers.reading import Reader
 from edgekd.teachers.residual_cnn import residual_cnn
 from edgekd.teachers.teacher import Teacher, load_weights, logits
 from edgekd.train.ask import open_teacher
@@ -50,3 +52,15 @@ def test_the_student_is_a_hundredth_of_the_teachers_float_file(repository: Path)
     exported = len(encode(freeze(module)))
     assert exported == pytest.approx(1_891_440, abs=64)
     assert exported / loaded.recipe.targets["nrf52840dk"].model_bytes > 100
+
+
+@pytest.mark.skipif(not (DATA / "fsdd" / "recordings.zip").is_file(), reason="no recordings: set EDGEKD_DATA to a folder with fsdd")
+def test_teachers_of_two_tasks_are_the_cards(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEKD_DATA", str(DATA))
+    loaded = load(repository / "models" / "digits_and_speakers")
+    data = load_data(loaded.recipe.data.source, loaded.recipe.data.options, loaded.folder)
+    digit, speaker = (open_teacher(loaded, data, table=table) for table in loaded.recipe.all_teachers)
+    assert isinstance(digit, Teacher) and isinstance(speaker, Reader)
+    seen, heard = logits(digit, data.validation.x, bf16=False), reading.logits(speaker, data.validation.more["wave"], bf16=False)
+    right = [np.mean(answer.argmax(1) == data.validation.classes(task)) for task, answer in enumerate((seen, heard))]
+    assert right[0] >= 0.99 and right[1] == 1, right
