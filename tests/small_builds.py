@@ -158,3 +158,14 @@ def two_tasks(folder: Path, changes: Mapping[str, str] | None = None, *, seed: i
         arrays[f"y_{part}"] = np.stack([arrays[f"y_{part}"], bright], 1)
     np.savez(folder / "data.npz", **arrays)
     return folder
+
+
+def with_checkpoint(where: Path) -> Path:
+    """The recipe in ``where`` with a teacher that `edgekd teach` trains."""
+    text = (where / "recipe.toml").read_text()
+    schedule = "[teacher.schedule]\nepochs = 2\nbatch = 16\n\n[student]"
+    text = text.replace("options = { width = 4 }", 'options = { width = 4 }\ncheckpoint = "teacher.safetensors"').replace(
+        "[student]", schedule, 1
+    )
+    (where / "recipe.toml").write_text(text)
+    return where
