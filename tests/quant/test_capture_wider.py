@@ -59,11 +59,9 @@ def test_batch_norm_of_a_bare_vector_is_a_product_and_a_sum() -> None:
 
 
 def test_the_message_names_the_line() -> None:
-    with pytest.raises(
-        InputError, match=r"(?s)test_capture_wider.py.* line \d+, in forward .*: operator aten.erf.default is not supported.*conv2d"
-    ):
+    with pytest.raises(InputError, match=r"(?s)captured.py.* line \d+, in forward .*: operator aten.erf.default is not supported.*conv2d"):
         capture(Lambda(lambda x: torch.erf(x)).eval(), SHAPE)
-    with pytest.raises(InputError, match=r"test_capture_wider.py.* line \d+, in forward return x.add\(x, alpha=3\): an addition with alpha"):
+    with pytest.raises(InputError, match=r"captured.py.* line \d+, in forward return x.add\(x, alpha=3\): an addition with alpha"):
         capture(Tripled().eval(), SHAPE)
 
 
