@@ -21,7 +21,10 @@ from edgekd.students.spec import channels, chosen, describe, distinct, multiplie
 if TYPE_CHECKING:
     from torch import nn
 
+#: Of the stem and of fused blocks; of depthwise convolutions where nothing else is said.
 KERNEL = 3
+#: Of depthwise convolutions. Even ones pad unequally in every layout, and beyond 7 even large maps gain nothing (Tan and Le 2019, MixConv).
+KERNELS = (3, 5, 7)
 
 #: What a recipe's options and space may name, and what stands where it names nothing.
 DEFAULTS: Mapping[str, Any] = {
@@ -36,12 +39,14 @@ DEFAULTS: Mapping[str, Any] = {
     "resolution": None,  # height that the student is fed; None is the data's own
     "fused": 0,  # how many of the first stages have expansion and depthwise fused into one full 3x3 convolution
     "head": 0,  # channels of a 1x1 convolution before the pooling; 0 is none
+    "kernel": KERNEL,  # of the depthwise convolutions, 3, 5 or 7: one number, or one a stage
 }
 
 
 @dataclass(frozen=True)
 class Spec:
-    """One student, in final numbers: ``widths``, ``blocks``, ``strides`` and ``expansions`` have one entry a stage.
+    """One student, in final numbers: ``widths``, ``blocks``, ``strides``, ``expansions`` and ``kernels`` have one entry a stage;
+    no ``kernels`` are 3 everywhere.
 
     ``height`` and ``width`` are the pixels that the student is fed, ``channels`` those of the image.
     """
@@ -58,6 +63,7 @@ class Spec:
     expansions: tuple[int, ...]
     fused: int
     head: int
+    kernels: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         where = "student inverted_residual"
@@ -72,6 +78,8 @@ class Spec:
         for stride in (self.stem_stride, *self.strides):
             if stride not in (1, 2):
                 raise InputError(f"stride {stride!r}", where=where, expected="1 or 2")
+        if any(kernel not in KERNELS for kernel in self.kernels) or len(self.kernels) not in (0, len(self.widths)):
+            raise InputError(f"kernel = {self.kernels!r}", where=where, expected="3, 5 or 7, or a list of these, one a stage")
         whole("head", self.head, 0, where)
         whole("fused", self.fused, 0, where)
         if self.fused > len(self.widths):
@@ -80,13 +88,14 @@ class Spec:
 
 @dataclass(frozen=True)
 class Block:
-    """One inverted residual: ``inner`` channels between ``before`` and ``after``."""
+    """One inverted residual: ``inner`` channels between ``before`` and ``after``; ``kernel`` is that of its depthwise convolution."""
 
     before: int
     inner: int
     after: int
     stride: int
     fused: bool
+    kernel: int = KERNEL
 
     @property
     def residual(self) -> bool:
@@ -99,7 +108,8 @@ def blocks(spec: Spec) -> tuple[Block, ...]:
     before = spec.stem
     for stage, (after, count, stride, expansion) in enumerate(zip(spec.widths, spec.blocks, spec.strides, spec.expansions, strict=True)):
         for n in range(count):
-            made.append(Block(before, before * expansion, after, stride if n == 0 else 1, stage < spec.fused))
+            kernel = spec.kernels[stage] if spec.kernels else KERNEL
+            made.append(Block(before, before * expansion, after, stride if n == 0 else 1, stage < spec.fused, kernel))
             before = after
     return tuple(made)
 
@@ -115,7 +125,8 @@ def spec_from(options: Mapping[str, Any], shape: Shape, classes: int) -> Spec:
     if (resolution := asked["resolution"]) is not None:
         whole("resolution", resolution, 1, where)
         height, width = resolution, max(1, round(resolution * width / height))
-    expansion = asked["expansion"]
+    expansion, kernel = asked["expansion"], asked["kernel"]
+    kernels = tuple(kernel) if isinstance(kernel, list | tuple) else (kernel,) * len(widths)
     return Spec(
         height=height,
         width=width,
@@ -129,6 +140,7 @@ def spec_from(options: Mapping[str, Any], shape: Shape, classes: int) -> Spec:
         expansions=tuple(expansion) if isinstance(expansion, list | tuple) else (expansion,) * len(widths),
         fused=asked["fused"],
         head=asked["head"],
+        kernels=() if all(k == KERNEL for k in kernels) else kernels,
     )
 
 
@@ -156,7 +168,7 @@ def sketch(spec: Spec, scheme: Scheme) -> QuantGraph:
         else:
             if block.inner != block.before:
                 x = drawing.conv(f"{name}.expand", x, block.inner, activation="relu")
-            x = drawing.depthwise(f"{name}.depthwise", x, kernel=KERNEL, stride=block.stride, activation="relu")
+            x = drawing.depthwise(f"{name}.depthwise", x, kernel=block.kernel, stride=block.stride, activation="relu")
             x = drawing.conv(f"{name}.project", x, block.after)
         if block.residual:
             x = drawing.add(f"{name}.add", start, x)

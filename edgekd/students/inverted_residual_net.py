@@ -58,7 +58,8 @@ class InvertedResidual(nn.Module):
             else:
                 if block.inner != block.before:
                     layers.append(unit(block.before, block.inner, size)[0])
-                layer, size = unit(block.inner, block.inner, size, kernel=SQUARE, stride=stride, groups=block.inner)
+                square = (block.kernel, block.kernel)
+                layer, size = unit(block.inner, block.inner, size, kernel=square, stride=stride, groups=block.inner)
                 layers.append(layer)
             layers += [nn.Conv2d(block.inner, block.after, 1, bias=False), nn.BatchNorm2d(block.after, eps=EPS)]
         self.layers = nn.Sequential(*layers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from typing import Any, TypeVar
 
 from edgekd.errors import InputError
@@ -61,13 +61,18 @@ def distinct(combinations: Iterable[Mapping[str, Any]], spec_from: Callable[[Map
 
 
 def describe(spec: Any) -> dict[str, Any]:
-    """The spec, a dataclass of numbers and tuples, as JSON."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(spec).items()}
+    """The spec, a dataclass of numbers and tuples, as JSON.
+
+    A field that has a default came later than students that were trained: where it says nothing new it is left out, and these are found.
+    """
+    new = {f.name: f.default for f in fields(spec) if f.default is not MISSING}
+    kept = {key: value for key, value in asdict(spec).items() if key not in new or value != new[key]}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in kept.items()}
 
 
 def restored(cls: Callable[..., S], body: Mapping[str, Any], where: str) -> S:
     """The spec that ``describe`` wrote. Raises InputError if keys are missing or unknown; the spec itself checks the values."""
-    names = {f.name for f in fields(cls)}  # type: ignore[arg-type] -- a dataclass
-    if set(body) != names:
-        raise InputError(f"keys {sorted(set(body) ^ names)}", where=where, expected=", ".join(sorted(names)))
+    names = {f.name: f.default is MISSING for f in fields(cls)}  # type: ignore[arg-type] -- a dataclass
+    if wrong := [name for name in {**body, **names} if name not in names or (names[name] and name not in body)]:
+        raise InputError(f"keys {sorted(wrong)}", where=where, expected=", ".join(sorted(names)))
     return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in body.items()})

@@ -18,6 +18,7 @@ OPTIONS: list[dict[str, Any]] = [
     {},
     {"stem_stride": 2, "fused": 3, "head": 24, "expansion": [1, 2, 4]},
     {"width": 0.25, "depth": 1.5, "expansion": 1, "resolution": 13, "fused": 1},
+    {"kernel": [3, 7, 5], "fused": 1, "width": 0.5},
 ]
 SHAPE, CLASSES = (14, 18, 3), 7
 
@@ -60,6 +61,15 @@ def test_a_spec_survives_json() -> None:
     assert FAMILY.resolution(spec) == SHAPE[:2]
 
 
+def test_kernels_of_three_are_what_a_spec_was_before_there_were_others() -> None:
+    assert (
+        "kernels" not in describe(spec_from({"kernel": 3}, SHAPE, CLASSES))
+        and spec_from({"kernel": [3, 3, 3]}, SHAPE, CLASSES).kernels == ()
+    )
+    spec = spec_from({"kernel": 5}, SHAPE, CLASSES)
+    assert describe(spec)["kernels"] == [5, 5, 5] and restore(json.loads(json.dumps(describe(spec)))) == spec
+
+
 def test_multipliers() -> None:
     spec = spec_from({"width": 0.6, "depth": 1.5, "resolution": 7}, SHAPE, CLASSES)
     assert (spec.height, spec.width) == (7, 9)
@@ -94,6 +104,9 @@ def test_candidates_are_every_combination_once() -> None:
         ({"expansion": None}, "expansions = None"),
         ({"fused": 4}, "fused = 4"),
         ({"head": -1}, "head = -1"),
+        ({"kernel": 4}, r"kernel = \(4, 4, 4\)"),
+        ({"kernel": [3, 5]}, r"kernel = \(3, 5\)"),
+        ({"kernel": [[3], 3, 3]}, "kernel = "),
         ({"resolution": 0}, "resolution = 0"),
         ({"stem": 1.5}, "stem = 1.5"),
     ],
