@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,36 +108,42 @@ def load_data(loaded: LoadedRecipe) -> Dataset:
 
 
 def plan_job(job: Job) -> Plan:
+    """The largest student of the recipe that fits the job's target. Raises as ``choose`` does."""
     student = job.loaded.recipe.student
+    specs = job.family.candidates(student.options, student.space, job.data.shape, sum(job.data.sizes.values()))
+    return choose(job.profile, job.family, specs, job.budgets, lambda spec: sketch(job, job.family, spec), file_measurer(job))
+
+
+def sketch(job: Job, family: Family, spec: Any) -> QuantGraph:
+    """The graph that a student will have when it is frozen, with arbitrary weights. Raises InputError if it does not answer all classes."""
     classes = sum(job.data.sizes.values())
-    specs = job.family.candidates(student.options, student.space, job.data.shape, classes)
+    if family.sketch is not None:
+        drawn = family.sketch(spec, job.scheme)
+    else:
+        outline = lazy.load("edgekd.quant.outline:outline")
+        drawn = outline(family.build(spec), (job.data.shape[2], *family.resolution(spec)), job.scheme)
+    answer = drawn.tensor(drawn.outputs[0]).shape
+    if answer != (1, classes):
+        raise InputError(
+            f"the student answers {list(answer)} for one image", where="recipe, student", expected=f"[1, {classes}], one output a class"
+        )
+    heads = split_heads(drawn, job.data.sizes, alike=False)
+    return finished(job, heads).with_metadata(**metadata(job, "0" * 64))
 
-    def sketch(spec: Any) -> QuantGraph:
-        if job.family.sketch is not None:
-            drawn = job.family.sketch(spec, job.scheme)
-        else:
-            drawn = lazy.load("edgekd.quant.outline:outline")(
-                job.family.build(spec), (job.data.shape[2], *job.family.resolution(spec)), job.scheme
-            )
-        answer = drawn.tensor(drawn.outputs[0]).shape
-        if answer != (1, classes):
-            raise InputError(
-                f"the student answers {list(answer)} for one image", where="recipe, student", expected=f"[1, {classes}], one output a class"
-            )
-        heads = split_heads(drawn, job.data.sizes, alike=False)
-        return finished(job, heads).with_metadata(**metadata(job, "0" * 64))
 
+def file_measurer(job: Job) -> Callable[[QuantGraph], int] | None:
+    """What gives the bytes of a graph's exported file; None where the exporter's library is not installed."""
     try:
         export = lazy.load(EXPORTERS[job.profile.deploy.exporter])
     except MissingDependency:
-        return choose(job.profile, job.family, specs, job.budgets, sketch, None)
+        return None
 
     def measure_file(graph: QuantGraph) -> int:
         with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
             artifact: Artifact = export(graph, Path(folder))
             return sum((Path(folder) / name).stat().st_size for name in artifact.files or (artifact.path,))
 
-    return choose(job.profile, job.family, specs, job.budgets, sketch, measure_file)
+    return measure_file
 
 
 def finished(job: Job, graph: QuantGraph) -> QuantGraph:
