@@ -11,11 +11,12 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from edgekd.errors import InputError
+from edgekd.export import tflite_plan
 from edgekd.export.tflite_file import FileOperator, FileTensor, pack
 from edgekd.export.tflite_ops import CODE, builtin
 from edgekd.quant import ops
+from edgekd.quant.arena import arrange
 from edgekd.quant.graph import QuantGraph, Tensor
-from edgekd.quant.passes.explicit_padding import explicit_padding
 from edgekd.records import Artifact, Figure
 from edgekd.runs import atomic_write
 
@@ -49,20 +50,25 @@ def encode(graph: QuantGraph) -> bytes:
 
     ``graph`` is channels last; its activations are int8 (weights int8 or int4), int16 (weights int8; biases become int64), float32,
     float16 (then the constants are float16 and the activations computed in float32, as TFLite's float16 quantization has it) or int32
-    indices, mixed where its operators mix them. Raises InputError for what TFLite cannot state.
+    indices, mixed where its operators mix them. Where another order of operators or another placement of tensors makes TFLM's arena
+    smaller, the file has that order, and the placement as a plan that TFLM heeds. Raises InputError for what TFLite cannot state.
     """
     if graph.layout != "channels_last":
         raise InputError(
             f"layout {graph.layout}", where=f"graph {graph.name}", expected="channels_last", mend="run the pass to_channels_last first"
         )
-    layout = _Layout(explicit_padding(graph))
-    metadata = json.dumps(dict(graph.metadata), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return pack(layout.tensors, layout.operators, layout.inputs, layout.outputs, {METADATA_NAME: metadata.encode()})
+    arranged = arrange(graph)
+    layout = _Layout(arranged.graph)
+    document = json.dumps(dict(graph.metadata), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    metadata = {METADATA_NAME: document.encode()}
+    if arranged.plan is not None:
+        metadata[tflite_plan.NAME] = tflite_plan.offline_plan(arranged.plan, layout.numbers, len(layout.tensors))
+    return pack(layout.tensors, layout.operators, layout.inputs, layout.outputs, metadata)
 
 
 def tensor_numbers(graph: QuantGraph) -> dict[str, int]:
     """The number that each activation of ``graph`` has in the file (tensors between the borders carry no name there)."""
-    numbers = _Layout(explicit_padding(graph)).numbers
+    numbers = _Layout(arrange(graph).graph).numbers
     return {name: numbers[name] for name, tensor in graph.tensors.items() if not tensor.is_constant and name in numbers}
 
 
