@@ -1,4 +1,4 @@
-"""The commands that make students: teach, plan, build, verify, report. cli.py lists them."""
+"""The commands that make students: teach, build, verify, report. cli.py lists them."""
 
 from __future__ import annotations
 
@@ -36,6 +36,11 @@ Subjects = Annotated[
                    show_default=False),
 ]  # fmt: skip
 Root = Annotated[Path, typer.Option("--runs", help="Where run folders lie.")]
+StudentFile = Annotated[
+    str,
+    typer.Option(metavar="PATH", help="Another student than the recipe's: a file with a [student], or a folder of them, one a target.",
+                 show_default=False),
+]  # fmt: skip
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 
 
@@ -63,20 +68,6 @@ def teach(
         typer.echo(f"{record['config']['checkpoint']}: {accuracy['value']:.2%} of {accuracy['n']} test images")
 
 
-def plan(recipe: RecipePath, target: Targets, preset: PresetName = "demo", budget: Budgets = None, as_json: Json = False) -> None:
-    """Which student fits, and what it uses of each budget. Exit code 1 if none fits."""
-    from edgekd import console, pipeline
-    from edgekd.plan.choose import explain
-
-    with console.bars() as bars:
-        plans = pipeline.plan(_request(recipe, target, preset, 0, budget, 0), bars)
-    if as_json:
-        typer.echo(json.dumps([asdict(p) for p in plans], indent=2))
-        return
-    for chosen in plans:
-        typer.echo(explain(chosen))
-
-
 # size: to typer one function is one command, and a parameter is an option.
 def build(
     recipe: RecipePath,
@@ -87,6 +78,7 @@ def build(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a build that was begun before, at its first stage that is not done.")
     ] = False,
+    student: StudentFile = "",
     runs: Root = Path("runs"),
     threads: Threads = 0,
     mlflow: Annotated[
@@ -100,7 +92,7 @@ def build(
     """
     from edgekd import console, pipeline
 
-    request = replace(_request(recipe, target, preset, seed, budget, threads), mlflow=mlflow)
+    request = replace(request_of(recipe, target, preset, seed, budget, threads), mlflow=mlflow, student=student)
     with console.bars() as bars:
 
         def announce(run: Path) -> None:
@@ -175,7 +167,8 @@ def _show(folders: list[Path], as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _request(recipe: str, target: list[str], preset: str, seed: int, budget: list[str] | None, threads: int) -> Request:
+def request_of(recipe: str, target: list[str], preset: str, seed: int, budget: list[str] | None, threads: int) -> Request:
+    """What a command line asks for. Raises InputError for a budget that is none."""
     from edgekd.pipeline import Request
 
     return Request(recipe, tuple(dict.fromkeys(target)), preset, seed, _limits(budget or []), threads)
@@ -209,7 +202,8 @@ def _command(request: Request, runs: Path) -> str:
     words += [word for name, limit in request.overrides.items() for word in ("--budget", f"{name}={limit!r}")]
     words += ["--threads", str(request.threads)] if request.threads else []
     words += ["--mlflow", request.mlflow] if request.mlflow else []
+    words += ["--student", request.student] if request.student else []
     return shlex.join(words)
 
 
-COMMANDS: dict[str, Any] = {"teach": teach, "plan": plan, "build": build, "verify": verify, "report": report}
+COMMANDS: dict[str, Any] = {"teach": teach, "build": build, "verify": verify, "report": report}

@@ -22,7 +22,7 @@ from edgekd.quant.grid import PIXELS
 from edgekd.quant.passes.heads import split_heads
 from edgekd.quant.passes.probabilities import append_softmax
 from edgekd.quant.scheme import Scheme
-from edgekd.recipe.load import LoadedRecipe, preset
+from edgekd.recipe.load import LoadedRecipe, preset, with_student
 from edgekd.recipe.load import load as load_recipe
 from edgekd.recipe.schema import Preset, Recipe
 from edgekd.records import Artifact, Plan, Record
@@ -33,7 +33,8 @@ from edgekd.students.family import Family, open_family
 class Request:
     """What is asked for: one recipe for some targets. ``overrides`` are budgets from the command line; ``threads`` 0 is host.threads.
 
-    ``mlflow`` is the tracking URI of an MLflow server or store where trainings are logged as well.
+    ``mlflow`` is the tracking URI of an MLflow server or store where trainings are logged as well. ``student`` is a file whose table
+    stands for the recipe's own student, or a folder with one a target, as `edgekd plan --search` writes them.
     """
 
     recipe: str
@@ -43,6 +44,7 @@ class Request:
     overrides: Mapping[str, float] = field(default_factory=dict)
     threads: int = 0
     mlflow: str = ""
+    student: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class Job:
         """What decides the student: the same identity is the same run folder."""
         recipe, profile = self.loaded.recipe.model_dump(), self.profile.model_dump()
         unused = {"presets": {self.request.preset: recipe["presets"][self.request.preset]}, "targets": {}}
+        recipe.pop("search", None)  # which decides nothing of a student that is chosen
         return {"recipe": {**recipe, **unused}, "profile": profile, "data": self.data.sha256, **self.config}
 
 
@@ -88,10 +91,11 @@ def load_jobs(request: Request) -> list[Job]:
     loaded = load_recipe(request.recipe)
     preset(loaded.recipe, request.preset)
     profiles = [load_profile(target) for target in request.targets]
-    family = open_family(loaded.recipe.student.family)
+    each = [with_student(loaded, Path(request.student), profile.name) if request.student else loaded for profile in profiles]
+    families = [open_family(one.recipe.student.family) for one in each]
     limits = [budgets(profile, loaded.recipe, request.preset, request.overrides) for profile in profiles]
     data = load_data(loaded)
-    return [Job(request, loaded, p, data, family, b) for p, b in zip(profiles, limits, strict=True)]
+    return [Job(request, own, p, data, family, b) for own, p, family, b in zip(each, profiles, families, limits, strict=True)]
 
 
 def check_ends(jobs: Sequence[Job]) -> None:

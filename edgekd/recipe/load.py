@@ -12,7 +12,7 @@ from edgekd.errors import InputError
 from edgekd.profile.packaged import named, recipe_files
 from edgekd.profile.strict import Problem, check_file, refusal
 from edgekd.recipe.rules import contradictions
-from edgekd.recipe.schema import Preset, Recipe, Teacher
+from edgekd.recipe.schema import Preset, Recipe, StudentFile, Teacher
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,18 @@ def preset(recipe: Recipe, name: str) -> Preset:
         expected=", ".join(recipe.presets),
         mend=f"--preset {near[0] if near else next(iter(recipe.presets))}",
     )
+
+
+def with_student(loaded: LoadedRecipe, where: Path, target: str) -> LoadedRecipe:
+    """The recipe with another student: the [student] of the file ``where``, or of ``TARGET.toml`` in it where it is a folder.
+
+    Raises InputError that lists every problem of the file.
+    """
+    file = where / f"{target}.toml" if where.is_dir() else where
+    found, problems = check_file(file, StudentFile, lambda _: ())
+    if found is None:
+        raise refusal(file, problems)
+    return LoadedRecipe(loaded.recipe.model_copy(update={"student": found.student}), loaded.folder)
 
 
 def own_code(recipe: Recipe) -> dict[str, str]:

@@ -205,6 +205,16 @@ class DataFree(Strict):
     options: dict[str, Any] = {}
 
 
+class SearchSpace(Strict):
+    """What `edgekd plan --search` chooses from in one family: ``options`` are fixed, ``space`` lists the values of the others.
+
+    An entry ``"blocks[]"`` is chosen for each stage by itself. Without ``space`` it is what the family offers.
+    """
+
+    options: dict[str, Any] = {}
+    space: dict[str, list[Any]] = {}
+
+
 class BudgetOverride(Strict):
     """Budgets of this recipe for one target, where the device's own are not interesting."""
 
@@ -218,7 +228,7 @@ class BudgetOverride(Strict):
 class Recipe(Later):
     """What to distil, from what, on what. One of ``teacher`` and ``teachers``; ``all_teachers`` is what code reads."""
 
-    later = {"teacher": None, "teachers": [], "ensemble": None, "curate": None, "intermediates": None, "data_free": None}
+    later = {"teacher": None, "teachers": [], "ensemble": None, "curate": None, "intermediates": None, "data_free": None, "search": {}}
 
     schema_version: Version
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -232,6 +242,7 @@ class Recipe(Later):
     curate: Curate | None = None
     intermediates: Intermediates | None = None
     data_free: DataFree | None = None
+    search: dict[Source, SearchSpace] = {}
     views: Views = Views()
     presets: Annotated[dict[str, Preset], Field(min_length=1)]
     targets: dict[str, BudgetOverride] = {}
@@ -245,6 +256,12 @@ class Recipe(Later):
     def channels(self) -> int:
         """Channels that the teachers normalize each by its own mean; 1 where none does, or none reads the images."""
         return max((len(t.mean) for t in self.all_teachers if t.reads is None), default=1)
+
+
+class StudentFile(Strict):
+    """A student by itself, as `edgekd plan --search` writes it and `edgekd build --student` takes it."""
+
+    student: Student
 
 
 def listed(paths: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -164,4 +164,18 @@ def resolution(spec: Spec) -> tuple[int, int]:
     return spec.height, spec.width
 
 
-FAMILY = Family("conv1d", candidates, restore, common.describe, resolution, sketch, build)
+def wide(shape: Shape) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """Two to four stages of any widths and depths, with kernels of 60 to 300 ms where a frame is 20 ms; separable or not."""
+    del shape
+    return {}, {
+        "stem": [8, 12, 16, 24, 32],
+        "stem_kernel": [3, 5, 9],
+        "strides": [[2, 2], [1, 2, 2], [2, 2, 2], [2, 2, 2, 2]],
+        "widths[]": [8, 12, 16, 24, 32, 48, 64, 96],
+        "blocks[]": [1, 2],
+        "kernel": [3, 5, 7, 9, 15],
+        "separable": [False, True],
+    }
+
+
+FAMILY = Family("conv1d", candidates, restore, common.describe, resolution, sketch, build, wide)

@@ -99,4 +99,16 @@ def resolution(spec: Spec) -> tuple[int, int]:
     return spec.height, spec.width
 
 
-FAMILY = Family("ds_cnn", candidates, restore, common.describe, resolution, sketch, build)
+def wide(shape: Shape) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """Channels, depth, and how fast frames and frequencies are left behind."""
+    del shape
+    return {}, {
+        "channels": [8, 12, 16, 20, 24, 32, 40, 48, 56, 64, 80, 96, 128, 160],
+        "blocks": [1, 2, 3, 4, 5, 6],
+        "stem_kernel": [[10, 4], [8, 4], [6, 4], [5, 5], [4, 10], [3, 3]],
+        "stem_stride": [[1, 1], [2, 1], [2, 2], [4, 2]],
+        "block_stride": [[1, 1], [2, 1], [2, 2]],
+    }
+
+
+FAMILY = Family("ds_cnn", candidates, restore, common.describe, resolution, sketch, build, wide)

@@ -28,7 +28,8 @@ class Family:
     ``restore(body)`` makes a spec of the JSON that ``describe(spec)`` gave; ``resolution(spec)`` is the height and width that it is
     fed; ``sketch(spec, scheme)`` is the channels-last graph that its frozen student will have, with arbitrary weights, or None
     where only capturing the built module can tell; ``build(spec)`` is the untrained module, fed float [N, C, H, W] of (p − 128)/128,
-    returning logits [N, classes].
+    returning logits [N, classes]. ``wide(shape)`` is what a search chooses from where the recipe says nothing (see plan/space.py):
+    fixed options, and the values of the others.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Family:
     resolution: Callable[[Any], tuple[int, int]]
     sketch: Callable[[Any, Scheme], QuantGraph] | None
     build: Callable[[Any], nn.Module]
+    wide: Callable[[Shape], tuple[dict[str, Any], dict[str, list[Any]]]] | None = None
 
 
 def open_family(name: str, *, where: str = "recipe, student.family") -> Family:

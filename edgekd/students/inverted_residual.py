@@ -187,4 +187,22 @@ def resolution(spec: Spec) -> tuple[int, int]:
     return spec.height, spec.width
 
 
-FAMILY = Family("inverted_residual", candidates, restore, describe, resolution, sketch, build)
+def wide(shape: Shape) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """Three stages of any widths, depths, expansions and kernels; images above 24 pixels are seen smaller as well."""
+    height = shape[0]
+    sizes = sorted({round(height * share / 4) * 4 for share in (0.6, 0.75, 0.875)} - {0, height}) if height > 24 else []
+    return {}, {
+        "stem": [4, 8, 12, 16, 24, 32],
+        "stem_stride": [1, 2],
+        "strides": [[1, 2, 2], [2, 1, 2], [2, 2, 1], [2, 2, 2]],
+        "widths[]": [8, 12, 16, 24, 32, 40, 48, 64, 80, 96, 128, 160],
+        "blocks[]": [1, 2, 3, 4],
+        "expansion[]": [1, 2, 3, 4, 6],
+        "kernel[]": [3, 3, 5, 7],
+        "fused": [0, 1, 2, 3],
+        "head": [0, 32, 64, 96, 128, 192, 256],
+        "resolution": [None, None, *sizes],
+    }
+
+
+FAMILY = Family("inverted_residual", candidates, restore, describe, resolution, sketch, build, wide)

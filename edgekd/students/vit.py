@@ -137,4 +137,16 @@ def build(spec: Spec) -> nn.Module:
     return lazy.load("edgekd.students.vit_net:VitNet")(spec)
 
 
-FAMILY = Family("vit", candidates, restore, describe, resolution, sketch, build)
+def wide(shape: Shape) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """Patches that divide the image, in one to six blocks."""
+    patches = [side for side in (2, 3, 4, 5, 7, 8, 16) if shape[0] % side == 0 and shape[1] % side == 0 and side < min(shape[:2])]
+    return {"norm": "batch", "activation": "relu", "pool": "mean"}, {
+        "patch": patches or [1],
+        "dim": [16, 24, 32, 48, 64, 96],
+        "depth": [1, 2, 3, 4, 5, 6],
+        "heads": [1, 2, 4],
+        "mlp_ratio": [1.0, 2.0, 3.0, 4.0],
+    }
+
+
+FAMILY = Family("vit", candidates, restore, describe, resolution, sketch, build, wide)

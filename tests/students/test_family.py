@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import random
 import sys
 from pathlib import Path
 
@@ -8,6 +9,10 @@ import pytest
 import torch
 
 from edgekd.errors import InputError
+from edgekd.plan.space import check_space, draw
+from edgekd.quant.scheme import Scheme
+from edgekd.quant.size import macs
+from edgekd.students import STUDENTS
 from edgekd.students.family import Family, combinations, open_family
 from edgekd.students.inverted_residual import FAMILY
 
@@ -80,3 +85,23 @@ def test_combinations() -> None:
         list(combinations({}, {"b": []}))
     with pytest.raises(InputError, match="a is fixed and free at once"):
         list(combinations({"a": 1}, {"a": [1]}))
+
+
+@pytest.mark.parametrize("name", sorted(STUDENTS))
+@pytest.mark.parametrize("shape", [(28, 28, 1), (39, 24, 1), (12, 12, 3)])
+def test_draws_of_the_wide_space_are_students(name: str, shape: tuple[int, int, int]) -> None:
+    """Not all: fused stages may be more than there are, kernels larger than what is left. But most, and they differ."""
+    family = open_family(name)
+    assert family.wide is not None and family.sketch is not None
+    options, space = family.wide(shape)
+    check_space(options, space, "wide")
+    drawn, rng = {}, random.Random(0)
+    for _ in range(40):
+        chosen = draw(options, space, lambda _, values: rng.choice(values))
+        try:
+            (spec,) = family.candidates(chosen, {}, shape, 5)
+        except InputError:
+            continue
+        drawn[spec] = macs(family.sketch(spec, Scheme()))
+        assert family.restore(family.describe(spec)) == spec
+    assert len(drawn) >= 20 and max(drawn.values()) > 4 * min(drawn.values())

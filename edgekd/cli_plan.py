@@ -1,0 +1,125 @@
+"""The command that says which student fits a target, and searches for a better one."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgekd.cli_build import Budgets, Json, PresetName, RecipePath, Root, Seed, StudentFile, Targets, Threads, request_of
+from edgekd.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edgekd.jobs import Request
+    from edgekd.plan.halving import Rungs
+    from edgekd.searching import Searched
+
+Trials = Annotated[int, typer.Option(min=1, help="With --search: students to count and score, none of them trained.")]
+Trained = Annotated[int, typer.Option(min=2, help="With --search: students that are trained, of one target; of six 2.5 times as many.")]
+Passes = Annotated[
+    str, typer.Option(metavar="P,P,…", help="With --search: passes of the short trainings; a third of each round goes into the next.")
+]
+
+
+# size: to typer one function is one command, and a parameter is an option.
+def plan(
+    recipe: RecipePath,
+    target: Targets,
+    search: Annotated[bool, typer.Option("--search", help="Search for students that are more accurate under the same budgets.")] = False,
+    trials: Trials = 300,
+    trained: Trained = 12,
+    passes: Passes = "0.5,1.5",
+    preset: PresetName = "demo",
+    seed: Seed = 0,
+    budget: Budgets = None,
+    student: StudentFile = "",
+    runs: Root = Path("runs"),
+    threads: Threads = 0,
+    as_json: Json = False,
+) -> None:
+    """Which student fits, and what it uses of each budget. Exit code 1 if none fits.
+
+    edgekd plan RECIPE --target pixel-8     edgekd plan RECIPE --target pixel-8 --target nucleo-u575zi --search
+
+    With --search, students of the recipe's families are drawn, counted and scored for all targets at once, and the most promising trained
+    briefly. What is found is kept: the same command goes on where it was, and `edgekd build … --student FOLDER` builds what it found.
+    """
+    from edgekd import console, pipeline
+    from edgekd.plan.choose import explain
+
+    request = replace(request_of(recipe, target, preset, seed, budget, threads), student=student)
+    if not search:
+        with console.bars() as bars:
+            plans = pipeline.plan(request, bars)
+        if as_json:
+            typer.echo(json.dumps([asdict(p) for p in plans], indent=2))
+            return
+        for chosen in plans:
+            typer.echo(explain(chosen))
+        return
+    from edgekd import searching
+
+    rungs = _rungs(trained, passes)
+    with console.bars() as bars:
+        try:
+            found = searching.search(request, runs, bars, trials=trials, rungs=rungs)
+        except KeyboardInterrupt as error:
+            raise console.interrupted(_command(request, runs, trials, rungs)) from error
+    if as_json:
+        typer.echo(json.dumps(found.document(), indent=2))
+    else:
+        _show(found)
+
+
+def _rungs(trained: int, passes: str) -> Rungs:
+    from edgekd.plan.halving import Rungs
+
+    try:
+        each = tuple(float(text) for text in passes.split(","))
+    except ValueError:
+        each = ()
+    if not each or any(not 0 < p < 1e6 for p in each) or sorted(set(each)) != list(each):
+        raise InputError(f"--passes {passes!r}", where="command line", expected="rising numbers above 0", mend="--passes 0.5,1.5")
+    return Rungs(trained, each)
+
+
+def _command(request: Request, runs: Path, trials: int, rungs: Rungs) -> str:
+    words = ["edgekd", "plan", request.recipe, *(word for target in request.targets for word in ("--target", target)), "--search"]
+    words += ["--trials", str(trials), "--trained", str(rungs.first), "--passes", ",".join(f"{p:g}" for p in rungs.passes)]
+    words += ["--preset", request.preset, "--seed", str(request.seed), "--runs", str(runs)]
+    words += [word for name, limit in request.overrides.items() for word in ("--budget", f"{name}={limit!r}")]
+    words += ["--threads", str(request.threads)] if request.threads else []
+    return shlex.join(words)
+
+
+def _show(found: Searched) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("target", "student", "validation, %", "passes", "MAC", "parameters", title="searched", show_lines=True)
+    for one in found.found:
+        for name, t in (("as planned", one.own), ("found", one.best)):
+            passes, accuracy = t.last
+            kept = " (nothing better)" if name == "found" and one.best.candidate.name == one.own.candidate.name else ""
+            cells = (f"{100 * accuracy:.2f}", f"{passes:g}", f"{t.candidate.macs:,}", f"{t.candidate.parameters:,}")
+            table.add_row(one.target, f"{name}: {t.candidate.family} {t.candidate.name}{kept}", *cells)
+    console = _wide(Console)
+    console.print(table)
+    agrees = "not known" if found.score_agrees is None else f"{found.score_agrees:+.2f}"
+    console.print(f"{found.counted} students counted, {found.trained} trained; rank correlation of score and accuracy: {agrees}")
+    console.print("one seed, float, short, the best of many: by itself too high. Builds of both over several seeds tell.")
+    targets = " ".join(f"--target {one.target}" for one in found.found)
+    console.print(f"\nedgekd build {shlex.quote(found.recipe)} {targets} --student {shlex.quote(str(found.folder))}", soft_wrap=True)
+
+
+def _wide(console: type[Console]) -> Console:
+    return console(width=None if console().is_terminal else 160, highlight=False, markup=False)
+
+
+COMMANDS: dict[str, Any] = {"plan": plan}

@@ -1,0 +1,168 @@
+"""A search among students that are counted and scored, not trained: NSGA-II (Deb et al. 2002) under the budgets of all targets at once."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.samplers import NSGAIISampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from edgekd import runs
+from edgekd.errors import DoesNotFit, InputError
+from edgekd.plan.space import choices, draw
+
+LOG = logging.getLogger(__name__)
+#: Of one generation; the first is drawn at random.
+POPULATION = 32
+#: So many draws in a row that make no student at all are the space's fault, not bad luck.
+HOPELESS = 50
+_CANDIDATE = "candidate"
+
+
+@dataclass(frozen=True)
+class Space:
+    """One family with what is fixed and what may be chosen (see plan/space.py)."""
+
+    family: str
+    options: Mapping[str, Any]
+    space: Mapping[str, Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A student that was counted: ``options`` are what its family is asked for, ``spec`` what the family describes it by.
+
+    ``use`` is the largest share of a budget that it uses, by target: it fits where that is at most 1. ``score`` is a training-free one,
+    −inf where none was taken, since it fits nowhere. Bytes are those for the first target.
+    """
+
+    family: str
+    options: Mapping[str, Any]
+    spec: Mapping[str, Any]
+    macs: int
+    parameters: int
+    model_bytes: int
+    ram_bytes: int
+    use: Mapping[str, float]
+    score: float
+
+    @property
+    def name(self) -> str:
+        """The same student is the same name."""
+        return runs.digest({"family": self.family, "spec": dict(self.spec)})[:8]
+
+    def fits(self, target: str) -> bool:
+        return self.use[target] <= 1
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How many ``trials`` in all, in the study that ``folder`` holds, from ``seed`` on."""
+
+    folder: Path
+    trials: int
+    seed: int
+
+
+#: (family, options) → the candidate. Raises InputError for options that make no student.
+Count = Callable[[str, Mapping[str, Any]], Candidate]
+
+
+def explore(spaces: Sequence[Space], count: Count, asked: Asked, progress: Callable[[int, int], None]) -> tuple[Candidate, ...]:
+    """Every candidate of a search of ``asked.trials``, each once; trials that the study has already are not repeated.
+
+    Searched are a high score, few MACs, few bytes and little RAM at once, so that one search serves targets of all sizes; what fits no
+    target gives way to what fits one. Several processes may search the same at a time. Raises InputError where the spaces make no student
+    or the study is damaged, DoesNotFit if nothing fits any target.
+    """
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    study, wrong = _open(asked.folder / "study.journal"), 0
+    while (done := len(_finished(study))) < asked.trials:
+        progress(done, asked.trials)
+        trial = _next(study, asked.seed)
+        chosen, values = _suggested(trial, spaces)
+        try:
+            counted = count(chosen.family, draw(chosen.options, chosen.space, lambda name, _, found=values: found[name]))
+        except InputError as error:
+            study.tell(trial, state=TrialState.FAIL)
+            if (wrong := wrong + 1) >= HOPELESS and not _complete(study):
+                found = f"{wrong} draws made no student; the last: {error.what}"
+                raise InputError(found, where=f"search, {error.where}", expected=error.expected, mend=error.mend) from error
+            continue
+        _tell(study, trial, counted)
+    progress(done, asked.trials)
+    made = {c.name: c for t in _complete(study) for c in [Candidate(**json.loads(t.user_attrs[_CANDIDATE]))]}
+    if not any(min(c.use.values()) <= 1 for c in made.values()):
+        raise DoesNotFit(_refusal(list(made.values())))
+    return tuple(made.values())
+
+
+def _open(file: Path) -> Study:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        return optuna.create_study(
+            study_name="edgekd",
+            storage=JournalStorage(JournalFileBackend(str(file))),
+            directions=["maximize", "minimize", "minimize", "minimize"],
+            load_if_exists=True,
+        )
+    except Exception as error:  # of json or optuna, whatever the damage is
+        raise InputError(
+            f"cannot be read as a search ({type(error).__name__})", where=str(file), expected="what --search wrote", mend="delete the file"
+        ) from error
+
+
+def _next(study: Study, seed: int) -> Trial:
+    """What is suggested depends on the seed, the trial's number and the trials before: interrupted or not, a search finds the same."""
+    number = len(study.get_trials(deepcopy=False))
+    study.sampler = NSGAIISampler(population_size=POPULATION, seed=(seed + number) % 2**32)
+    return study.ask()
+
+
+def _suggested(trial: Trial, spaces: Sequence[Space]) -> tuple[Space, dict[str, Any]]:
+    """The space, and a value of each of its choices.
+
+    Choices are asked for by index: Optuna's own values are numbers and strings, ours lists as well. And all are asked for, those of other
+    families and further stages too: what is not in every trial, NSGA-II does not inherit but draws anew.
+    """
+    place = trial.suggest_categorical("family", list(range(len(spaces)))) if len(spaces) > 1 else 0
+    every: list[dict[str, Any]] = []
+    for n, one in enumerate(spaces):
+        asked = choices(one.options, one.space).items()
+        every.append({name: values[trial.suggest_categorical(f"{n}.{name}", list(range(len(values))))] for name, values in asked})
+    return spaces[place], every[place]
+
+
+def _tell(study: Study, trial: Trial, found: Candidate) -> None:
+    trial.set_user_attr(_CANDIDATE, json.dumps(asdict(found)))
+    trial.set_constraint("budgets", min(found.use.values()) - 1)
+    score = found.score if found.score > -1e9 else -1e9  # a database has no −inf
+    study.tell(trial, [score, found.macs, found.model_bytes, found.ram_bytes])
+
+
+def _complete(study: Study) -> list[FrozenTrial]:
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+
+def _finished(study: Study) -> list[FrozenTrial]:
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))
+
+
+def _refusal(made: Sequence[Candidate]) -> str:
+    nearest = min(made, key=lambda c: min(c.use.values()))
+    target = min(nearest.use, key=lambda name: nearest.use[name])
+    spec = ", ".join(f"{key} {value}" for key, value in nearest.spec.items())
+    return (
+        f"none of {len(made)} students fits any target\n"
+        f"  nearest: {nearest.family}, {spec}: {nearest.use[target]:.2f} times a budget of {target}\n"
+        "  to mend:  smaller values in the recipe's search, or a wider budget"
+    )

@@ -1,0 +1,217 @@
+"""`edgekd plan --search`: students are drawn, counted and scored for all targets at once, and the most promising trained briefly."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgekd import host, lazy, runs
+from edgekd.advise.finding import table_lines
+from edgekd.candidates import Counter
+from edgekd.errors import InputError
+from edgekd.jobs import Job, Request, load_jobs
+from edgekd.plan.front import Point, front, picture
+from edgekd.plan.halving import Rungs, Trained, first_rung, halve, winner
+from edgekd.plan.search import Asked, Candidate, Space, explore
+from edgekd.plan.space import check_space
+from edgekd.students.family import open_family
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search gave one target: ``own`` is the student that the plan takes without it, ``best`` the search's."""
+
+    target: str
+    own: Trained
+    best: Trained
+    student: dict[str, Any]
+    front: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Searched:
+    """``score_agrees`` is Spearman's correlation of the training-free score with the accuracy after the first rung, over those in it."""
+
+    recipe: str
+    folder: Path
+    counted: int
+    trained: int
+    score_agrees: float | None
+    found: tuple[Found, ...]
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return json.loads(json.dumps(asdict(self) | {"folder": str(self.folder)}, default=str).replace("-Infinity", "null"))
+
+
+def search(request: Request, root: Path, progress: Progress, *, trials: int, rungs: Rungs) -> Searched:
+    """Search a student for each target of the request; trials and trainings that were done before are not repeated.
+
+    Everything lies in a folder of ``root``: the study, what each training gave, a front and a picture a target, and for `edgekd build
+    --student` a table a target. Accuracies are of the validation split, float, one seed. Raises InputError for what cannot be searched,
+    DoesNotFit if nothing fits, MissingDependency without Optuna or torch.
+    """
+    jobs = load_jobs(request)
+    spaces = [_space(jobs[0], name) for name in _families(jobs[0])]
+    folder = root / f"{jobs[0].loaded.recipe.name}-search-{runs.digest(_same(jobs, spaces))[:10]}"
+    lazy.load("torch:set_num_threads")(host.threads(request.threads))
+    counter = Counter(jobs, spaces)
+    candidates = explore(spaces, counter.count, Asked(folder, trials, request.seed), lambda n, of: progress("search", n, of))
+    own = {job.profile.name: counter.own(job) for job in jobs}
+    pool = first_rung(candidates, own, rungs)
+    trained = halve(pool, own, Trainer(jobs[0], folder, progress).train, rungs, progress)
+    found = [_found(job, own[job.profile.name], trained, folder) for job in jobs]
+    scored = [(t.candidate.score, t.accuracy[rungs.passes[0]]) for t in trained if rungs.passes[0] in t.accuracy]
+    result = Searched(request.recipe, folder, len(candidates), len(trained), _spearman(scored), tuple(found))
+    runs.atomic_write(folder / "search.json", json.dumps(result.document(), indent=1).encode())
+    return result
+
+
+class Trainer:
+    """Short float trainings of one recipe: same data, losses, seed and schedule for all; each result is kept in ``folder``."""
+
+    def __init__(self, job: Job, folder: Path, progress: Progress) -> None:
+        self.job, self.folder, self.progress = job, folder / "trained", progress
+        self.lesson: Any = None
+
+    def train(self, candidate: Candidate, passes: float, wait: bool) -> float | None:
+        """Validation accuracy; found where it was trained before, and going on where that was interrupted. See ``Train``."""
+        file = self.folder / f"{candidate.name}-{passes:g}.json"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if (stored := _stored(file)) is not None:
+            return stored
+        with _alone(self.folder, f".{file.stem}.lock", wait=wait) as alone:
+            if alone and (stored := _stored(file)) is None:
+                stored = self._fit(candidate, passes, self.folder / file.stem)
+                runs.atomic_write(file, json.dumps({"accuracy": stored}).encode())
+        return stored
+
+    def _fit(self, candidate: Candidate, passes: float, state: Path) -> float:
+        job, family = self.job, open_family(candidate.family)
+        short = job.preset.model_copy(update={"float_epochs": passes, "peers": 1, "patience": 0})
+        if self.lesson is None:
+            self.lesson = lazy.load("edgekd.train.lesson:open_lesson")(job.loaded, job.data, runs.cache_folder(), self.progress, short)
+        spec = family.restore(candidate.spec)
+        training = lazy.load("edgekd.train.student:Training")(self.lesson, short, family.resolution(spec), job.request.seed)
+        fit, phase, desk = (lazy.load(f"edgekd.train.loop:{name}") for name in ("fit", "Phase", "Desk"))
+        lazy.load("torch:manual_seed")(job.request.seed)
+        asked = phase("float", passes, short.learning_rate, short.weight_decay, seed=job.request.seed, **training.keeps)
+        state.mkdir(parents=True, exist_ok=True)
+        history = fit(family.build(spec), training.course, asked, desk(state / "float.state", self.progress, lambda *_: None))
+        shutil.rmtree(state)
+        return float(history[-1]["validation"])
+
+
+@contextmanager
+def _alone(folder: Path, name: str, *, wait: bool) -> Generator[bool]:
+    """Whether no other process does this; where one does, ``wait`` until it is done."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(runs.lock(folder, name, wait=(lambda _: None) if wait else None))
+        except InputError:
+            yield False
+            return
+        yield True
+
+
+def _stored(file: Path) -> float | None:
+    """What a training gave before, if it is there and whole."""
+    try:
+        return float(json.loads(file.read_text())["accuracy"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _families(job: Job) -> list[str]:
+    """The families of the recipe's search, or its student's own."""
+    return list(job.loaded.recipe.search) or [job.loaded.recipe.student.family]
+
+
+def _space(job: Job, name: str) -> Space:
+    """What may be chosen in one family: what the recipe says, else what the family offers. Raises InputError where there is neither."""
+    family, said, where = open_family(name), job.loaded.recipe.search.get(name), f"recipe, search.{name}"
+    options, space = (said.options, said.space) if said is not None and said.space else ({}, {})
+    if not space:
+        if family.wide is None:
+            raise InputError(f"{name} offers nothing to choose from", where=where, expected="space, a list of values an option")
+        offered, space = family.wide(job.data.shape)
+        options = {**offered, **(said.options if said is not None else {})}
+        space = {key: values for key, values in space.items() if key.removesuffix("[]") not in options}
+    check_space(options, space, where)
+    return Space(name, options, space)
+
+
+def _same(jobs: Sequence[Job], spaces: Sequence[Space]) -> dict[str, Any]:
+    """What decides a search: one that is asked for again goes on in the same folder."""
+    first = jobs[0]
+    schedule = {key: value for key, value in first.preset.model_dump().items() if not key.startswith("qat_") and key != "float_epochs"}
+    return {
+        "recipe": {**first.loaded.recipe.model_dump(), "presets": {}, "targets": {}},
+        "schedule": schedule,
+        "seed": first.request.seed,
+        "data": first.data.sha256,
+        "spaces": [asdict(space) for space in spaces],
+        "targets": {j.profile.name: {"profile": j.profile.model_dump(), "budgets": [asdict(b) for b in j.budgets]} for j in jobs},
+        "version": lazy.load("edgekd.train.student:TRAINING_VERSION"),
+    }
+
+
+def _found(job: Job, own: Candidate, trained: Sequence[Trained], folder: Path) -> Found:
+    """The winner for one target, written as the table that `edgekd build --student` takes, with a picture beside it."""
+    target = job.profile.name
+    best = winner(trained, target)
+    itself = next(t for t in trained if t.candidate.name == own.name)
+    fitting = [t for t in trained if t.candidate.fits(target)]
+    passes = min(p for t in fitting for p in t.accuracy)
+    points = [Point(t.candidate.macs, 100 * t.accuracy[passes], t.candidate.name) for t in fitting if passes in t.accuracy]
+    title = f"validation accuracy after {passes:g} passes, %"
+    drawn = picture(points, cost=f"MAC, of what fits {target}", gain=title, marked=(own.name, best.candidate.name))
+    runs.atomic_write(folder / f"{target}.svg", drawn.encode())
+    student = _table(job, best.candidate, own)
+    runs.atomic_write(folder / f"{target}.toml", _toml(student, best).encode())
+    return Found(target, itself, best, student, tuple(p.name for p in front(points)))
+
+
+def _table(job: Job, best: Candidate, own: Candidate) -> dict[str, Any]:
+    if best.name == own.name:
+        student = job.loaded.recipe.student
+        return {"family": student.family, "options": student.options, "space": student.space}
+    return {"family": best.family, "options": dict(best.options)}
+
+
+def _toml(student: Mapping[str, Any], best: Trained) -> str:
+    passes, accuracy = best.last
+    c = best.candidate
+    measured = f"{accuracy:.2%} on validation after {passes:g} passes in float"
+    said = f"# Found by a search: {measured}; {c.macs:,} MAC, {c.parameters:,} parameters"
+    return "\n".join([said, *table_lines("student", {key: _written(value) for key, value in student.items()}), ""])
+
+
+def _written(value: Any) -> Any:
+    """Without options that say nothing: TOML has no null, and none stands for what is left out."""
+    return {key: one for key, one in value.items() if one is not None} if isinstance(value, Mapping) else value
+
+
+def _spearman(pairs: Sequence[tuple[float, float]]) -> float | None:
+    """Of ranks, ties averaged; None for fewer than four pairs, or where one side is all alike."""
+    found = [p for p in pairs if np.isfinite(p[0])]
+    if len(found) < 4:
+        return None
+    scores, accuracies = (_ranks(np.array(side)) for side in zip(*found, strict=True))
+    if np.ptp(scores) == 0 or np.ptp(accuracies) == 0:
+        return None
+    return float(np.corrcoef(scores, accuracies)[0, 1])
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]

@@ -1,0 +1,72 @@
+"""`edgekd plan --search`, from a recipe to a build of what was found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.small_builds import edgekd, recipe
+
+TARGETS = ("-t", "nucleo-l4r5zi", "-t", "pixel-8")
+SMALL = ("--trials", "120", "--trained", "4", "--passes", "0.5,1.5", "--budget", "max_macs=150000", "--threads", "1")
+SPACE = """
+[search.inverted_residual]
+options = { stem_stride = 2, strides = [1, 2] }
+space = { stem = [4, 8], "widths[]" = [4, 8, 12, 16], "blocks[]" = [1, 2], "kernel[]" = [3, 5], expansion = [1, 2, 3] }
+
+[presets.demo]
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.mark.slow
+def test_a_search_is_found_again_and_built(tmp_path: Path) -> None:
+    where, root = recipe(tmp_path / "recipe", {"[presets.demo]\n": SPACE}), tmp_path / "runs"
+    code, out, error = edgekd("plan", where, *TARGETS, "--search", *SMALL, "--runs", root, "--json")
+    assert code == 0, error
+    found = json.loads(out)
+    assert found["counted"] > 50 and found["trained"] == 6 and [f["target"] for f in found["found"]] == ["nucleo-l4r5zi", "pixel-8"]
+    folder = Path(found["folder"])
+    for one in found["found"]:
+        assert max(map(float, one["best"]["accuracy"])) == 1.5
+        last = [max(one[who]["accuracy"].items(), key=lambda item: float(item[0]))[1] for who in ("own", "best")]
+        assert last[1] >= last[0]
+        assert (folder / f"{one['target']}.svg").read_text().startswith("<svg")
+        assert one["best"]["candidate"]["macs"] <= 150_000
+    code, out, error = edgekd("plan", where, *TARGETS, "--search", *SMALL, "--runs", root)
+    assert code == 0 and "float: done" not in error and f"--student {folder}" in out, error
+    assert "search: done" in error and "rung 2 of 2: done" in error
+    code, out, error = edgekd("build", where, "-t", "pixel-8", "--student", folder, "--runs", root, "--threads", "1", "--json")
+    assert code == 0, error
+    (built,) = json.loads(out)
+    pixel = found["found"][1]["best"]["candidate"]
+    assert built["records"]["plan"]["body"]["value"]["spec"] == pixel["spec"]
+    assert built["records"]["plan"]["figures"]["macs"]["value"] == pixel["macs"]
+    assert built["records"]["plan"]["figures"]["model_bytes"]["value"] == pytest.approx(pixel["model_bytes"], rel=0.05)
+
+
+def test_refusals(tmp_path: Path) -> None:
+    where = recipe(tmp_path / "recipe")
+    for passes in ("", "0", "3,1", "1,1", "a", "nan"):
+        code, _, error = edgekd("plan", where, "-t", "pixel-8", "--search", "--passes", passes)
+        assert code == 2 and "rising numbers above 0" in error, (passes, error)
+    file = tmp_path / "student.toml"
+    for text, message in (
+        ("[student]\nfamily = 3", "student.family"),
+        ("", "student"),
+        ('name = "x"\n[student]\nfamily = "conv1d"', "name"),
+        ("[stud", "student.toml"),
+    ):
+        file.write_text(text)
+        code, _, error = edgekd("plan", where, "-t", "pixel-8", "--student", file)
+        assert code == 2 and message in error and "Traceback" not in error, error
+    code, _, error = edgekd("plan", where, "-t", "pixel-8", "--student", tmp_path / "recipe")
+    assert code == 2 and "pixel-8.toml" in error
+    own = recipe(tmp_path / "own", {"[presets.demo]\n": '[search."tests.float_models:nothing"]\n\n[presets.demo]\n'})
+    assert edgekd("plan", own, "-t", "pixel-8", "--search")[0] == 2
