@@ -8,7 +8,7 @@ from typing import Any
 
 from edgekd.errors import DoesNotFit, InputError
 from edgekd.plan.budget import Budget
-from edgekd.plan.estimate import Cost, cost, estimator, in_arena
+from edgekd.plan.estimate import Cost, cost, estimator, in_arena, in_patches
 from edgekd.profile.schema import Profile
 from edgekd.quant.graph import QuantGraph
 from edgekd.records import BudgetUse, Figure, Plan
@@ -67,7 +67,8 @@ def choose(
     nearest = min((candidate(c) for c in guessed[:NEAREST]), key=lambda n: _excess(n, budgets, profile))
     if _excess(nearest, budgets, profile) <= 1:
         return _plan(nearest, len(costs), profile, family, budgets)
-    raise DoesNotFit(_refusal(nearest, len(costs), profile, family, budgets))
+    patches = _patches(nearest, profile, budgets, sketch)
+    raise DoesNotFit(_refusal(nearest, len(costs), profile, family, budgets, patches))
 
 
 def explain(plan: Plan) -> str:
@@ -107,6 +108,7 @@ def _plan(chosen: _Candidate, considered: int, profile: Profile, family: Family,
     file_where = f"the {exporter} file of this graph" if chosen.encoded else f"{exporter} is not installed: estimated from the graph"
     ram_where = (
         "TFLM's arena with reference kernels on a 64-bit host: placement counted, its own structures modelled"
+        f" ({chosen.cost.ram_bytes - chosen.cost.runtime_bytes:,} and {chosen.cost.runtime_bytes:,} B)"
         if in_arena(profile)
         else "activations by greedy placement, and the file; the runtime's own memory not included"
     )
@@ -122,7 +124,9 @@ def _plan(chosen: _Candidate, considered: int, profile: Profile, family: Family,
     return Plan(profile.name, family.name, spec, figures, _uses(chosen, budgets, profile), considered, notes)
 
 
-def _refusal(nearest: _Candidate, considered: int, profile: Profile, family: Family, budgets: Sequence[Budget]) -> str:
+def _refusal(
+    nearest: _Candidate, considered: int, profile: Profile, family: Family, budgets: Sequence[Budget], patches: tuple[str, ...]
+) -> str:
     uses = sorted(_uses(nearest, budgets, profile), key=lambda use: -use.used / use.limit)
     binding = uses[0]
     over = binding.used - binding.limit
@@ -131,11 +135,23 @@ def _refusal(nearest: _Candidate, considered: int, profile: Profile, family: Fam
         f"  {binding.name}: {binding.used:,.0f} of {binding.limit:,.0f} {binding.unit}, "
         f"{over:,.0f} {binding.unit} ({100 * over / binding.limit:.1f} %) too much; the limit is set by {binding.source}"
     )
-    lines = [f"no student of {family.name} fits {profile.name}: {binding.name} binds", f"  nearest of {considered}: {spec}", missed]
+    lines = [
+        f"no student of {family.name} fits {profile.name}: {binding.name} binds",
+        f"  nearest of {considered}: {spec}",
+        missed,
+        *patches,
+    ]
     lines += [
         f"  {use.name}: {use.used:,.0f} of {use.limit:,.0f} {use.unit}, {'fits' if use.fits else 'too much as well'}" for use in uses[1:]
     ]
     return "\n".join([*lines, "  to mend:  smaller values in the recipe's student.space, or a wider budget"])
+
+
+def _patches(nearest: _Candidate, profile: Profile, budgets: Sequence[Budget], sketch: Callable[[Any], QuantGraph]) -> tuple[str, ...]:
+    """Where RAM is too much: whether the nearest candidate would fit if its first operators ran patch by patch."""
+    limit = next((use.limit for use in _uses(nearest, budgets, profile) if use.name == "peak_ram_bytes" and not use.fits), None)
+    said = "" if limit is None else in_patches(sketch(nearest.cost.spec), profile, limit)
+    return (f"  peak_ram_bytes: {said}",) if said else ()
 
 
 def _figure_of(budget: str) -> str:

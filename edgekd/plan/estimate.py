@@ -10,6 +10,7 @@ import numpy as np
 
 from edgekd.profile.schema import Profile
 from edgekd.quant import arena, size
+from edgekd.quant.arena_patches import patchwise
 from edgekd.quant.graph import QuantGraph
 
 #: How many candidates are encoded to learn what a format adds to the weights.
@@ -18,7 +19,10 @@ SAMPLES = 8
 
 @dataclass(frozen=True)
 class Cost:
-    """One candidate: ``shape_of_file`` is what the bytes of its file depend on, in whatever format: one, tensors, scales, weight bytes."""
+    """One candidate: ``shape_of_file`` is what the bytes of its file depend on, in whatever format: one, tensors, scales, weight bytes.
+
+    ``runtime_bytes`` of its RAM are what TFLM adds to activations and scratch.
+    """
 
     spec: Any
     macs: int
@@ -26,6 +30,7 @@ class Cost:
     ram_bytes: int
     weight_bytes: int
     shape_of_file: tuple[int, int, int, int]
+    runtime_bytes: int = 0
 
     @property
     def score(self) -> float:
@@ -42,7 +47,9 @@ def cost(spec: Any, graph: QuantGraph, profile: Profile) -> Cost:
     """Count one candidate. ``ram_bytes`` is the arena under TFLM, elsewhere the activations alone."""
     scales = sum(len(t.quantization.scale) for t in graph.tensors.values() if t.quantization is not None)
     weights = size.weight_bytes(graph)
-    return Cost(spec, size.macs(graph), size.parameters(graph), _ram(graph, profile), weights, (1, len(graph.tensors), scales, weights))
+    ram, runtime = _ram(graph, profile)
+    shape = (1, len(graph.tensors), scales, weights)
+    return Cost(spec, size.macs(graph), size.parameters(graph), ram, weights, shape, runtime)
 
 
 def in_arena(profile: Profile) -> bool:
@@ -68,7 +75,26 @@ def estimator(
     return lambda c: float(np.dot(coefficients, c.shape_of_file))
 
 
-def _ram(graph: QuantGraph, profile: Profile) -> int:
+def in_patches(graph: QuantGraph, profile: Profile, limit: float) -> str:
+    """What patch-wise execution would make of a graph whose arena exceeds ``limit`` bytes, in words; "" where it has no arena."""
+    if not in_arena(profile):
+        return ""
+    own = arena.persistent_bytes(arena.arrange(graph).graph)
+    options = patchwise(graph, max(int(limit) - own, 0))
+    fitting = [option for option in options if option.peak_bytes + own <= limit]
+    if fitting:
+        best = min(fitting, key=lambda option: option.macs)
+        return f"would fit in {best}: {best.peak_bytes + own:,} B (reported only: no exporter writes patch-wise execution)"
+    if options:
+        least = min(options, key=lambda option: option.peak_bytes)
+        return f"would not fit patch-wise either: {least.peak_bytes + own:,} B in {least}"
+    return "patch-wise execution would save nothing"
+
+
+def _ram(graph: QuantGraph, profile: Profile) -> tuple[int, int]:
+    """Bytes in all, and those of them that are TFLM's own."""
     if in_arena(profile):
-        return arena.arena_total(graph)
-    return arena.place(graph).total_bytes
+        arranged = arena.arrange(graph)
+        own = arena.persistent_bytes(arranged.graph)
+        return arranged.placement.total_bytes + own, own
+    return arena.place(graph).total_bytes, 0

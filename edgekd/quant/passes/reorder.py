@@ -15,7 +15,7 @@ from edgekd.quant.arena_lifetimes import aligned, lifetimes, most_alive, scratch
 from edgekd.quant.graph import QuantGraph
 
 #: States at most of the exact search, over all its levels; a chain of residual blocks has about one for each operator.
-STATES = 50_000
+STATES = 20_000
 #: States kept for each level beyond that.
 BEAM = 64
 
