@@ -17,6 +17,7 @@ from edgekd.plan.budget import Budget, budgets
 from edgekd.plan.choose import choose
 from edgekd.profile.load import load as load_profile
 from edgekd.profile.schema import Profile
+from edgekd.quant.arena import MEMORY_PLAN
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.grid import PIXELS
 from edgekd.quant.passes.heads import split_heads
@@ -169,6 +170,8 @@ def metadata(job: Job, student: str) -> dict[str, Any]:
         "input": {"value": PIXELS},
         "output": {"value": "probabilities" if job.loaded.recipe.student.softmax else "logits"},
         "hashes": {"data": job.data.sha256, "student": student},
+        # Vela writes a plan of its own, unless it finds one, which its output would no longer fit.
+        **({MEMORY_PLAN: "none"} if job.profile.deploy.runtime == "ethos-u" else {}),
     }
 
 

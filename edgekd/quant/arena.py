@@ -5,7 +5,8 @@ modelled from the sizes of its structures on a 64-bit host, where a report can b
 No operator works in place, Reshape included: its output has its own bytes.
 
 TFLM places buffers greedily, the largest first, where the file holds no plan of its own. `arrange` says what the TFLite exporter writes:
-another order of operators, or a plan, where that makes the arena smaller.
+another order of operators, or a plan, where that makes the arena smaller. Kernels that need scratch of their own (CMSIS-NN's) get it
+around the plan: at most as much above it as the largest of them asks for.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from edgekd.quant.graph import QuantGraph
 from edgekd.quant.passes.explicit_padding import explicit_padding
 from edgekd.quant.passes.reorder import reorder
 
+#: The key of a graph's metadata that says "none" where the file must carry no plan: for compilers that write their own (Vela).
+MEMORY_PLAN = "memory_plan"
 #: A plan is written where it saves more than it takes in the file, or this share of what the greedy placement needs.
 WORTH = 0.005
 #: Bytes of a plan in the file: each tensor's offset, and what holds them.
@@ -82,7 +85,7 @@ def _planned(graph: QuantGraph) -> Arranged:
     alive = lifetimes(graph)
     greedy = place_lifetimes(alive)
     unplanned = Arranged(graph, greedy, None, greedy.total_bytes)
-    if greedy.optimal or not has_model(graph):
+    if greedy.optimal or not has_model(graph) or graph.metadata.get(MEMORY_PLAN) == "none":
         return unplanned
     tensors = {life.name for life in alive if life.name in graph.tensors}
     offsets = {name: at for name, at in _searched(alive).offsets.items() if name in tensors}
@@ -100,6 +103,6 @@ def _searched(alive: tuple[Lifetime, ...]) -> Placement:
 
 
 __all__ = [
-    "ALIGNMENT", "Arranged", "Lifetime", "Placement", "arena_total", "arrange", "lifetimes", "most_alive", "persistent_bytes", "place",
-    "place_best", "place_lifetimes",
+    "ALIGNMENT", "MEMORY_PLAN", "Arranged", "Lifetime", "Placement", "arena_total", "arrange", "lifetimes", "most_alive", "persistent_bytes",
+    "place", "place_best", "place_lifetimes",
 ]  # fmt: skip

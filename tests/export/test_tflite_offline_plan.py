@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 from edgekd.export.tflite import encode, read_metadata, tensor_numbers
 from edgekd.export.tflite_plan import NAME, offline_plan
 from edgekd.importers.tflite import read
-from edgekd.quant.arena import arena_total, arrange, place
+from edgekd.quant.arena import MEMORY_PLAN, arena_total, arrange, place
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.ops import Gelu
 from edgekd.quant.reference import run
@@ -86,6 +86,15 @@ def test_no_plan_for_what_tflm_has_not() -> None:
     unknown = replace(graph, ops=(*graph.ops, Gelu("gelu", (last.name,), ("y",))), tensors=tensors, outputs=("y",))
     assert arrange(graph).plan is not None
     assert arrange(unknown).plan is None
+
+
+def test_no_plan_where_the_graph_declines_one(tmp_path: Path) -> None:
+    graph = planned_student().with_metadata(**{MEMORY_PLAN: "none"})
+    assert plan_in(encode(graph)) is None
+    (tmp_path / "m.tflite").write_bytes(encode(graph))
+    seen = tflm.arena_bytes(tmp_path / "m.tflite")
+    assert seen.activations == place(graph).total_bytes
+    assert abs(arena_total(graph) - seen.total) <= 32
 
 
 def test_the_files_own_document_and_the_importer_do_not_mind(tmp_path: Path) -> None:
