@@ -103,6 +103,6 @@ def _searched(alive: tuple[Lifetime, ...]) -> Placement:
 
 
 __all__ = [
-    "ALIGNMENT", "MEMORY_PLAN", "Arranged", "Lifetime", "Placement", "arena_total", "arrange", "lifetimes", "most_alive", "persistent_bytes",
-    "place", "place_best", "place_lifetimes",
+    "ALIGNMENT", "MEMORY_PLAN", "Arranged", "Lifetime", "Placement", "arena_total", "arrange", "lifetimes", "most_alive",
+    "persistent_bytes", "place", "place_best", "place_lifetimes",
 ]  # fmt: skip
