@@ -70,18 +70,21 @@ def inspect(
     model: Model,
     target: Annotated[
         list[str] | None,
-        typer.Option("--target", "-t", help="Also say what this target lacks: a profile, or tflm, tensorrt, gpu, ethos-u."),
+        typer.Option("--target", "-t", help="Also say what this target lacks: a profile, or tflm, tensorrt, gpu, ethos-u; or host."),
+    ] = None,
+    runtime: Annotated[
+        str | None, typer.Option("--runtime", "-r", help="Predict latency in this runtime ('X-CUBE-AI', …), not in the target's own.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Operators, scales, MACs, bytes and arena of a model, layer by layer, and what a target lacks.
+    """Operators, scales, MACs, bytes and arena of a model, layer by layer; what a target lacks, and its predicted latency and energy.
 
-    edgekd inspect model.tflite     edgekd inspect model.onnx --target nucleo-u575zi --target ethos-u
+    edgekd inspect model.tflite     edgekd inspect model.onnx --target nucleo-u575zi --runtime 'X-CUBE-AI' --target ethos-u
     """
     from edgekd.convert import read_model
     from edgekd.inspect_model import inspect as run
 
-    found = run(read_model(model), tuple(dict.fromkeys(target or ())))
+    found = run(read_model(model), tuple(dict.fromkeys(target or ())), runtime)
     if as_json:
         typer.echo(json.dumps(found.document(), indent=2, ensure_ascii=False))
         return
@@ -219,8 +222,9 @@ def _print(found: Inspection) -> None:
 
     from edgekd.inspect_model import peak, readable
 
-    table = Table(box=box.SIMPLE)
-    for head in ("OPERATOR", "NAME", "OUTPUT", "WEIGHTS", "SCALE", "ZERO", "MACS", "CONSTANTS B", "OUTPUT B", "LIVE B"):
+    table, timed = Table(box=box.SIMPLE), any(layer.latency_ms is not None for layer in found.layers)
+    heads = ("OPERATOR", "NAME", "OUTPUT", "WEIGHTS", "SCALE", "ZERO", "MACS", "CONSTANTS B", "OUTPUT B", "LIVE B")
+    for head in (*heads, "~MS") if timed else heads:
         words = head in ("OPERATOR", "NAME", "OUTPUT", "WEIGHTS")
         table.add_column(head, justify="left" if words else "right", overflow="ellipsis", no_wrap=True, max_width=36)
     for layer in found.layers:
@@ -232,6 +236,7 @@ def _print(found: Inspection) -> None:
             "" if layer.scale is None else f"{layer.scale:.6g}",
             "" if layer.zero_point is None else str(layer.zero_point),
             *(f"{count:,}" for count in (layer.macs, layer.weight_bytes, layer.output_bytes, layer.live_bytes)),
+            *(("" if layer.latency_ms is None else f"{layer.latency_ms:.3g}",) if timed else ()),
         )
     console = Console(width=None if Console().is_terminal else 200, highlight=False, markup=False)
     console.print(table)
@@ -243,6 +248,8 @@ def _print(found: Inspection) -> None:
     )
     if "tflm" in found.surveys and found.arena_total_bytes is not None:
         typer.echo(f"TFLM's whole arena: {readable(found.arena_total_bytes)}, predicted for the file that edgekd writes on a 64-bit host")
+    for name, figure in found.figures.items():
+        typer.echo(f"{name}: {figure.value:.4g} {figure.unit} [{figure.low:.4g}, {figure.high:.4g}], {figure.kind}: {figure.where}")
     for note in found.notes:
         typer.echo(f"note: {note}")
     for name, survey in found.surveys.items():

@@ -1,29 +1,39 @@
-"""What stands in a model: operators, scales, MACs, bytes and arena, layer by layer, and what a target lacks."""
+"""What stands in a model: operators, scales, MACs, bytes and arena, layer by layer; what a target lacks, and how long it takes there."""
 
 from __future__ import annotations
 
 import math
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edgekd.errors import EdgekdError, InputError
 from edgekd.lazy import load
+from edgekd.plan.latency import Prediction, host_device, predict, runtimes, work_of
+from edgekd.plan.latency_store import measured
 from edgekd.profile.load import load as load_profile
+from edgekd.profile.schema import Profile
 from edgekd.quant import arena, size
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.passes.explicit_padding import explicit_padding
+from edgekd.records import Figure
 from edgekd.runtimes import lacks_tflm
 from edgekd.runtimes.lacks import LACKS, Survey
 
+#: The target that is this machine; it lacks nothing, and is predicted from what was measured on it.
+HOST = "host"
 #: A profile's runtime → whom to ask what it lacks. Others take whatever their exporter can state.
 ASK = {"tflm": ("tflm",), "ethos-u": ("ethos-u", "tflm"), "tensorrt": ("tensorrt",), "litert": ("gpu",)}
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One operator: multiply-accumulates, bytes of its constants and of its output, and of all that must be in memory while it runs."""
+    """One operator: multiply-accumulates, bytes of its constants and of its output, and of all that must be in memory while it runs.
+
+    ``latency_ms`` is predicted, of the first target; None where that is not calibrated.
+    """
 
     name: str
     kind: str
@@ -36,6 +46,7 @@ class Layer:
     weight_bytes: int
     output_bytes: int
     live_bytes: int
+    latency_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +54,8 @@ class Inspection:
     """``arena_bytes``: activations and scratch as TensorFlow Lite Micro would place them; ``arena_total_bytes``: with its own structures
     (for the file that edgekd exports, on a 64-bit host), predicted; None where it lacks an operator.
 
-    ``surveys``: who was asked what is lacking.
+    ``surveys``: who was asked what is lacking. ``figures``: latency_ms and energy_uj as predicted for the first target that is a device;
+    of further ones the same names with _ and the target after them.
     """
 
     name: str
@@ -57,13 +69,20 @@ class Inspection:
     arena_total_bytes: int | None
     surveys: dict[str, Survey]
     notes: tuple[str, ...] = ()
+    figures: dict[str, Figure] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def inspect(graph: QuantGraph, targets: tuple[str, ...] = ()) -> Inspection:
-    """``targets`` are names or files of profiles, or names in LACKS. Raises InputError for one that is neither."""
+def inspect(graph: QuantGraph, targets: tuple[str, ...] = (), runtime: str | None = None) -> Inspection:
+    """``targets`` are names or files of profiles, names in LACKS, or HOST; latency is predicted for ``runtime``, else for each one's own.
+
+    Raises InputError for a target that is none of these, a runtime that is not known, and one without a target that is a device.
+    """
+    predictions = {name: _predict(graph, name, runtime) for name in targets if name not in LACKS}
+    if runtime is not None and not predictions:
+        raise InputError(f"runtime {runtime!r} of no device", where="--runtime", expected="a profile", mend="--target NAME as well")
     surveys = {name: _survey(graph, name) for target in targets for name in _asked(target)}
     try:
         padded = explicit_padding(graph)
@@ -71,6 +90,7 @@ def inspect(graph: QuantGraph, targets: tuple[str, ...] = ()) -> Inspection:
         padded = graph
     lifetimes = arena.lifetimes(padded)
     costs = {cost.name: cost for cost in size.count(padded)}
+    times = _times(graph, predictions)
     layers = []
     for at, op in enumerate(padded.ops, start=1):
         out, cost = padded.tensor(op.outputs[0]), costs[op.name]
@@ -78,7 +98,7 @@ def inspect(graph: QuantGraph, targets: tuple[str, ...] = ()) -> Inspection:
         live = sum(life.nbytes for life in lifetimes if life.first <= at <= life.last)
         layers.append(
             Layer(op.name, cost.kind, out.shape, out.dtype, scale, zero, _weights(padded, op.inputs), cost.macs, cost.weight_bytes,
-                  cost.output_bytes, live)
+                  cost.output_bytes, live, times.get(op.name))
         )  # fmt: skip
     source = graph.metadata.get("source")
     return Inspection(
@@ -92,8 +112,38 @@ def inspect(graph: QuantGraph, targets: tuple[str, ...] = ()) -> Inspection:
         arena.place(padded).total_bytes,
         _whole_arena(graph),
         surveys,
-        tuple(source.get("notes", ())) if isinstance(source, dict) else (),
+        (
+            *(tuple(source.get("notes", ())) if isinstance(source, dict) else ()),
+            *(f"{name}: {prediction.reason}" for name, prediction in predictions.items() if prediction.reason),
+        ),
+        _figures(predictions),
     )
+
+
+def _predict(graph: QuantGraph, target: str, runtime: str | None) -> Prediction:
+    work = work_of(graph)
+    if target != HOST:
+        profile = _profile(target)
+        runtime = runtime or profile.deploy.runtime
+        public = predict(work, profile.device, runtime)
+        return public if public.published else predict(work, profile.device, runtime, measured=measured())
+    if runtime is None:
+        raise InputError("this machine has several runtimes", where="--target host", expected=f"--runtime, one of {', '.join(runtimes())}")
+    return predict(work, host_device(), runtime, measured=measured())
+
+
+def _times(graph: QuantGraph, predictions: dict[str, Prediction]) -> dict[str, float]:
+    """Operator → milliseconds on the first target."""
+    first: Sequence[float] = next((prediction.per_operator_ms for prediction in predictions.values()), ())
+    return {op.name: time for op, time in zip(graph.ops, first, strict=False)}
+
+
+def _figures(predictions: dict[str, Prediction]) -> dict[str, Figure]:
+    return {
+        figure_name if i == 0 else f"{figure_name}_{target}": figure
+        for i, (target, prediction) in enumerate(predictions.items())
+        for figure_name, figure in prediction.figures.items()
+    }
 
 
 def _whole_arena(graph: QuantGraph) -> int | None:
@@ -124,17 +174,20 @@ def _border(graph: QuantGraph, name: str) -> str:
 
 
 def _asked(target: str) -> tuple[str, ...]:
-    if target in LACKS:
-        return (target,)
-    try:
-        profile = load_profile(target)
-    except InputError as error:
-        raise InputError(
-            error.what, where=error.where, expected=f"{error.expected}, or one of {', '.join(LACKS)}", mend=error.mend
-        ) from error
+    if target in LACKS or target == HOST:
+        return (target,) if target in LACKS else ()
+    profile = _profile(target)
     if profile.deploy.runtime == "litert" and not profile.device.accelerator:
         return ()
     return ASK.get(profile.deploy.runtime, ())
+
+
+def _profile(target: str) -> Profile:
+    try:
+        return load_profile(target)
+    except InputError as error:
+        others = ", ".join((*LACKS, HOST))
+        raise InputError(error.what, where=error.where, expected=f"{error.expected}, or one of {others}", mend=error.mend) from error
 
 
 def _survey(graph: QuantGraph, name: str) -> Survey:

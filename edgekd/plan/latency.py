@@ -32,7 +32,7 @@ __all__ = ["Prediction", "host_device", "predict", "runtimes", "work_of"]
 PUBLISHED_AS = {"tflm": "TFLM + CMSIS-NN"}
 #: A profile's runtime → what this host measures it in; None where nothing on this host is that runtime.
 MEASURED_AS: dict[str, str | None] = {
-    "tflm": None,
+    "tflm": "tflm",
     "ethos-u": None,
     "tensorrt": None,
     "litert": "litert_xnnpack",

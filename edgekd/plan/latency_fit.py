@@ -1,4 +1,4 @@
-"""Regression of logarithms on few rows: parameters have a prior, residuals heavy tails."""
+"""Regression of logarithms on few rows: parameters have a prior, residuals may have heavy tails."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ class Posterior:
     covariance: np.ndarray
 
 
-def most_probable(forward: Forward, prior_mean: np.ndarray, prior_sd: np.ndarray, y: np.ndarray, noise: float) -> Posterior:
-    """Parameters of normal priors, given logarithms ``y`` [n] with t-distributed residuals of scale ``noise``.
+def most_probable(
+    forward: Forward, prior_mean: np.ndarray, prior_sd: np.ndarray, y: np.ndarray, noise: float, *, freedom: float = FREEDOM
+) -> Posterior:
+    """Parameters of normal priors, given logarithms ``y`` [n] with t-distributed residuals of scale ``noise`` (``freedom`` inf: normal).
 
     Gauss-Newton with the weights of the t distribution: Lange, Little and Taylor, Robust statistical modeling using the t distribution
     (JASA, 1989). Without rows the posterior is the prior.
@@ -34,12 +36,18 @@ def most_probable(forward: Forward, prior_mean: np.ndarray, prior_sd: np.ndarray
     for _ in range(_STEPS):
         predicted, slopes = forward(parameters)
         residual = y - predicted
-        weight = (FREEDOM + 1) / (FREEDOM + (residual / noise) ** 2) / noise**2
+        weight = _weight(residual, noise, freedom)
         curvature = (slopes.T * weight) @ slopes + precision
         step = np.linalg.solve(curvature, slopes.T @ (weight * residual) - precision @ (parameters - prior_mean))
         parameters = parameters + np.clip(step, -_LONGEST_STEP, _LONGEST_STEP)
         if np.abs(step).max() < _STILL:
             break
     predicted, slopes = forward(parameters)
-    weight = (FREEDOM + 1) / (FREEDOM + ((y - predicted) / noise) ** 2) / noise**2
+    weight = _weight(y - predicted, noise, freedom)
     return Posterior(parameters, np.linalg.inv((slopes.T * weight) @ slopes + precision))
+
+
+def _weight(residual: np.ndarray, noise: float, freedom: float) -> np.ndarray:
+    """Of each row: 1 / noise², less for one that lies far off."""
+    tails = np.ones_like(residual) if np.isinf(freedom) else (freedom + 1) / (freedom + (residual / noise) ** 2)
+    return tails / noise**2

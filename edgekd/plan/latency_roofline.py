@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from edgekd.plan.latency_cycles import COSTS, DEVIATIONS, amounts
+from edgekd.plan.latency_cycles import COSTS, amounts
 from edgekd.plan.latency_fit import Posterior, most_probable
 from edgekd.plan.latency_work import Work
 
@@ -32,8 +32,9 @@ PRIOR: dict[str, tuple[float, float]] = {
     **{name: (float(np.log(ns)), _OVERHEAD_SD) for name, ns in _OVERHEAD.items()},
     **_THREADS,
 }
-#: Of the logarithm of a row about the roofline.
-NOISE = 0.2
+#: Of the logarithm of a network about the roofline of others: what is assumed, how many networks that assumption is worth, and in how
+#: many parts at most networks are left out to see.
+NOISE, WORTH, PARTS = 0.3, 4, 8
 _AT = {name: i for i, name in enumerate(PRIOR)}
 _COMPUTED = tuple(name for name in COSTS if name != "call")
 #: Sizes of the first, second and last cache of a processor of which they are not known.
@@ -58,27 +59,52 @@ class Roofline:
 
     @cached_property
     def posterior(self) -> Posterior:
-        mean, sd = (np.array(column) for column in zip(*PRIOR.values(), strict=True))
-        y = np.log([row.latency_ms * 1e6 for row in self.rows])
+        return _fit(self.rows, self.noise)
 
-        def forward(parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            found = [_nanoseconds(row.work, row.threads, row.caches, parameters) for row in self.rows]
-            return np.log([spent.sum() for spent, _ in found]), np.array([slopes / spent.sum() for spent, slopes in found])
-
-        return most_probable(forward, mean, sd, y, NOISE)
+    @cached_property
+    def noise(self) -> float:
+        """Standard deviation, of the logarithm, of a network about the roofline of others: assumed, and seen by leaving networks out."""
+        works = list(dict.fromkeys(row.work for row in self.rows))
+        squares = []
+        for part in range(min(len(works), PARTS) if len(works) > 1 else 0):
+            out = set(works[part::PARTS])
+            parameters = _fit([row for row in self.rows if row.work not in out], NOISE).mean
+            for row in self.rows:
+                if row.work in out:
+                    foretold = _nanoseconds(row.work, row.threads, row.caches, parameters)[0].sum()
+                    squares.append(np.log(row.latency_ms * 1e6 / foretold) ** 2)
+        return float(np.sqrt((WORTH * NOISE**2 + np.sum(squares)) / (WORTH + len(squares))))
 
     def predict(self, work: Work, threads: int, caches: tuple[int, int, int] = CACHES) -> tuple[np.ndarray, float]:
         """Milliseconds of each operator (what an inference costs beside them spread evenly), and the interval's ratio as Cycles has it."""
         spent, slopes = _nanoseconds(work, threads, caches, self.posterior.mean)
         slope = slopes / spent.sum()
-        variance = NOISE**2 + float(slope @ self.posterior.covariance @ slope)
+        variance = self.noise**2 + float(slope @ self.posterior.covariance @ slope)
         own = spent[:-1] + spent[-1] / max(len(work.ops), 1)
-        return own / 1e6, float(np.exp(DEVIATIONS * np.sqrt(variance)))
+        return own / 1e6, float(np.exp(_deviations(WORTH + len(self.rows)) * np.sqrt(variance)))
 
 
 def roofline(rows: Sequence[Timed]) -> Roofline:
     """Fits ``rows``, at least one."""
     return Roofline(tuple(rows))
+
+
+def _fit(rows: Sequence[Timed], noise: float) -> Posterior:
+    """Residuals are normal: a processor may lie so far from the prior that every row of it would pass for one that lies far off."""
+    mean, sd = (np.array(column) for column in zip(*PRIOR.values(), strict=True))
+    y = np.log([row.latency_ms * 1e6 for row in rows])
+
+    def forward(parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = [_nanoseconds(row.work, row.threads, row.caches, parameters) for row in rows]
+        return np.log([spent.sum() for spent, _ in found]), np.array([slopes / spent.sum() for spent, slopes in found])
+
+    return most_probable(forward, mean, sd, y, noise, freedom=np.inf)
+
+
+def _deviations(freedom: int) -> float:
+    """The 95 % quantile of Student's t, by the expansion of Cornish and Fisher (1938): within 1 % from four degrees of freedom on."""
+    z = 1.6449
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
 
 
 def _nanoseconds(work: Work, threads: int, caches: tuple[int, int, int], parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
