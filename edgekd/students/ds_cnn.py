@@ -6,15 +6,15 @@ frequency; a linear layer. Nothing here needs torch: a spec is counted before an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgekd import lazy
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.scheme import Scheme
 from edgekd.students import spec as common
-from edgekd.students.family import Family, Shape, combinations
+from edgekd.students.family import Family, Shape, Shared, combinations
 from edgekd.students.sketch import Size, Sketch
 
 if TYPE_CHECKING:
@@ -111,4 +111,27 @@ def wide(shape: Shape) -> tuple[dict[str, Any], dict[str, list[Any]]]:
     }
 
 
-FAMILY = Family("ds_cnn", candidates, restore, common.describe, resolution, sketch, build, wide)
+def kin(spec: Spec) -> tuple[Any, ...]:
+    """What must be alike: how fast frames and frequencies are left behind."""
+    return spec.planes, spec.classes, spec.stem_stride, spec.block_stride
+
+
+def fixed(spec: Spec) -> dict[str, Any]:
+    """The options that decide ``kin``."""
+    return {"stem_stride": list(spec.stem_stride), "block_stride": list(spec.block_stride)}
+
+
+def hull(specs: Sequence[Spec]) -> Spec:
+    """The most channels, blocks, and the largest stem."""
+    sizes = {name: max(getattr(spec, name) for spec in specs) for name in ("height", "width", "channels", "blocks")}
+    high, wide = (max(spec.stem_kernel[axis] for spec in specs) for axis in (0, 1))
+    return replace(specs[0], **sizes, stem_kernel=(high, wide))
+
+
+def parts(net: Any, spec: Spec) -> dict[str, Any]:
+    """The stem, each block by its place, and the classifier."""
+    del spec
+    return {"stem": net.stem, **{f"block{n}": block for n, block in enumerate(net.blocks)}, "classifier": net.classifier}
+
+
+FAMILY = Family("ds_cnn", candidates, restore, common.describe, resolution, sketch, build, wide, Shared(kin, fixed, hull, parts))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,21 @@ Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
+class Shared:
+    """How students of a family lie inside one another, so that they can share weights (see train/supernet.py).
+
+    Specs of the same ``kin(spec)`` can, and drawn with the options ``fixed(spec)`` most are; ``hull(specs)`` is the smallest spec that
+    holds them all; ``parts(net, spec)`` are a module's parts by their role: parts of one role in two nets are made of the same layers,
+    though of the first of them some may be missing.
+    """
+
+    kin: Callable[[Any], Any]
+    fixed: Callable[[Any], dict[str, Any]]
+    hull: Callable[[Sequence[Any]], Any]
+    parts: Callable[[Any, Any], dict[str, Any]]
+
+
+@dataclass(frozen=True)
 class Family:
     """One family. A spec is frozen and hashable, and says everything that ``build`` needs.
 
@@ -29,7 +44,7 @@ class Family:
     fed; ``sketch(spec, scheme)`` is the channels-last graph that its frozen student will have, with arbitrary weights, or None
     where only capturing the built module can tell; ``build(spec)`` is the untrained module, fed float [N, C, H, W] of (p − 128)/128,
     returning logits [N, classes]. ``wide(shape)`` is what a search chooses from where the recipe says nothing (see plan/space.py):
-    fixed options, and the values of the others.
+    fixed options, and the values of the others. ``shared`` says how weights are shared, where they can be.
     """
 
     name: str
@@ -40,6 +55,7 @@ class Family:
     sketch: Callable[[Any, Scheme], QuantGraph] | None
     build: Callable[[Any], nn.Module]
     wide: Callable[[Shape], tuple[dict[str, Any], dict[str, list[Any]]]] | None = None
+    shared: Shared | None = None
 
 
 def open_family(name: str, *, where: str = "recipe, student.family") -> Family:

@@ -6,15 +6,15 @@ Nothing here needs torch: a spec is counted before anything is built; the module
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgekd import lazy
 from edgekd.errors import InputError
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.scheme import Scheme
-from edgekd.students.family import Family, Shape, combinations
+from edgekd.students.family import Family, Shape, Shared, combinations
 from edgekd.students.sketch import Sketch
 from edgekd.students.spec import channels, chosen, describe, distinct, multiplier, restored, whole, wholes
 
@@ -205,4 +205,34 @@ def wide(shape: Shape) -> tuple[dict[str, Any], dict[str, list[Any]]]:
     }
 
 
-FAMILY = Family("inverted_residual", candidates, restore, describe, resolution, sketch, build, wide)
+def kin(spec: Spec) -> tuple[Any, ...]:
+    """What must be alike: how often maps shrink, which stages are fused, and whether these expand: one layer cannot lie within two."""
+    fused = tuple(expansion > 1 for expansion in spec.expansions[: spec.fused])
+    return spec.channels, spec.classes, spec.stem_stride, spec.strides, fused, bool(spec.head)
+
+
+def fixed(spec: Spec) -> dict[str, Any]:
+    """The options that decide ``kin``, but for expansions."""
+    head = {} if spec.head else {"head": 0}
+    return {"strides": list(spec.strides), "stem_stride": spec.stem_stride, "fused": spec.fused, **head}
+
+
+def hull(specs: Sequence[Spec]) -> Spec:
+    """The largest of every stage."""
+
+    def most(name: str) -> tuple[int, ...]:
+        return tuple(map(max, zip(*(getattr(spec, name) for spec in specs), strict=True)))
+
+    largest = {name: most(name) for name in ("widths", "blocks", "expansions")}
+    kernels = tuple(map(max, zip(*(spec.kernels or (KERNEL,) * len(spec.widths) for spec in specs), strict=True)))
+    sizes = {name: max(getattr(spec, name) for spec in specs) for name in ("height", "width", "stem", "head")}
+    return replace(specs[0], **largest, **sizes, kernels=() if all(k == KERNEL for k in kernels) else kernels)
+
+
+def parts(net: Any, spec: Spec) -> dict[str, Any]:
+    """The stem, each block by its stage and place, the head and the classifier."""
+    names = [f"stage{stage}.block{n}" for stage, count in enumerate(spec.blocks) for n in range(count)]
+    return {"stem": net.stem, **dict(zip(names, net.blocks, strict=True)), "head": net.head, "classifier": net.classifier}
+
+
+FAMILY = Family("inverted_residual", candidates, restore, describe, resolution, sketch, build, wide, Shared(kin, fixed, hull, parts))

@@ -22,6 +22,7 @@ from edgekd.train.criterion import Criterion, Lessons
 from edgekd.train.distill import Batch, Feed, Term, columns, student_input
 from edgekd.train.peers import Peers, PeersCriterion
 from edgekd.train.state import load_state, restored, save_state
+from edgekd.train.supernet import SandwichCriterion, SuperNet
 from edgekd.train.taps import Live, Tutors
 from edgekd.train.watch import Sums, tell
 
@@ -216,13 +217,14 @@ def first_step(model: nn.Module, course: Course, phase: Phase, example: Batch) -
         run.close()
 
 
-def made_criterion(model: nn.Module, terms: Sequence[Term], feed: Feed, tutors: Tutors) -> Criterion | PeersCriterion:
+def made_criterion(model: nn.Module, terms: Sequence[Term], feed: Feed, tutors: Tutors) -> Criterion | PeersCriterion | SandwichCriterion:
     """The criterion of ``terms`` over ``model``, prepared with an example of what it will be fed.
 
     Raises InputError for a tap that is not there, and for a loss that does not take what it is fed.
     """
     lessons = Lessons(feed.columns, len(feed.split))
-    criterion = PeersCriterion(model, terms, lessons) if isinstance(model, Peers) else Criterion(model, terms, lessons)
+    several = isinstance(model, Peers | SuperNet)
+    criterion = model.criterion(terms, lessons) if several else Criterion(model, terms, lessons)
     if criterion.needs_example:
         batch = feed.example()
         model.eval()

@@ -26,6 +26,10 @@ class Peers(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.stack([student(x) for student in self.students])
 
+    def criterion(self, terms: Sequence[Term], lessons: Lessons) -> PeersCriterion:
+        """What it is trained by."""
+        return PeersCriterion(self, terms, lessons)
+
 
 class PeersCriterion(nn.Module):
     """The recipe's losses of each peer, and ``mutual``: its divergence from the mean of what the others answer.
