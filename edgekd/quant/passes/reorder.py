@@ -30,7 +30,7 @@ def reorder(graph: QuantGraph) -> QuantGraph:
     """``graph`` with its operators in an order whose most live bytes are least; itself where its own order is as good.
 
     Exact by dynamic programming over the sets of operators that can have run (Liberis and Lane 2019), of which a network has few; beyond
-    STATES of them a beam search. Scratch counts, and the input until its last reader has run.
+    STATES of them the best of a beam search and of three orders made by rule. Scratch counts, and the input until its last reader has run.
     """
     own = most_alive(lifetimes(graph))
     if own <= _least(graph):
@@ -63,7 +63,8 @@ class _Search:
         self.own, self.least = own, _least(graph)
         self.count = len(graph.ops)
         maker = {name: i for i, op in enumerate(graph.ops) for name in op.outputs}
-        self.needs = [sum(1 << j for j in {maker[n] for n in op.inputs if n in maker}) for op in graph.ops]
+        self.inputs = [[maker[n] for n in dict.fromkeys(op.inputs) if n in maker] for op in graph.ops]
+        self.needs = [sum(1 << j for j in before) for before in self.inputs]
         sizes = {n: aligned(t.nbytes) for n, t in graph.tensors.items() if not t.is_constant}
         readers: dict[str, int] = dict.fromkeys(sizes, 0)
         for i, op in enumerate(graph.ops):
@@ -71,7 +72,12 @@ class _Search:
                 if name in readers:
                     readers[name] |= 1 << i
         kept = set(graph.outputs)
+        self.exact = True
         self.start = sum(sizes[name] for name in graph.inputs)
+        self.last = sum(1 << i for i, op in enumerate(graph.ops) if not any(readers[n] for n in op.outputs))
+        # Whose only reader is which operator.
+        alone = {i: readers[op.outputs[0]] for i, op in enumerate(graph.ops) if readers[op.outputs[0]].bit_count() == 1}
+        self.next = {i: mask.bit_length() - 1 for i, mask in alone.items()}
         # A tensor goes once all its readers have run; what nobody reads goes at once.
         self.frees = [[(readers[n], sizes[n]) for n in dict.fromkeys(op.inputs) if n in sizes and n not in kept] for op in graph.ops]
         self.makes = [sum(sizes[n] for n in op.outputs) for op in graph.ops]
@@ -94,10 +100,63 @@ class _Search:
                         following[after] = (self._after(i, after, live), _Order(during, (*order.at, i)))
             seen += len(following)
             if seen > STATES and len(following) > BEAM:
+                self.exact = False
                 kept = sorted(following.items(), key=lambda state: (state[1][1].peak, state[1][0], state[1][1].at))[:BEAM]
                 following = dict(kept)
             level = following
-        return next((order for _, order in level.values()), None)
+        found = [order for _, order in level.values()]
+        if not self.exact:
+            guesses = (self._runs(), self._depth_first(1), self._depth_first(-1))
+            found += [order for order in guesses if order.peak < self.own]
+        return min(found, key=lambda order: order.peak, default=None)
+
+    def _runs(self) -> _Order:
+        """An order made of runs, each from an operator that is ready down its chain to where least is alive: first those that free
+        something, the lowest first, then those that end farthest below their own peak, as is best for chains alone (Liu 1987)."""
+        done, live, peak = 0, self.start, 0
+        at: list[int] = []
+        while len(at) < self.count:
+            runs = [self._run_from(i, done, live) for i in range(self.count) if not done >> i & 1 and self.needs[i] & ~done == 0]
+            hill, valley, run = min(runs, key=lambda r: (r[1] > live, r[0] if r[1] <= live else r[1] - r[0]))
+            peak, live = max(peak, hill), valley
+            at += run
+            done |= sum(1 << i for i in run)
+        return _Order(peak, tuple(at))
+
+    def _depth_first(self, step: int) -> _Order:
+        """Each operator right after what it needs, that in the order of its inputs or (``step`` −1) against it (Sethi and Ullman 1970)."""
+        done, live, peak = 0, self.start, 0
+        at: list[int] = []
+        waiting = [i for i in range(self.count) if self.last >> i & 1][::-step]
+        while waiting:
+            i = waiting[-1]
+            missing = [j for j in self.inputs[i][::-step] if not done >> j & 1]
+            if missing and not done >> i & 1:
+                waiting += missing
+                continue
+            waiting.pop()
+            if done >> i & 1:
+                continue
+            peak = max(peak, live + self.makes[i] + self.scratch[i])
+            done |= 1 << i
+            live = self._after(i, done, live)
+            at.append(i)
+        return _Order(peak, tuple(at))
+
+    def _run_from(self, i: int, done: int, live: int) -> tuple[int, int, list[int]]:
+        """The most alive in a run, what is alive at its end, and the run."""
+        hill, steps, points = 0, [i], list[tuple[int, int, int]]()
+        while True:
+            i = steps[-1]
+            hill = max(hill, live + self.makes[i] + self.scratch[i])
+            done |= 1 << i
+            live = self._after(i, done, live)
+            points.append((live, -len(steps), hill))
+            following = self.next.get(i)
+            if following is None or self.needs[following] & ~done:
+                valley, length, hill = min(points)
+                return hill, valley, steps[:-length]
+            steps.append(following)
 
     def _ready(self, done: int, live: int, peak: int) -> list[int]:
         """What can run next, in the graph's order; one alone where it frees as much as it makes and sets no new peak: then it may as well
