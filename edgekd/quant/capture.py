@@ -32,13 +32,13 @@ def capture(model: nn.Module, shape: tuple[int, ...], *, name: str = "student", 
     Raises InputError naming the operator and the user's source line where something is not supported, and what is.
     """
     example = torch.zeros(1, *shape, dtype=torch.int64 if indices else torch.float32)
-    return _simplified(_translate(_exported(model, example), name, shape, indices=indices).graph())
+    return _simplified(_translate(exported(model, example), name, shape, indices=indices).graph())
 
 
 def capture_paths(model: nn.Module, shape: tuple[int, ...], *, name: str = "student") -> tuple[QuantGraph, dict[str, Held]]:
     """As ``capture``, and where in the graph lies what each module of ``model`` answers, by its path, as far as it survives there."""
     example = torch.zeros(1, *shape)
-    program = _exported(model, example)
+    program = exported(model, example)
     builder = _translate(program, name, shape, indices=False)
     was_training = model.training
     try:
@@ -54,7 +54,8 @@ def _simplified(graph: QuantGraph) -> QuantGraph:
     return tokens(norms_of_vectors(fuse(graph)))
 
 
-def _exported(model: nn.Module, example: torch.Tensor) -> torch.export.ExportedProgram:
+def exported(model: nn.Module, example: torch.Tensor) -> torch.export.ExportedProgram:
+    """What torch.export makes of ``model`` in evaluation mode. Raises InputError if it cannot, or if the answer is not one tensor."""
     was_training, shape = model.training, example.shape[1:]
     model.eval()
     try:
