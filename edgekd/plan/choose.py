@@ -71,6 +71,11 @@ def choose(
     raise DoesNotFit(_refusal(nearest, len(costs), profile, family, budgets, patches))
 
 
+def largest_use(cost: Cost, model_bytes: int, budgets: Sequence[Budget], profile: Profile) -> float:
+    """The largest share of a budget that a candidate of a file of ``model_bytes`` uses; at most 1 where it fits."""
+    return _excess(_Candidate(cost, model_bytes, False), budgets, profile)
+
+
 def explain(plan: Plan) -> str:
     """The plan in words: the student, its figures, and what it uses of each budget."""
     shown = ", ".join(f"{key} {_short(value)}" for key, value in plan.spec.items())
@@ -79,17 +84,25 @@ def explain(plan: Plan) -> str:
     budgeted = {_figure_of(use.name) for use in plan.budgets}
     for use in plan.budgets:
         share = f"({100 * use.used / use.limit:.1f} %)"
+        used = f"{_amount(use.used, use.unit):>13} of {_amount(use.limit, use.unit):>13} {use.unit:<3}"
         kind = plan.figures[_figure_of(use.name)].kind
         name = _figure_of(use.name)
-        lines.append(f"  {name:<15} {use.used:>13,.0f} of {use.limit:>13,.0f} {use.unit:<3} {share:>8}  {kind:<9}  limit: {use.source}")
+        lines.append(f"  {name:<15} {used} {share:>8}  {kind:<9}  limit: {use.source}")
     for name, figure in plan.figures.items():
         if name not in budgeted:
-            lines.append(f"  {name:<15} {figure.value:>13,.0f} {figure.unit}  {figure.kind}")
+            lines.append(f"  {name:<15} {_amount(figure.value, figure.unit):>13} {figure.unit}  {figure.kind}")
+    lines += [
+        f"  {name}: {_amount(figure.low, figure.unit)} to {_amount(figure.high, figure.unit)} {figure.unit}; {figure.where}"
+        for name, figure in plan.figures.items()
+        if figure.low is not None and figure.high is not None
+    ]
     return "\n".join([*lines, *(f"  {note}" for note in plan.notes)])
 
 
 def _uses(candidate: _Candidate, budgets: Sequence[Budget], profile: Profile) -> tuple[BudgetUse, ...]:
-    used = {"model_bytes": candidate.model_bytes, "peak_ram_bytes": _peak_ram(candidate, profile), "max_macs": candidate.cost.macs}
+    counted = {"model_bytes": candidate.model_bytes, "peak_ram_bytes": _peak_ram(candidate, profile), "max_macs": candidate.cost.macs}
+    latency = candidate.cost.prediction.latency_ms
+    used: dict[str, float] = {**counted, **({"latency_ms": latency.value} if latency else {})}
     return tuple(BudgetUse(b.name, used[b.name], b.limit, b.unit, b.source) for b in budgets if b.name in used)
 
 
@@ -118,8 +131,10 @@ def _plan(chosen: _Candidate, considered: int, profile: Profile, family: Family,
         "peak_ram_bytes": Figure(_peak_ram(chosen, profile), "B", "predicted", ram_where),
         "macs": Figure(chosen.cost.macs, "MAC", "counted", graph_where),
         "parameters": Figure(chosen.cost.parameters, "", "counted", graph_where),
+        **chosen.cost.prediction.figures,
     }
-    notes = tuple(f"{_NOT_COUNTED[b.name]} {b.limit:g} {b.unit} ({b.source})" for b in budgets if b.name in _NOT_COUNTED)
+    unknown = [b for b in budgets if b.name in _NOT_COUNTED and b.name not in figures]
+    notes = tuple(f"{_NOT_COUNTED[b.name]} {b.limit:g} {b.unit} ({b.source})" for b in unknown)
     spec = family.describe(chosen.cost.spec)
     return Plan(profile.name, family.name, spec, figures, _uses(chosen, budgets, profile), considered, notes)
 
@@ -132,8 +147,8 @@ def _refusal(
     over = binding.used - binding.limit
     spec = ", ".join(f"{key} {_short(value)}" for key, value in family.describe(nearest.cost.spec).items())
     missed = (
-        f"  {binding.name}: {binding.used:,.0f} of {binding.limit:,.0f} {binding.unit}, "
-        f"{over:,.0f} {binding.unit} ({100 * over / binding.limit:.1f} %) too much; the limit is set by {binding.source}"
+        f"  {binding.name}: {_of(binding)}, {_amount(over, binding.unit)} {binding.unit} "
+        f"({100 * over / binding.limit:.1f} %) too much; the limit is set by {binding.source}"
     )
     lines = [
         f"no student of {family.name} fits {profile.name}: {binding.name} binds",
@@ -141,9 +156,7 @@ def _refusal(
         missed,
         *patches,
     ]
-    lines += [
-        f"  {use.name}: {use.used:,.0f} of {use.limit:,.0f} {use.unit}, {'fits' if use.fits else 'too much as well'}" for use in uses[1:]
-    ]
+    lines += [f"  {use.name}: {_of(use)}, {'fits' if use.fits else 'too much as well'}" for use in uses[1:]]
     return "\n".join([*lines, "  to mend:  smaller values in the recipe's student.space, or a wider budget"])
 
 
@@ -156,6 +169,15 @@ def _patches(nearest: _Candidate, profile: Profile, budgets: Sequence[Budget], s
 
 def _figure_of(budget: str) -> str:
     return {"max_macs": "macs"}.get(budget, budget)
+
+
+def _of(use: BudgetUse) -> str:
+    return f"{_amount(use.used, use.unit)} of {_amount(use.limit, use.unit)} {use.unit}"
+
+
+def _amount(value: float, unit: str) -> str:
+    """Whole numbers, but of milliseconds three digits."""
+    return f"{value:,.3g}" if unit == "ms" and abs(value) < 1000 else f"{value:,.0f}"
 
 
 def _short(value: Any) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from edgekd.plan.latency import Prediction, predict, work_of
 from edgekd.profile.schema import Profile
 from edgekd.quant import arena, size
 from edgekd.quant.arena_patches import patchwise
@@ -21,7 +22,8 @@ SAMPLES = 8
 class Cost:
     """One candidate: ``shape_of_file`` is what the bytes of its file depend on, in whatever format: one, tensors, scales, weight bytes.
 
-    ``runtime_bytes`` of its RAM are what TFLM adds to activations and scratch.
+    ``runtime_bytes`` of its RAM are what TFLM adds to activations and scratch. ``prediction`` has latency and energy on the target, by
+    published measurements only: a plan is the same on every machine.
     """
 
     spec: Any
@@ -31,6 +33,7 @@ class Cost:
     weight_bytes: int
     shape_of_file: tuple[int, int, int, int]
     runtime_bytes: int = 0
+    prediction: Prediction = field(default_factory=Prediction, compare=False, repr=False)
 
     @property
     def score(self) -> float:
@@ -49,7 +52,8 @@ def cost(spec: Any, graph: QuantGraph, profile: Profile) -> Cost:
     weights = size.weight_bytes(graph)
     ram, runtime = _ram(graph, profile)
     shape = (1, len(graph.tensors), scales, weights)
-    return Cost(spec, size.macs(graph), size.parameters(graph), ram, weights, shape, runtime)
+    prediction = predict(work_of(graph), profile.device, profile.deploy.runtime)
+    return Cost(spec, size.macs(graph), size.parameters(graph), ram, weights, shape, runtime, prediction)
 
 
 def in_arena(profile: Profile) -> bool:

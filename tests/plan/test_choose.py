@@ -121,8 +121,8 @@ def test_no_candidate_is_a_mistake(profile: Profile) -> None:
         choose(profile, FAMILY, [], limits(model_bytes=1), draw, file_bytes)
 
 
-def test_what_is_not_predicted_is_said(profile: Profile) -> None:
-    found = plan(profile, model_bytes=60_000, max_macs=2_000_000, latency_ms=5.0)
+def test_what_is_not_predicted_is_said(phone: Profile) -> None:
+    found = plan(phone, model_bytes=60_000, max_macs=2_000_000, latency_ms=5.0)
     assert found.notes == ("latency is not predicted, and what this host takes is reported but not judged: limit 5 ms (command line)",)
     text = explain(found)
     assert text.startswith(f"board: inverted_residual, the largest that fits of {len(SPECS)} candidates")
@@ -131,6 +131,18 @@ def test_what_is_not_predicted_is_said(profile: Profile) -> None:
     assert "parameters" in text
     assert found.notes[0] in text
     assert "latency_ms" not in {use.name for use in found.budgets}
+
+
+def test_latency_is_judged_where_it_is_calibrated(profile: Profile) -> None:
+    free, tight = plan(profile, model_bytes=60_000), plan(profile, model_bytes=60_000, latency_ms=20.0)
+    figure = tight.figures["latency_ms"]
+    assert figure.kind == "predicted" and figure.low is not None and figure.high is not None and figure.low < figure.value < figure.high
+    assert free.figures["latency_ms"].value > 20.0 >= figure.value and tight.figures["macs"].value < free.figures["macs"].value
+    assert [use.name for use in tight.budgets if use.used == figure.value] == ["latency_ms"] and tight.notes == ()
+    text = explain(tight)
+    assert f"{figure.value:.3g} of            20 ms" in text and f"ms; {figure.where}" in text and "90% interval" in figure.where
+    with pytest.raises(DoesNotFit, match=r"latency_ms binds(.|\n)*latency_ms: [\d.]+ of 0\.1 ms, [\d.]+ ms \("):
+        plan(profile, latency_ms=0.1)
 
 
 def test_a_plan_is_stored_as_it_is(profile: Profile) -> None:
