@@ -26,6 +26,10 @@ Passes = Annotated[
     str, typer.Option(metavar="P,P,…", help="With --search: passes of the short trainings; a third of each round goes into the next.")
 ]
 
+Supernet = Annotated[
+    float, typer.Option(min=0, help="With --search: passes of one supernet, out of which students are cut instead of trained. 0: none.")
+]
+
 
 # size: to typer one function is one command, and a parameter is an option.
 def plan(
@@ -35,6 +39,7 @@ def plan(
     trials: Trials = 300,
     trained: Trained = 12,
     passes: Passes = "0.5,1.5",
+    supernet: Supernet = 0.0,
     preset: PresetName = "demo",
     seed: Seed = 0,
     budget: Budgets = None,
@@ -68,9 +73,10 @@ def plan(
     rungs = _rungs(trained, passes)
     with console.bars() as bars:
         try:
-            found = searching.search(request, runs, bars, trials=trials, rungs=rungs)
+            found = searching.search(request, runs, bars, trials=trials, rungs=rungs, supernet=supernet)
         except KeyboardInterrupt as error:
-            raise console.interrupted(_command(request, runs, trials, rungs)) from error
+            again = [*_command(request, runs, trials, rungs), *(["--supernet", f"{supernet:g}"] if supernet else [])]
+            raise console.interrupted(shlex.join(again)) from error
     if as_json:
         typer.echo(json.dumps(found.document(), indent=2))
     else:
@@ -89,13 +95,12 @@ def _rungs(trained: int, passes: str) -> Rungs:
     return Rungs(trained, each)
 
 
-def _command(request: Request, runs: Path, trials: int, rungs: Rungs) -> str:
+def _command(request: Request, runs: Path, trials: int, rungs: Rungs) -> list[str]:
     words = ["edgekd", "plan", request.recipe, *(word for target in request.targets for word in ("--target", target)), "--search"]
     words += ["--trials", str(trials), "--trained", str(rungs.first), "--passes", ",".join(f"{p:g}" for p in rungs.passes)]
     words += ["--preset", request.preset, "--seed", str(request.seed), "--runs", str(runs)]
     words += [word for name, limit in request.overrides.items() for word in ("--budget", f"{name}={limit!r}")]
-    words += ["--threads", str(request.threads)] if request.threads else []
-    return shlex.join(words)
+    return [*words, *(["--threads", str(request.threads)] if request.threads else [])]
 
 
 def _show(found: Searched) -> None:
@@ -105,8 +110,11 @@ def _show(found: Searched) -> None:
     table = Table("target", "student", "validation, %", "passes", "MAC", "parameters", title="searched", show_lines=True)
     for one in found.found:
         for name, t in (("as planned", one.own), ("found", one.best)):
+            if t is None:
+                table.add_row(one.target, f"{name}: of other kin than the supernet", "not compared", "", "", "")
+                continue
             passes, accuracy = t.last
-            kept = " (nothing better)" if name == "found" and one.best.candidate.name == one.own.candidate.name else ""
+            kept = " (nothing better)" if name == "found" and one.own and one.best.candidate.name == one.own.candidate.name else ""
             cells = (f"{100 * accuracy:.2f}", f"{passes:g}", f"{t.candidate.macs:,}", f"{t.candidate.parameters:,}")
             table.add_row(one.target, f"{name}: {t.candidate.family} {t.candidate.name}{kept}", *cells)
     console = _wide(Console)

@@ -19,19 +19,25 @@ from edgekd.errors import InputError
 from edgekd.jobs import Job, Request, load_jobs
 from edgekd.plan.front import Point, front, picture
 from edgekd.plan.halving import Rungs, Trained, first_rung, halve, winner
-from edgekd.plan.search import Asked, Candidate, Space, explore
+from edgekd.plan.search import Asked, Candidate, Count, Space, explore
 from edgekd.plan.space import check_space
 from edgekd.students.family import open_family
+from edgekd.supernets import Cutter, counted_kin, kindred, shared_family
 
 Progress = Callable[[str, int, int], None]
+#: Students are cut out of a supernet in seconds: so many times as many are judged as would be trained.
+CUT = 4
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a search gave one target: ``own`` is the student that the plan takes without it, ``best`` the search's."""
+    """What a search gave one target: ``own`` is the student that the plan takes without it, ``best`` the search's.
+
+    ``own`` is None where it cannot be compared: it is of other kin than a supernet.
+    """
 
     target: str
-    own: Trained
+    own: Trained | None
     best: Trained
     student: dict[str, Any]
     front: tuple[str, ...]
@@ -53,27 +59,58 @@ class Searched:
         return json.loads(json.dumps(asdict(self) | {"folder": str(self.folder)}, default=str).replace("-Infinity", "null"))
 
 
-def search(request: Request, root: Path, progress: Progress, *, trials: int, rungs: Rungs) -> Searched:
+def search(request: Request, root: Path, progress: Progress, *, trials: int, rungs: Rungs, supernet: float = 0.0) -> Searched:
     """Search a student for each target of the request; trials and trainings that were done before are not repeated.
 
     Everything lies in a folder of ``root``: the study, what each training gave, a front and a picture a target, and for `edgekd build
-    --student` a table a target. Accuracies are of the validation split, float, one seed. Raises InputError for what cannot be searched,
-    DoesNotFit if nothing fits, MissingDependency without Optuna or torch.
+    --student` a table a target. With ``supernet`` one is trained for so many passes, and students are cut out of it instead of trained.
+    Accuracies are of the validation split, float, one seed. Raises InputError for what cannot be searched, DoesNotFit if nothing fits,
+    MissingDependency without Optuna or torch.
     """
     jobs = load_jobs(request)
     spaces = [_space(jobs[0], name) for name in _families(jobs[0])]
-    folder = root / f"{jobs[0].loaded.recipe.name}-search-{runs.digest(_same(jobs, spaces))[:10]}"
     lazy.load("torch:set_num_threads")(host.threads(request.threads))
-    counter = Counter(jobs, spaces)
-    candidates = explore(spaces, counter.count, Asked(folder, trials, request.seed), lambda n, of: progress("search", n, of))
-    own = {job.profile.name: counter.own(job) for job in jobs}
-    pool = first_rung(candidates, own, rungs)
-    trained = halve(pool, own, Trainer(jobs[0], folder, progress).train, rungs, progress)
-    found = [_found(job, own[job.profile.name], trained, folder) for job in jobs]
-    scored = [(t.candidate.score, t.accuracy[rungs.passes[0]]) for t in trained if rungs.passes[0] in t.accuracy]
-    result = Searched(request.recipe, folder, len(candidates), len(trained), _spearman(scored), tuple(found))
+    work = Work(jobs, spaces, Counter(jobs, spaces), root, trials, progress)
+    folder, counted, trained = _by_supernet(work, rungs.first, supernet) if supernet else _by_training(work, rungs)
+    found = [_found(job, work.own[job.profile.name], trained, folder) for job in jobs]
+    first = min(passes for t in trained for passes in t.accuracy)
+    scored = [(t.candidate.score, t.accuracy[first]) for t in trained if first in t.accuracy]
+    result = Searched(request.recipe, folder, counted, len(trained), _spearman(scored), tuple(found))
     runs.atomic_write(folder / "search.json", json.dumps(result.document(), indent=1).encode())
     return result
+
+
+class Work:
+    """What both ways of searching need: jobs, spaces, and ``own``, what the plan takes for each target without a search."""
+
+    def __init__(self, jobs: Sequence[Job], spaces: Sequence[Space], counter: Counter, root: Path, trials: int, progress: Progress) -> None:
+        self.jobs, self.spaces, self.counter, self.root, self.trials, self.progress = jobs, spaces, counter, root, trials, progress
+        self.own = {job.profile.name: counter.own(job) for job in jobs}
+
+    def explored(self, spaces: Sequence[Space], count: Count, supernet: float = 0.0) -> tuple[Path, tuple[Candidate, ...]]:
+        """The search's folder, and all that was counted."""
+        first = self.jobs[0]
+        folder = self.root / f"{first.loaded.recipe.name}-search-{runs.digest(_same(self.jobs, spaces, supernet))[:10]}"
+        asked = Asked(folder, self.trials, first.request.seed)
+        return folder, explore(spaces, count, asked, lambda n, of: self.progress("search", n, of))
+
+
+def _by_training(work: Work, rungs: Rungs) -> tuple[Path, int, list[Trained]]:
+    folder, candidates = work.explored(work.spaces, work.counter.count)
+    trainer = Trainer(work.jobs[0], folder, work.progress)
+    return folder, len(candidates), halve(first_rung(candidates, work.own, rungs), work.own, trainer.train, rungs, work.progress)
+
+
+def _by_supernet(work: Work, first: int, passes: float) -> tuple[Path, int, list[Trained]]:
+    job, rungs = work.jobs[0], Rungs(CUT * first, (passes,))
+    family = shared_family(job, work.spaces)
+    kin = family.restore(work.own[job.profile.name].spec)
+    spaces = [kindred(work.spaces[0], family, kin)]
+    folder, candidates = work.explored(spaces, counted_kin(work.counter, family, kin), passes)
+    specs = [family.restore(c.spec) for c in candidates if min(c.use.values()) <= 1]
+    cutter = Cutter(job, family, [*specs, kin], folder, Trainer(job, folder, work.progress))
+    cutter.prepare(passes)
+    return folder, len(candidates), halve(first_rung(candidates, work.own, rungs), work.own, cutter.train, rungs, work.progress)
 
 
 class Trainer:
@@ -96,19 +133,29 @@ class Trainer:
         return stored
 
     def _fit(self, candidate: Candidate, passes: float, state: Path) -> float:
-        job, family = self.job, open_family(candidate.family)
+        family = open_family(candidate.family)
+        spec = family.restore(candidate.spec)
+        lazy.load("torch:manual_seed")(self.job.request.seed)
+        state.mkdir(parents=True, exist_ok=True)
+        history = self.fit(family.build(spec), passes, family.resolution(spec), state / "float.state", "float")
+        shutil.rmtree(state)
+        return float(history[-1]["validation"])
+
+    def training(self, passes: float, size: tuple[int, int]) -> Any:
+        """One of ``passes`` over the data, of students that are fed ``size``."""
+        job = self.job
         short = job.preset.model_copy(update={"float_epochs": passes, "peers": 1, "patience": 0})
         if self.lesson is None:
             self.lesson = lazy.load("edgekd.train.lesson:open_lesson")(job.loaded, job.data, runs.cache_folder(), self.progress, short)
-        spec = family.restore(candidate.spec)
-        training = lazy.load("edgekd.train.student:Training")(self.lesson, short, family.resolution(spec), job.request.seed)
+        return lazy.load("edgekd.train.student:Training")(self.lesson, short, size, job.request.seed)
+
+    def fit(self, model: Any, passes: float, size: tuple[int, int], state: Path, name: str) -> Any:
+        """Train ``model`` in place, going on from ``state`` where there is one; returns the history."""
+        training = self.training(passes, size)
         fit, phase, desk = (lazy.load(f"edgekd.train.loop:{name}") for name in ("fit", "Phase", "Desk"))
-        lazy.load("torch:manual_seed")(job.request.seed)
-        asked = phase("float", passes, short.learning_rate, short.weight_decay, seed=job.request.seed, **training.keeps)
-        state.mkdir(parents=True, exist_ok=True)
-        history = fit(family.build(spec), training.course, asked, desk(state / "float.state", self.progress, lambda *_: None))
-        shutil.rmtree(state)
-        return float(history[-1]["validation"])
+        p = training.preset
+        asked = phase(name, passes, p.learning_rate, p.weight_decay, seed=self.job.request.seed, **training.keeps)
+        return fit(model, training.course, asked, desk(state, self.progress, lambda *_: None))
 
 
 @contextmanager
@@ -150,7 +197,7 @@ def _space(job: Job, name: str) -> Space:
     return Space(name, options, space)
 
 
-def _same(jobs: Sequence[Job], spaces: Sequence[Space]) -> dict[str, Any]:
+def _same(jobs: Sequence[Job], spaces: Sequence[Space], supernet: float) -> dict[str, Any]:
     """What decides a search: one that is asked for again goes on in the same folder."""
     first = jobs[0]
     schedule = {key: value for key, value in first.preset.model_dump().items() if not key.startswith("qat_") and key != "float_epochs"}
@@ -162,6 +209,7 @@ def _same(jobs: Sequence[Job], spaces: Sequence[Space]) -> dict[str, Any]:
         "spaces": [asdict(space) for space in spaces],
         "targets": {j.profile.name: {"profile": j.profile.model_dump(), "budgets": [asdict(b) for b in j.budgets]} for j in jobs},
         "version": lazy.load("edgekd.train.student:TRAINING_VERSION"),
+        **({"supernet": supernet} if supernet else {}),
     }
 
 
@@ -169,7 +217,7 @@ def _found(job: Job, own: Candidate, trained: Sequence[Trained], folder: Path) -
     """The winner for one target, written as the table that `edgekd build --student` takes, with a picture beside it."""
     target = job.profile.name
     best = winner(trained, target)
-    itself = next(t for t in trained if t.candidate.name == own.name)
+    itself = next((t for t in trained if t.candidate.name == own.name), None)
     fitting = [t for t in trained if t.candidate.fits(target)]
     passes = min(p for t in fitting for p in t.accuracy)
     points = [Point(t.candidate.macs, 100 * t.accuracy[passes], t.candidate.name) for t in fitting if passes in t.accuracy]

@@ -51,6 +51,23 @@ def test_a_search_is_found_again_and_built(tmp_path: Path) -> None:
     assert built["records"]["plan"]["figures"]["model_bytes"]["value"] == pytest.approx(pixel["model_bytes"], rel=0.05)
 
 
+@pytest.mark.slow
+def test_students_are_cut_out_of_a_supernet(tmp_path: Path) -> None:
+    where, root = recipe(tmp_path / "recipe", {"[presets.demo]\n": SPACE}), tmp_path / "runs"
+    command = ("plan", where, *TARGETS, "--search", *SMALL, "--supernet", "3", "--runs", root, "--json")
+    code, out, error = edgekd(*command)
+    assert code == 0 and "supernet: done" in error, error
+    found = json.loads(out)
+    assert found["trained"] > 12  # judged without being trained
+    for one in found["found"]:
+        assert one["best"]["accuracy"]["3.0"] >= one["own"]["accuracy"]["3.0"] and one["best"]["accuracy"]["3.0"] > 0.5
+    code, again, error = edgekd(*command)
+    assert code == 0 and json.loads(again) == found and "supernet: done" not in error
+    two = recipe(tmp_path / "two", {"[presets.demo]\n": f"{SPACE.strip().removesuffix('[presets.demo]')}[search.vit]\n\n[presets.demo]\n"})
+    code, _, error = edgekd("plan", two, *TARGETS, "--search", *SMALL, "--supernet", "3")
+    assert code == 2 and "2 families" in error, error
+
+
 def test_refusals(tmp_path: Path) -> None:
     where = recipe(tmp_path / "recipe")
     for passes in ("", "0", "3,1", "1,1", "a", "nan"):

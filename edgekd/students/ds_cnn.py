@@ -113,7 +113,7 @@ def wide(shape: Shape) -> tuple[dict[str, Any], dict[str, list[Any]]]:
 
 def kin(spec: Spec) -> tuple[Any, ...]:
     """What must be alike: how fast frames and frequencies are left behind."""
-    return spec.planes, spec.classes, spec.stem_stride, spec.block_stride
+    return spec.height, spec.width, spec.planes, spec.classes, spec.stem_stride, spec.block_stride
 
 
 def fixed(spec: Spec) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def fixed(spec: Spec) -> dict[str, Any]:
 
 def hull(specs: Sequence[Spec]) -> Spec:
     """The most channels, blocks, and the largest stem."""
-    sizes = {name: max(getattr(spec, name) for spec in specs) for name in ("height", "width", "channels", "blocks")}
+    sizes = {name: max(getattr(spec, name) for spec in specs) for name in ("channels", "blocks")}
     high, wide = (max(spec.stem_kernel[axis] for spec in specs) for axis in (0, 1))
     return replace(specs[0], **sizes, stem_kernel=(high, wide))
 

@@ -206,15 +206,15 @@ def wide(shape: Shape) -> tuple[dict[str, Any], dict[str, list[Any]]]:
 
 
 def kin(spec: Spec) -> tuple[Any, ...]:
-    """What must be alike: how often maps shrink, which stages are fused, and whether these expand: one layer cannot lie within two."""
+    """What must be alike: sizes of maps, which stages are fused, and whether these expand: one layer cannot lie within two."""
     fused = tuple(expansion > 1 for expansion in spec.expansions[: spec.fused])
-    return spec.channels, spec.classes, spec.stem_stride, spec.strides, fused, bool(spec.head)
+    return spec.height, spec.width, spec.channels, spec.classes, spec.stem_stride, spec.strides, fused, bool(spec.head)
 
 
 def fixed(spec: Spec) -> dict[str, Any]:
     """The options that decide ``kin``, but for expansions."""
-    head = {} if spec.head else {"head": 0}
-    return {"strides": list(spec.strides), "stem_stride": spec.stem_stride, "fused": spec.fused, **head}
+    sizes = {"resolution": spec.height, "strides": list(spec.strides), "stem_stride": spec.stem_stride}
+    return {**sizes, "fused": spec.fused, **({} if spec.head else {"head": 0})}
 
 
 def hull(specs: Sequence[Spec]) -> Spec:
@@ -225,7 +225,7 @@ def hull(specs: Sequence[Spec]) -> Spec:
 
     largest = {name: most(name) for name in ("widths", "blocks", "expansions")}
     kernels = tuple(map(max, zip(*(spec.kernels or (KERNEL,) * len(spec.widths) for spec in specs), strict=True)))
-    sizes = {name: max(getattr(spec, name) for spec in specs) for name in ("height", "width", "stem", "head")}
+    sizes = {name: max(getattr(spec, name) for spec in specs) for name in ("stem", "head")}
     return replace(specs[0], **largest, **sizes, kernels=() if all(k == KERNEL for k in kernels) else kernels)
 
 
