@@ -85,7 +85,8 @@ class QatModule(nn.Module):
 
     def scheme_of(self, name: str) -> tuple[int, bool]:
         """Bits of a weight, and whether each channel has its own scale. One that several operators share has what suits them all."""
-        found = [self.scheme.weights_of(type(op)) for op in self.graph.ops if isinstance(op, ops.WEIGHTED) and op.inputs[1] == name]
+        readers = [op for op in self.graph.ops if isinstance(op, ops.WEIGHTED) and op.inputs[1] == name]
+        found = [self.scheme.weights_of(type(op), op.name) for op in readers]
         return max(bits for bits, _ in found), all(per_channel for _, per_channel in found)
 
     def bias(self, op: ops.Op) -> torch.Tensor | None:

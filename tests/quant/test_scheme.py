@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,8 @@ from tests.shape_cases import differences
 def test_eight_bits_go_without_saying() -> None:
     """So that trainings of before are found in the cache."""
     assert Scheme().document() == {"numeric": "int8", "symmetric_activations": False, "per_channel_weights": True}
-    assert Scheme(weight_bits=4).document() == asdict(Scheme(weight_bits=4))
+    assert Scheme(weight_bits=4).document() == {**Scheme().document(), "weight_bits": 4}
+    assert Scheme(four_bits=("a",)).document() == {**Scheme().document(), "four_bits": ("a",)}
 
 
 def test_which_weights_take_four_bits() -> None:
@@ -29,6 +29,9 @@ def test_which_weights_take_four_bits() -> None:
     assert scheme.weights_of(ops.FullyConnected) == (4, False), "TFLM has one scale for them"
     assert scheme.weights_of(ops.DepthwiseConv2D) == (8, True)
     assert Scheme().weights_of(ops.FullyConnected) == (8, True)
+    mixed = Scheme(four_bits=("a", "b"))
+    assert mixed.weights_of(ops.Conv2D, "a") == (4, True) and mixed.weights_of(ops.Conv2D, "c") == (8, True)
+    assert mixed.weights_of(ops.DepthwiseConv2D, "b") == (8, True)
     with pytest.raises(InputError, match="5 bits a weight"):
         Scheme(weight_bits=5)  # type: ignore[arg-type]
 
