@@ -18,15 +18,17 @@ from edgekd import host, lazy, runs
 from edgekd.data.dataset import Split
 from edgekd.errors import Disagreement, EdgekdError, InputError
 from edgekd.export import EXPORTERS
-from edgekd.jobs import Job, Request, built_from, check_ends, finished, load_data, load_jobs, metadata, named, plan_job
+from edgekd.jobs import (
+    Job, Request, built_from, check_ends, finished, load_data, load_jobs, metadata, named, plan_job, training_folder, uncompressed,
+)  # fmt: skip
 from edgekd.measure.harness import Task, measure
+from edgekd.plan.compressed import student_family
+from edgekd.plan.latency_store import remember_graph
 from edgekd.profile.schema import Profile
 from edgekd.quant import compare, io
 from edgekd.recipe.load import load as load_recipe
-from edgekd.recipe.load import own_code
 from edgekd.records import Artifact, Checkpoint, Figure, Measurement, Plan, Record, Verdict, figures_of
 from edgekd.runtimes import RUNTIMES
-from edgekd.students.family import open_family
 from edgekd.verify.certificate import Samples, Subject, verify
 
 Progress = Callable[[str, int, int], None]
@@ -102,7 +104,7 @@ def verify_again(run: Path, progress: Progress, *, threads: int) -> list[Verdict
     (any more), or if its data changed since; Disagreement if a changed file cannot even be run.
     """
     recipe, profile, data, record = built_from(run)
-    family = open_family(recipe.student.family)
+    family = student_family(recipe, Path(record.config["recipe_folder"]))
     spec, artifact = family.restore(record.body.spec), runs.read(run, "export").body[0]
     integer, size = profile.scheme.numeric == "int8", family.resolution(spec)
     oracle = None if integer else _oracle(family.build(spec), run, data.test, size)
@@ -161,7 +163,7 @@ class Build:
 
     def all(self, *, last: str = "measure") -> None:
         """Do every stage that is not done, up to ``last``."""
-        before = {"data": self.lesson.data.sha256, "teacher": self.lesson.teacher_sha256, **own_code(self.job.loaded.recipe)}
+        before = {"data": self.lesson.data.sha256, "teacher": self.lesson.teacher_sha256, **self.job.own_files}
         makers: dict[str, Callable[[], Any]] = {
             "plan": lambda: self.chosen,
             "intermediates": self._intermediates,
@@ -222,23 +224,14 @@ class Build:
         return self.job.family.build(self._spec())
 
     def _shared(self, stage: str, **more: Any) -> Path:
-        """The folder in the cache where a training lies for all targets that ask for the same one."""
-        same = {k: v for k, v in self.job.identity.items() if k not in ("profile", "budgets")}
-        if stage == "float":  # knows nothing of the quantized training that follows: another one finds it done
-            schedule = {k: v for k, v in same["schedule"].items() if not k.startswith("qat_")}
-            losses = [loss for loss in same["recipe"]["losses"] if loss.get("phase") != "qat"]
-            same |= {"schedule": schedule, "recipe": {**same["recipe"], "presets": {}, "losses": losses}}
-        spec = self.job.family.describe(self._spec())
-        version = lazy.load("edgekd.train.student:TRAINING_VERSION")
-        same |= {"version": version, "spec": spec, "teacher": self.lesson.teacher_sha256, **own_code(self.job.loaded.recipe), **more}
         if self.job.has_intermediates:
-            same["taught_by"] = [one.sha256 for one in self._body("intermediates")][-1:]
-        return runs.cache_folder() / stage / runs.digest({**same, "data": self.lesson.data.sha256})[:32]
+            more["taught_by"] = [one.sha256 for one in self._body("intermediates")][-1:]
+        return training_folder(self.job, self._spec(), stage, self.lesson, more)
 
     @cached_property
     def _chain(self) -> Any:
         schedule = {k: v for k, v in self.job.preset.model_dump().items() if not k.startswith("qat_")}
-        more = {"schedule": schedule, **own_code(self.job.loaded.recipe)}
+        more = {"schedule": schedule, **self.job.own_files}
         return lazy.load("edgekd.train.intermediates:chain")(self.lesson, self.job.family, self._spec(), more, runs.cache_folder())
 
     def _intermediates(self) -> list[Checkpoint]:
@@ -246,8 +239,16 @@ class Build:
         return train(self._chain, self._training(), self.run, self.progress)
 
     def _float(self) -> Checkpoint:
+        if self.job.loaded.recipe.compress is not None:
+            return self._compressed()
         warm_up = lazy.load("edgekd.train.student:warm_up")
         return warm_up(self._model(), self._taught(), self._shared("float"), self.run, self.progress)
+
+    def _compressed(self) -> Checkpoint:
+        spec = self._spec()
+        whole = lazy.load("edgekd.train.compressed:Whole")(self._model(), *uncompressed(self.job, spec, self.lesson), spec.macs)
+        train = lazy.load("edgekd.train.compressed:warm_up_compressed")
+        return train(whole, self._taught(), self._shared("float"), self.run, self.progress)
 
     def _qat(self) -> Checkpoint:
         shared = self._shared("qat", scheme=self.job.scheme.document(), float=self._body("float").sha256)
@@ -279,12 +280,12 @@ class Build:
         return device_samples(self.job.data.test, size, integer=self.job.scheme.is_integer)
 
     def _measure(self) -> list[Measurement]:
-        profile, verdict = self.job.profile, self._body("verify")[0]
-        runtime, path = _runtimes(profile)[0], self.run / self._body("export")[0].path
+        profile, verdict, exported = self.job.profile, self._body("verify")[0], self._body("export")[0]
+        runtime, path = _runtimes(profile)[0], self.run / exported.path
         task = Task(profile.name, runtime, RUNTIMES[runtime], path, self._samples()[:1], emulated=profile.kind == "mcu")
         self.progress("measure", 0, 1)
-        accuracies = {name: figure for name, figure in verdict.figures.items() if name in named("accuracy", self.job.data)}
-        found = measure(task, accuracies=accuracies)
+        found = measure(task, accuracies={k: v for k, v in verdict.figures.items() if k in named("accuracy", self.job.data)})
+        remember_graph(io.load(self.run / "graph"), found.figures["latency_ms"], runtime, exported.sha256)
         self.progress("measure", 1, 1)
         return [replace(found, figures={**found.figures, **self._teacher_accuracy()})]
 

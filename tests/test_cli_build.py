@@ -14,6 +14,7 @@ import pytest
 
 from edgekd import cli_build, runs
 from edgekd.jobs import Request
+from edgekd.plan.latency_store import measured
 from tests.small_builds import edgekd, exported, recipe, with_checkpoint
 
 
@@ -37,6 +38,8 @@ def test_json_is_all_that_stdout_holds(folder: Path) -> None:
     assert limits["model_bytes"] == {"limit": 60000.0, "unit": "B", "source": "command line"}
     assert limits["accuracy_drop_pp"] == {"limit": 50.0, "unit": "pp", "source": "command line"}
     assert limits["peak_ram_bytes"]["source"] == "profile nucleo-l4r5zi"
+    (stored,) = measured()
+    assert (stored.runtime, stored.timed.latency_ms) == ("tflm", runs.read(Path(row["run"]), "measure").figures["latency_ms"].value)
     code, out, err = edgekd("verify", "--layers", row["run"], "--threads", "1")
     assert code == 0 and out.count("0 of ") == 3 and "on 8 images of the test set" in out, out + err
 

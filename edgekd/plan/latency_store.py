@@ -12,7 +12,8 @@ from typing import Any
 from edgekd import host, runs
 from edgekd.errors import InputError
 from edgekd.plan.latency_roofline import CACHES, Timed
-from edgekd.plan.latency_work import OpWork, Work
+from edgekd.plan.latency_work import OpWork, Work, work_of
+from edgekd.quant.graph import QuantGraph
 from edgekd.records import Figure
 
 NAME, VERSION = "latency.jsonl", 1
@@ -66,6 +67,11 @@ def remember(work: Work, figure: Figure, runtime: str, model: str, threads: int 
         kept = [*before, json.dumps(line, ensure_ascii=False, allow_nan=False).encode()][-MOST:]
         runs.atomic_write(store, b"\n".join(kept) + b"\n")
     return store
+
+
+def remember_graph(graph: QuantGraph, figure: Figure, runtime: str, model: str) -> Path:
+    """As ``remember``, of a graph that ran in one thread."""
+    return remember(work_of(graph), figure, runtime, model)
 
 
 def measured(store: Path | None = None) -> tuple[Measured, ...]:
