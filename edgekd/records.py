@@ -13,7 +13,10 @@ Kind = Literal["measured", "emulated", "predicted", "counted"]
 
 @dataclass(frozen=True)
 class Figure:
-    """A number that never travels alone. ``low`` and ``high`` are its 95 % interval; ``where`` names device, runtime, version, threads."""
+    """A number that never travels alone. ``where`` names device, runtime, version, threads.
+
+    ``low`` and ``high`` are its 95 % interval, of predicted latency and energy the 90 % one, which ``where`` says.
+    """
 
     value: float
     unit: str

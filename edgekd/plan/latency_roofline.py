@@ -34,7 +34,7 @@ PRIOR: dict[str, tuple[float, float]] = {
 }
 #: Of the logarithm of a network about the roofline of others: what is assumed, how many networks that assumption is worth, and in how
 #: many parts at most networks are left out to see.
-NOISE, WORTH, PARTS = 0.3, 4, 8
+NOISE, WORTH, PARTS = 0.4, 4, 8
 _AT = {name: i for i, name in enumerate(PRIOR)}
 _COMPUTED = tuple(name for name in COSTS if name != "call")
 #: Sizes of the first, second and last cache of a processor of which they are not known.
