@@ -246,6 +246,10 @@ def _print(found: Inspection) -> None:
         f"{len(found.layers)} operators, {found.macs:,} MACs, {found.parameters:,} parameters ({readable(found.weight_bytes)}), arena "
         f"{readable(found.arena_bytes)} of activations and scratch" + (f", most at {most.name}" if most else "")
     )
+    if found.arena_planned_bytes is not None and found.arena_planned_bytes < found.arena_bytes:
+        typer.echo(f"the file that edgekd writes has an order or a plan by which TFLM takes {readable(found.arena_planned_bytes)} of them")
+    for option in found.patches:
+        typer.echo(f"patch-wise, which nothing executes yet: {readable(option.peak_bytes)} in {option}")
     if "tflm" in found.surveys and found.arena_total_bytes is not None:
         typer.echo(f"TFLM's whole arena: {readable(found.arena_total_bytes)}, predicted for the file that edgekd writes on a 64-bit host")
     for name, figure in found.figures.items():

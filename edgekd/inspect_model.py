@@ -16,6 +16,7 @@ from edgekd.plan.latency_store import measured
 from edgekd.profile.load import load as load_profile
 from edgekd.profile.schema import Profile
 from edgekd.quant import arena, size
+from edgekd.quant.arena_patches import Option, patchwise
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.passes.explicit_padding import explicit_padding
 from edgekd.records import Figure
@@ -54,6 +55,8 @@ class Inspection:
     """``arena_bytes``: activations and scratch as TensorFlow Lite Micro would place them; ``arena_total_bytes``: with its own structures
     (for the file that edgekd exports, on a 64-bit host), predicted; None where it lacks an operator.
 
+    ``arena_planned_bytes``: activations and scratch in that file, whose order and plan may save some; None where TFLM cannot be given it.
+    ``patches``: what they would be if the first operators ran patch by patch, which nothing does yet.
     ``surveys``: who was asked what is lacking. ``figures``: latency_ms and energy_uj as predicted for the first target that is a device;
     of further ones the same names with _ and the target after them.
     """
@@ -70,6 +73,8 @@ class Inspection:
     surveys: dict[str, Survey]
     notes: tuple[str, ...] = ()
     figures: dict[str, Figure] = field(default_factory=dict)
+    arena_planned_bytes: int | None = None
+    patches: tuple[Option, ...] = ()
 
     def document(self) -> dict[str, Any]:
         return asdict(self)
@@ -117,6 +122,8 @@ def inspect(graph: QuantGraph, targets: tuple[str, ...] = (), runtime: str | Non
             *(f"{name}: {prediction.reason}" for name, prediction in predictions.items() if prediction.reason),
         ),
         _figures(predictions),
+        _planned(graph),
+        patchwise(graph),
     )
 
 
@@ -144,6 +151,13 @@ def _figures(predictions: dict[str, Prediction]) -> dict[str, Figure]:
         for i, (target, prediction) in enumerate(predictions.items())
         for figure_name, figure in prediction.figures.items()
     }
+
+
+def _planned(graph: QuantGraph) -> int | None:
+    try:
+        return arena.arrange(graph).placement.total_bytes
+    except InputError:
+        return None
 
 
 def _whole_arena(graph: QuantGraph) -> int | None:
