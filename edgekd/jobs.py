@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from edgekd.errors import InputError, MissingDependency
 from edgekd.export import EXPORTERS
 from edgekd.plan.budget import Budget, budgets
 from edgekd.plan.choose import choose
+from edgekd.plan.compressed import fits_at_all, fitting, least_share, student_checkpoint, student_family
+from edgekd.plan.estimate import as_captured
 from edgekd.profile.load import load as load_profile
 from edgekd.profile.schema import Profile
 from edgekd.quant.arena import MEMORY_PLAN
@@ -23,7 +25,7 @@ from edgekd.quant.grid import PIXELS
 from edgekd.quant.passes.heads import split_heads
 from edgekd.quant.passes.probabilities import append_softmax
 from edgekd.quant.scheme import Scheme
-from edgekd.recipe.load import LoadedRecipe, preset, with_student
+from edgekd.recipe.load import LoadedRecipe, own_code, preset, with_student
 from edgekd.recipe.load import load as load_recipe
 from edgekd.recipe.schema import Preset, Recipe
 from edgekd.records import Artifact, Plan, Record
@@ -74,6 +76,13 @@ class Job:
         return self.loaded.recipe.intermediates is not None
 
     @property
+    def own_files(self) -> dict[str, str]:
+        """Hashes of the user's own code, and of the trained student that is compressed: their names do not say that they have changed."""
+        recipe = self.loaded.recipe
+        file = student_checkpoint(recipe.compress, self.loaded.folder)
+        return {**own_code(recipe), **({} if file is None else {"compress.checkpoint": runs.sha256_file(file)})}
+
+    @property
     def config(self) -> dict[str, Any]:
         """The effective configuration, as recorded."""
         limits = {b.name: {"limit": b.limit, "unit": b.unit, "source": b.source} for b in self.budgets}
@@ -93,7 +102,7 @@ def load_jobs(request: Request) -> list[Job]:
     preset(loaded.recipe, request.preset)
     profiles = [load_profile(target) for target in request.targets]
     each = [with_student(loaded, Path(request.student), profile.name) if request.student else loaded for profile in profiles]
-    families = [open_family(one.recipe.student.family) for one in each]
+    families = [student_family(one.recipe, one.folder) for one in each]
     limits = [budgets(profile, loaded.recipe, request.preset, request.overrides) for profile in profiles]
     data = load_data(loaded)
     return [Job(request, own, p, data, family, b) for own, p, family, b in zip(each, profiles, families, limits, strict=True)]
@@ -114,9 +123,37 @@ def load_data(loaded: LoadedRecipe) -> Dataset:
 
 def plan_job(job: Job) -> Plan:
     """The largest student of the recipe that fits the job's target. Raises as ``choose`` does."""
-    student = job.loaded.recipe.student
+    student, table = job.loaded.recipe.student, job.loaded.recipe.compress
     specs = job.family.candidates(student.options, student.space, job.data.shape, sum(job.data.sizes.values()))
-    return choose(job.profile, job.family, specs, job.budgets, lambda spec: sketch(job, job.family, spec), file_measurer(job))
+
+    def chosen(some: Iterable[Any]) -> Plan:
+        return choose(job.profile, job.family, some, job.budgets, lambda spec: sketch(job, job.family, spec), file_measurer(job))
+
+    if table is None:
+        return chosen(specs)
+    if table.macs == "fit":
+        specs = fitting(specs, lambda spec: fits_at_all(lambda: chosen([spec])), lambda spec: least_share(job.family, spec))
+    plan = chosen(list(specs))
+    return replace(plan, notes=(*plan.notes, *lazy.load("edgekd.compress.apply:notes")(table, job.profile)))
+
+
+def training_folder(job: Job, spec: Any, stage: str, lesson: Any, more: Mapping[str, Any]) -> Path:
+    """The folder in the cache where a training lies for all targets that ask for the same one; ``more`` decides it as well."""
+    same = {k: v for k, v in job.identity.items() if k not in ("profile", "budgets")}
+    if stage == "float":  # knows nothing of the quantized training that follows: another one finds it done
+        schedule = {k: v for k, v in same["schedule"].items() if not k.startswith("qat_")}
+        losses = [loss for loss in same["recipe"]["losses"] if loss.get("phase") != "qat"]
+        same |= {"schedule": schedule, "recipe": {**same["recipe"], "presets": {}, "losses": losses}}
+    version = lazy.load("edgekd.train.student:TRAINING_VERSION")
+    same |= {"version": version, "spec": job.family.describe(spec), "teacher": lesson.teacher_sha256, **job.own_files, **more}
+    return runs.cache_folder() / stage / runs.digest({**same, "data": lesson.data.sha256})[:32]
+
+
+def uncompressed(job: Job, spec: Any, lesson: Any) -> tuple[Path, Path | None]:
+    """Where the float training of the student of ``spec`` lies that knows nothing of [compress]; and the user's own, if there is one."""
+    recipe = job.loaded.recipe.model_copy(update={"compress": None})
+    whole = replace(job, loaded=LoadedRecipe(recipe, job.loaded.folder), family=open_family(recipe.student.family))
+    return training_folder(whole, spec.base, "float", lesson, {}), student_checkpoint(job.loaded.recipe.compress, job.loaded.folder)
 
 
 def sketch(job: Job, family: Family, spec: Any) -> QuantGraph:
@@ -145,7 +182,7 @@ def file_measurer(job: Job) -> Callable[[QuantGraph], int] | None:
 
     def measure_file(graph: QuantGraph) -> int:
         with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
-            artifact: Artifact = export(graph, Path(folder))
+            artifact: Artifact = export(as_captured(graph), Path(folder))
             return sum((Path(folder) / name).stat().st_size for name in artifact.files or (artifact.path,))
 
     return measure_file

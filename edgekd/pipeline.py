@@ -14,13 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from edgekd import host, lazy, runs
+from edgekd import host, jobs, lazy, runs
 from edgekd.data.dataset import Split
 from edgekd.errors import Disagreement, EdgekdError, InputError
 from edgekd.export import EXPORTERS
-from edgekd.jobs import (
-    Job, Request, built_from, check_ends, finished, load_data, load_jobs, metadata, named, plan_job, training_folder, uncompressed,
-)  # fmt: skip
+from edgekd.jobs import Job, Request, built_from, check_ends, finished, load_data, load_jobs, metadata, named, plan_job
 from edgekd.measure.harness import Task, measure
 from edgekd.plan.compressed import student_family
 from edgekd.plan.latency_store import remember_graph
@@ -226,7 +224,7 @@ class Build:
     def _shared(self, stage: str, **more: Any) -> Path:
         if self.job.has_intermediates:
             more["taught_by"] = [one.sha256 for one in self._body("intermediates")][-1:]
-        return training_folder(self.job, self._spec(), stage, self.lesson, more)
+        return jobs.training_folder(self.job, self._spec(), stage, self.lesson, more)
 
     @cached_property
     def _chain(self) -> Any:
@@ -246,7 +244,7 @@ class Build:
 
     def _compressed(self) -> Checkpoint:
         spec = self._spec()
-        whole = lazy.load("edgekd.train.compressed:Whole")(self._model(), *uncompressed(self.job, spec, self.lesson), spec.macs)
+        whole = lazy.load("edgekd.train.compressed:Whole")(self._model(), *jobs.uncompressed(self.job, spec, self.lesson), spec.macs)
         train = lazy.load("edgekd.train.compressed:warm_up_compressed")
         return train(whole, self._taught(), self._shared("float"), self.run, self.progress)
 

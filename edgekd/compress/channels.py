@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgekd.compress.choose_units import evenly, globally
+from edgekd.compress.choose_units import evenly, globally, least
 from edgekd.compress.couple import coupling
 from edgekd.compress.importance import IMPORTANCES, Losses
 from edgekd.compress.shape import like
@@ -74,6 +74,12 @@ def module_macs(module: nn.Module, example: torch.Tensor) -> int:
     """Multiply-accumulates of one sample of ``example``: convolutions and matrix products, as edgekd.quant.size counts."""
     known = coupling(module, example)
     return known.macs(np.ones(known.count, bool))
+
+
+def least_share(module: nn.Module, example: torch.Tensor, multiple: int = MULTIPLE) -> float:
+    """The smallest share of the MACs of ``module`` that ``channels`` can leave."""
+    known = coupling(module, example)
+    return known.macs(least(known, multiple)) / known.macs(np.ones(known.count, bool))
 
 
 def cut(module: nn.Module, known: Coupling, kept: np.ndarray, example: torch.Tensor) -> nn.Module:

@@ -32,7 +32,7 @@ def evenly(known: Coupling, scores: np.ndarray, most: float, multiple: int) -> n
         return found
 
     low, high = 0.0, 1.0
-    _check(known, kept(counts(low)), most)
+    _check(known, least(known, multiple), most)
     for _ in range(24):
         middle = (low + high) / 2
         low, high = (middle, high) if known.macs(kept(counts(middle))) <= most else (low, middle)
@@ -51,17 +51,21 @@ def globally(known: Coupling, scores: np.ndarray, most: float, multiple: int, *,
     """
     found = _all(known)
     waiting = [list(_steps(bundle[np.argsort(scores[bundle], kind="stable")], _step(known, bundle, multiple))) for bundle in known.bundles]
-    least = found.copy()
-    for steps in waiting:
-        for step in steps:
-            least[step] = False
-    _check(known, least, most)
+    _check(known, least(known, multiple), most)
     prices = [_price(known, found, scores, steps, per_mac) for steps in waiting]
     while known.macs(found) > most:
         at = int(np.argmin(prices))
         found[waiting[at].pop(0)] = False
         # What a step saves elsewhere has become a little less; it is looked at anew when its own bundle is next.
         prices[at] = _price(known, found, scores, waiting[at], per_mac)
+    return found
+
+
+def least(known: Coupling, multiple: int) -> np.ndarray:
+    """The fewest units that may stay, bool [count]."""
+    found = _all(known)
+    for bundle in known.bundles:
+        found[bundle[_count(len(bundle), LEAST, _step(known, bundle, multiple)) :]] = False
     return found
 
 
@@ -98,8 +102,8 @@ def _price(known: Coupling, kept: np.ndarray, scores: np.ndarray, steps: list[np
     return float(scores[steps[0]].sum()) / (max(known.macs(kept) - known.macs(without), 1) if per_mac else len(steps[0]))
 
 
-def _check(known: Coupling, least: np.ndarray, most: float) -> None:
-    if (reach := known.macs(least)) > most:
+def _check(known: Coupling, fewest: np.ndarray, most: float) -> None:
+    if (reach := known.macs(fewest)) > most:
         whole = known.macs(_all(known))
         raise InputError(
             f"{reach:,} of {whole:,} MACs are left where every layer keeps {LEAST:.0%} of what can be removed; {most:,.0f} are asked for",

@@ -12,13 +12,13 @@ import numpy as np
 from edgekd import lazy, runs
 from edgekd.errors import Disagreement, EdgekdError, InputError
 from edgekd.importers import IMPORTERS
+from edgekd.plan.compressed import student_family
 from edgekd.profile.schema import Profile
 from edgekd.quant import ops
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.passes.channels_first import channels_first
 from edgekd.recipe.schema import Recipe
 from edgekd.runtimes import RUNTIMES
-from edgekd.students.family import open_family
 
 Shape = tuple[int, ...]
 Answers = Callable[[np.ndarray], np.ndarray]
@@ -61,12 +61,11 @@ def open_model(text: str, weights: Path | None = None) -> Model:
 
 def open_student(run: Path, recipe: Recipe, profile: Profile) -> Model:
     """The float student of a finished build. Raises InputError where the run has none."""
-    weights, family = run / "float.safetensors", open_family(recipe.student.family)
+    weights, family = run / "float.safetensors", student_family(recipe, run)
     spec = family.restore(runs.read(run, "plan").body.spec)
     if not weights.is_file():
         raise InputError("has no float student yet", where=str(run), mend="edgekd build … --resume")
-    with_weights = lazy.load("edgekd.ptq.modules:with_weights")
-    module = with_weights(family.build(spec), weights)
+    module = lazy.load("edgekd.compress.load:with_weights")(family.build(spec), weights).eval()
     name = f"{recipe.name}-{profile.name}"
     return replace(_of_module(module, name, "float student", runs.sha256_file(weights)), shape=(*family.resolution(spec), None))
 

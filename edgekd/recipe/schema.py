@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from edgekd.profile.strict import Bytes, Positive, Strict, Version
+from edgekd.recipe.schema_compress import Compress
 
 Count = Annotated[int, Field(ge=0)]
 Pixels = Annotated[int, Field(ge=0, le=4096)]
@@ -228,7 +229,10 @@ class BudgetOverride(Strict):
 class Recipe(Later):
     """What to distil, from what, on what. One of ``teacher`` and ``teachers``; ``all_teachers`` is what code reads."""
 
-    later = {"teacher": None, "teachers": [], "ensemble": None, "curate": None, "intermediates": None, "data_free": None, "search": {}}
+    later = {
+        "teacher": None, "teachers": [], "ensemble": None, "curate": None, "intermediates": None, "data_free": None, "search": {},
+        "compress": None,
+    }  # fmt: skip
 
     schema_version: Version
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -242,6 +246,7 @@ class Recipe(Later):
     curate: Curate | None = None
     intermediates: Intermediates | None = None
     data_free: DataFree | None = None
+    compress: Compress | None = None
     search: dict[Source, SearchSpace] = {}
     views: Views = Views()
     presets: Annotated[dict[str, Preset], Field(min_length=1)]

@@ -16,6 +16,8 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from edgekd import host, runs
+from edgekd.compress.load import with_weights
+from edgekd.compress.sparsity import hold_zeros
 from edgekd.data.dataset import Split, Task
 from edgekd.data.resize import resize
 from edgekd.errors import InputError
@@ -101,12 +103,12 @@ def warm_up(model: nn.Module, training: Training, shared: Path, run: Path, progr
     def train(weights: Path) -> History:
         rehearse(model, training)
         if p.peers == 1:
-            return _fit(model, training, phase, weights, Told(run, progress))
+            return fit_into(model, training, phase, weights, Told(run, progress))
         return _fit_peers(model, training, phase, weights, Told(run, progress))
 
-    history = _once(FLOAT, shared, run, train)
+    history = once(FLOAT, shared, run, train)
     replay(_board_of(training, run), phase.name, history, training.feed.steps)
-    return _checkpoint(run, FLOAT, history, training)
+    return checkpoint_of(run, FLOAT, history, training)
 
 
 def quantize_aware(model: nn.Module, training: Training, scheme: Scheme, shared: Path, run: Path, progress: Progress) -> Checkpoint:
@@ -114,12 +116,14 @@ def quantize_aware(model: nn.Module, training: Training, scheme: Scheme, shared:
 
     def train(weights: Path) -> History:
         module = _prepared(model, training, scheme, run)
+        if (compress := training.lesson.recipe.compress) is not None and compress.method == "sparsity":
+            hold_zeros(module.values[name] for name in module.weights)
         module.calibrate([student_input(calibration_samples(training))])
-        return _fit(module, training, second_phase(training, "qat"), weights, Told(run, progress))
+        return fit_into(module, training, second_phase(training, "qat"), weights, Told(run, progress))
 
-    history = _once(QAT, shared, run, train)
+    history = once(QAT, shared, run, train)
     replay(_board_of(training, run), "qat", history, training.feed.steps)
-    return _checkpoint(run, QAT, history, training)
+    return checkpoint_of(run, QAT, history, training)
 
 
 def second_phase(training: Training, name: str) -> Phase:
@@ -173,19 +177,19 @@ def calibration_samples(training: Training) -> np.ndarray:
     return resize(x[np.linspace(0, len(x) - 1, min(CALIBRATION_SAMPLES, len(x))).astype(int)], *training.size)
 
 
-def _once(name: str, shared: Path, run: Path, train: Callable[[Path], History]) -> History:
+def once(name: str, shared: Path, run: Path, train: Callable[[Path], History]) -> History:
     """Train into ``shared`` / ``name`` unless that was done before, by this target or by another that asks for the same."""
     shared.mkdir(parents=True, exist_ok=True)
     weights, note = shared / name, (shared / name).with_suffix(".json")
     with runs.lock(shared, wait=lambda who: LOG.warning("%s trains the same student: waiting", who)):
-        if (history := _trained(weights, note)) is None:
+        if (history := stored(weights, note)) is None:
             history = train(weights)
             runs.atomic_write(note, json.dumps({"sha256": runs.sha256_file(weights), "history": history}).encode())
         runs.atomic_write(run / name, weights.read_bytes())
     return history
 
 
-def _trained(weights: Path, note: Path) -> History | None:
+def stored(weights: Path, note: Path) -> History | None:
     """The history of what lies in ``weights``, if it lies there as it was written."""
     try:
         found = json.loads(note.read_text())
@@ -204,8 +208,7 @@ def frozen(model: nn.Module, training: Training, scheme: Scheme, run: Path) -> Q
 
 def oracle(model: nn.Module, run: Path, pixels: np.ndarray) -> np.ndarray:
     """What the float student of ``run`` answers for 8-bit ``pixels`` [N, H, W, C]: logits float32 [N, classes]."""
-    model.load_state_dict(load_file(run / FLOAT))
-    return outputs(model.eval(), pixels)
+    return outputs(with_weights(model, run / FLOAT).eval(), pixels)
 
 
 @torch.inference_mode()
@@ -215,8 +218,7 @@ def outputs(model: nn.Module, pixels: np.ndarray, *, batch: int = 500) -> np.nda
 
 
 def _prepared(model: nn.Module, training: Training, scheme: Scheme, run: Path) -> QatModule:
-    model.load_state_dict(load_file(run / FLOAT))
-    graph, paths = _captured(model, training)
+    graph, paths = _captured(with_weights(model, run / FLOAT), training)
     return QatModule(graph, scheme, paths)
 
 
@@ -235,7 +237,8 @@ class Told:
     progress: Progress
 
 
-def _fit(model: nn.Module, training: Training, phase: Phase, weights: Path, told: Told) -> History:
+def fit_into(model: nn.Module, training: Training, phase: Phase, weights: Path, told: Told) -> History:
+    """Train ``model`` and write what is kept of it into ``weights``; the state beside it, for going on after an interruption."""
     state = weights.with_suffix(".state")
     with boards(_board_of(training, told.run), phase.name) as board:
         history = fit(model, training.course, phase, Desk(state, told.progress, board))
@@ -243,6 +246,13 @@ def _fit(model: nn.Module, training: Training, phase: Phase, weights: Path, told
     runs.atomic_write(weights, save({name: value.contiguous() for name, value in kept.state_dict().items()}))
     state.unlink(missing_ok=True)
     return history
+
+
+def replay_all(run: Path, training: Training, history: History) -> None:
+    """Log the phases of a training that was found in the cache, unless this run's own was logged."""
+    for name in dict.fromkeys(entry["phase"] for entry in history):
+        entries = tuple(entry for entry in history if entry["phase"] == name)
+        replay(_board_of(training, run), name, entries, training.feed.steps)
 
 
 def _board_of(training: Training, run: Path) -> Where:
@@ -256,13 +266,16 @@ def _fit_peers(model: nn.Module, training: Training, phase: Phase, weights: Path
         raise InputError("peers above 1 ask for students of several seeds", where="Training", expected="another")
     # Far from the seeds of other builds, which may be compared with this one.
     others = [training.another(training.seed + 1_000_003 * n) for n in range(1, training.preset.peers)]
-    return _fit(Peers([model, *others]), training, phase, weights, told)
+    return fit_into(Peers([model, *others]), training, phase, weights, told)
 
 
-def _checkpoint(run: Path, name: str, history: History, training: Training) -> Checkpoint:
+def checkpoint_of(run: Path, name: str, history: History, training: Training) -> Checkpoint:
+    """The record of the weights ``name`` in ``run``."""
     n, p = len(training.lesson.data.validation), training.preset
     # Quantized training keeps its best pass, warm-up its last; with patience both keep the best.
-    value = max(h["validation"] for h in history) if name == QAT or p.patience else history[-1]["validation"]
+    # So do the rounds after compressing, each for itself.
+    last = [h["validation"] for h in history if h["phase"] == history[-1]["phase"]]
+    value = max(last) if name == QAT or p.patience or history[-1]["phase"].startswith("compress") else last[-1]
     n *= len(training.heads)
     low, high = Share(round(value * n), n).interval
     last = history[-1]  # trainings that were stored by an earlier version do not say how

@@ -21,7 +21,7 @@ from edgekd.train.distill import Term
 from edgekd.train.lesson import Lesson
 from edgekd.train.student import FLOAT, QAT, Training, frozen, oracle, outputs, quantize_aware, warm_up
 
-NAMED = SimpleNamespace(name="halves")
+NAMED = SimpleNamespace(name="halves", compress=None)
 PRESET = Preset(float_epochs=3, qat_epochs=2, batch=8, learning_rate=0.02, qat_learning_rate=0.002, bf16="off")
 
 

@@ -1,0 +1,28 @@
+"""A trained student's weights, compressed or not, into a module as its code builds it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from edgekd.compress.shape import like
+from edgekd.errors import InputError
+
+
+def with_weights(module: nn.Module, file: Path) -> nn.Module:
+    """``module`` with the weights of ``file``, in the shapes that they have there. Raises InputError if they are another module's."""
+    try:
+        state = load_file(file)
+        made = like(module, state)
+        made.load_state_dict(state)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        text = "; ".join(line.strip() for line in str(error).splitlines()[:3])
+        raise InputError(
+            f"does not fit {type(module).__name__} ({text})",
+            where=str(file),
+            expected="a safetensors file of the student's state_dict, of the same code and options",
+        ) from error
+    return made
