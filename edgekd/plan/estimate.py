@@ -13,6 +13,8 @@ from edgekd.profile.schema import Profile
 from edgekd.quant import arena, size
 from edgekd.quant.arena_patches import patchwise
 from edgekd.quant.graph import QuantGraph
+from edgekd.quant.ops import Add
+from edgekd.quant.passes.rename import renamed
 
 #: How many candidates are encoded to learn what a format adds to the weights.
 SAMPLES = 8
@@ -59,6 +61,18 @@ def cost(spec: Any, graph: QuantGraph, profile: Profile) -> Cost:
 def in_arena(profile: Profile) -> bool:
     """True where all working memory is one arena that TFLM plans."""
     return profile.deploy.runtime in ("tflm", "ethos-u")
+
+
+def as_captured(graph: QuantGraph) -> QuantGraph:
+    """A sketch with tensor names like those of a trained graph, which stand in ONNX and OpenVINO files; names without a dot are those."""
+    names: dict[str, str] = {}
+    for i, op in enumerate(graph.ops):
+        made = "relu" if getattr(op, "activation", "none") != "none" else "add" if isinstance(op, Add) else "batch_norm"
+        for name in (*op.inputs, *op.outputs):
+            _, dot, what = name.rpartition(".")
+            if dot and name not in names and name not in graph.outputs:
+                names[name] = f"conv2d_{i}_{what}" if graph.tensor(name).is_constant else f"{made}_{i}"
+    return renamed(graph, names)
 
 
 def estimator(

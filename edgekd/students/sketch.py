@@ -59,7 +59,7 @@ class Sketch:
         constants = self._constants(name, (channels, *_pair(kernel), before), channels, axis=0)
         pads, steps = same_padding((height, width), kernel, stride), _pair(stride)
         self._ops.append(Conv2D(name, (x, *constants), (f"{name}.out",), steps, pads, activation=activation))
-        return self._activation(f"{name}.out", (1, *_strided((height, width), steps), channels))
+        return self._activation(f"{name}.out", (1, *_strided((height, width), steps), channels), rectified=activation != "none")
 
     def depthwise(self, name: str, x: str, *, kernel: int | Size, stride: int | Size = 1, activation: Activation = "none") -> str:
         """A SAME-padded depthwise convolution of multiplier 1."""
@@ -67,11 +67,11 @@ class Sketch:
         constants = self._constants(name, (1, *_pair(kernel), channels), channels, axis=3)
         pads, steps = same_padding((height, width), kernel, stride), _pair(stride)
         self._ops.append(DepthwiseConv2D(name, (x, *constants), (f"{name}.out",), steps, pads, activation=activation))
-        return self._activation(f"{name}.out", (1, *_strided((height, width), steps), channels))
+        return self._activation(f"{name}.out", (1, *_strided((height, width), steps), channels), rectified=activation != "none")
 
     def add(self, name: str, a: str, b: str, *, activation: Activation = "none") -> str:
         self._ops.append(Add(name, (a, b), (f"{name}.out",), activation=activation))
-        return self._activation(f"{name}.out", self._tensors[a].shape)
+        return self._activation(f"{name}.out", self._tensors[a].shape, rectified=activation != "none")
 
     def mean(self, name: str, x: str) -> str:
         """Global average pooling to [1, channels]."""
@@ -82,7 +82,7 @@ class Sketch:
         *before, count = self._tensors[x].shape
         constants = self._constants(name, (features, count), features, axis=0)
         self._ops.append(FullyConnected(name, (x, *constants), (f"{name}.out",), activation=activation))
-        return self._activation(f"{name}.out", (*before, features))
+        return self._activation(f"{name}.out", (*before, features), rectified=activation != "none")
 
     def step(self, op: Op, shape: tuple[int, ...]) -> str:
         """Any operator without weights, whose output has ``shape``. Moved values keep their scale, a softmax has the prescribed one."""
@@ -110,11 +110,13 @@ class Sketch:
     def finish(self, name: str, output: str, **metadata: Any) -> QuantGraph:
         return QuantGraph(name, "channels_last", self._tensors, tuple(self._ops), (self.input,), (output,), metadata)
 
-    def _activation(self, name: str, shape: tuple[int, ...], scale: float | None = None) -> str:
+    def _activation(self, name: str, shape: tuple[int, ...], scale: float | None = None, *, rectified: bool = False) -> str:
         quantization = None
         if self._scheme.is_integer:
             # An unlearned scale and zero point, other than every one before: a file may hold equal ones once.
-            zero_point = 0 if scale is not None or self._scheme.symmetric_activations else len(self._tensors) % 251 - 125
+            # What a rectifier leaves begins at real zero, for which ONNX and OpenVINO need no rectifier of their own.
+            free = -128 if rectified else len(self._tensors) % 251 - 125
+            zero_point = 0 if scale is not None or self._scheme.symmetric_activations else free
             quantization = Quantization.per_tensor(scale or (1 + len(self._tensors) / 256) / 16, zero_point)
         # Under float16 only the constants are: activations are float32, as in a frozen graph.
         self._tensors[name] = Tensor(name, "int8" if quantization is not None else "float32", shape, quantization)
