@@ -30,7 +30,7 @@ from edgekd.train import SYNTHESIS
 
 LOG = logging.getLogger(__name__)
 #: Counts changes of what images are made, so that those of an earlier version are not taken for them.
-VERSION = 1
+VERSION = 2
 Progress = Callable[[str, int, int], None]
 
 
@@ -40,6 +40,7 @@ class Order:
 
     ``teacher`` maps pixels/255 float [n, C, H, W] to logits [n, ``classes``]; it is in evaluation mode, its weights are frozen, and
     gradients reach the pixels. ``state`` is a folder for what an interrupted run goes on from; ``progress`` gets steps done and all.
+    ``mean`` and ``std`` [channels] are those of the pixels/255 that it was trained on, as the recipe has it; () where that is silent.
     """
 
     teacher: nn.Module
@@ -50,6 +51,8 @@ class Order:
     seed: int
     state: Path
     progress: Callable[[int, int], None]
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
 
 
 class Differentiable(nn.Module):
@@ -87,7 +90,7 @@ def synthetic(data: Dataset, table: DataFree, teacher: Teacher, sha256: str, cac
         if (train := _stored(file, data.shape)) is None:
             order = Order(
                 _differentiable(teacher, data.shape), data.shape, len(data.labels), table.samples, table.steps, table.seed,
-                folder / "state", partial(progress, "synthetic images"),
+                folder / "state", partial(progress, "synthetic images"), *_pixels(teacher),
             )  # fmt: skip
             order.state.mkdir(exist_ok=True)
             x = lazy.call(table.method, partial(function, order), {}, table.options, where="recipe, data_free")
@@ -115,6 +118,12 @@ def _differentiable(teacher: Teacher, shape: tuple[int, int, int]) -> nn.Module:
             expected="a teacher that torch computes: residual_cnn, or your own module",
         )
     return found
+
+
+def _pixels(teacher: Teacher) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation that the teacher normalizes by; () both where it takes pixels as they are."""
+    mean, std = (tuple(value.reshape(-1).tolist()) for value in (teacher.mean, teacher.std))
+    return ((), ()) if set(mean) == {0.0} and set(std) == {1.0} else (mean, std)
 
 
 def _labelled(x: object, order: Order, teacher: Teacher, method: str) -> Split:

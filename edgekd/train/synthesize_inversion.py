@@ -24,7 +24,7 @@ def inversion(
     *,
     statistics: float = 1.0,
     total_variation: float = 2.5e-3,
-    l2: float = 1e-4,
+    pixels: float = 100.0,
     jitter: int = 2,
     learning_rate: float = 0.05,
     batch: int = 250,
@@ -33,15 +33,16 @@ def inversion(
 
     The loss of a batch, whose targets are all classes in turn, is the mean cross-entropy + ``statistics`` · Σ over batch norms of
     (|μ − running mean|₂ + |σ² − running variance|₂) + ``total_variation`` · mean over images of Σ |neighbours' differences| / 2
-    + ``l2`` · mean over images of |x − 1/2|₂², on pixels x of 0 to 1. Each step moves all images of the batch by up to ``jitter`` pixels.
-    The statistics are those of the whole batch, so that it must be large and hold every class.
+    + ``pixels`` · Σ over channels of |μ − mean| + |σ − std|, on pixels of 0 to 1: the mean and standard deviation that the teacher
+    normalizes by say how bright its images were, in place of the authors' norm of the image. Each step moves all images of the batch by up
+    to ``jitter`` pixels. The statistics are those of the whole batch, so that it must be large and hold every class.
 
     Raises InputError if the teacher has no batch norm that keeps statistics, or for a bad option; EdgekdError if the loss is not finite.
     """
-    _check({"statistics": statistics, "total_variation": total_variation, "l2": l2, "jitter": jitter}, least=0)
+    _check({"statistics": statistics, "total_variation": total_variation, "pixels": pixels, "jitter": jitter}, least=0)
     _check({"learning_rate": learning_rate, "batch": batch}, least=None)
     watch = Statistics(order.teacher)
-    weights = {"statistics": statistics, "total_variation": total_variation, "l2": l2}
+    weights = {"statistics": statistics, "total_variation": total_variation, "pixels": pixels}
     batches = max(1, math.ceil(order.samples / batch))
     sizes = [len(part) for part in np.array_split(np.arange(order.samples), batches)]
     parts = []
@@ -63,6 +64,7 @@ def _dream(order: Order, watch: Statistics, weights: dict[str, float], how: tupl
     generator = torch.Generator().manual_seed(order.seed * 1_000_003 + n)
     height, width, channels = order.shape
     x = torch.rand(size, channels, height, width, generator=generator).requires_grad_()
+    mean, std = torch.tensor(order.mean), torch.tensor(order.std)
     # Batches begin with different classes, so that all are as many however small the batches are.
     targets = (torch.arange(size) + n * size) % order.classes
     optimizer = torch.optim.Adam([x], lr=rate, betas=(0.5, 0.9))
@@ -71,7 +73,9 @@ def _dream(order: Order, watch: Statistics, weights: dict[str, float], how: tupl
         moves = torch.randint(-jitter, jitter + 1, (2,), generator=generator).tolist()
         loss = functional.cross_entropy(order.teacher(torch.roll(x, moves, (2, 3))), targets)
         loss = loss + weights["statistics"] * watch.distance()
-        loss = loss + weights["total_variation"] * variation(x) + weights["l2"] * (x - 0.5).square().sum((1, 2, 3)).mean()
+        loss = loss + weights["total_variation"] * variation(x)
+        if order.mean:
+            loss = loss + weights["pixels"] * ((x.mean((0, 2, 3)) - mean).abs() + (x.std((0, 2, 3)) - std).abs()).sum()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -143,6 +143,16 @@ def test_statistics_are_those_of_the_formula() -> None:
     assert not watch._seen  # nobody watches any more
 
 
+@pytest.mark.parametrize("weight", [0.0, 100.0])
+def test_pixels_are_as_bright_as_the_teacher_expects(tmp_path: Path, teacher: Teacher, weight: float) -> None:
+    """Where its batch norms, which saw other pixels, would not have them so."""
+    other = Teacher(teacher.body, (0.2,), (0.3,))
+    table = DataFree(method="inversion", samples=64, steps=60, options={"batch": 64, "pixels": weight})
+    x = synthetic(real(), table, other, "sha", tmp_path, quiet).train.x / 255
+    away = abs(x.mean() - 0.2) + abs(x.std() - 0.3)
+    assert away < 0.04 if weight else away > 0.06, (x.mean(), x.std())
+
+
 def test_variation_is_that_of_the_formula() -> None:
     x = torch.rand(2, 1, 3, 4, dtype=torch.float64)
     total = 0.0
@@ -193,7 +203,7 @@ def test_teachers_that_cannot_be_gone_back_through(tmp_path: Path) -> None:
         synthetic(real(), INVERSION, Teacher(_Silent(), (0.5,), (0.25,)), "t", tmp_path, quiet)
     with pytest.raises(EdgekdError, match=r"(?s)not finite at step 2.*lower learning_rate"):
         net = residual_cnn(channels=1, classes=4, width=4)
-        broken = DataFree(method="inversion", samples=4, steps=2, options={"learning_rate": 1e38, "l2": 1e38, "statistics": 1e38})
+        broken = DataFree(method="inversion", samples=4, steps=2, options={"learning_rate": 1e38, "pixels": 1e38, "statistics": 1e38})
         synthetic(real(), broken, Teacher(net, (0.5,), (0.25,)), "t", tmp_path, quiet)
 
 
