@@ -77,10 +77,10 @@ class Job:
 
     @property
     def own_files(self) -> dict[str, str]:
-        """Hashes of the user's own code, and of the trained student that is compressed: their names do not say that they have changed."""
+        """Hashes of the user's own code, and of weights that the student has already: their names do not say that they have changed."""
         recipe = self.loaded.recipe
-        file = student_checkpoint(recipe.compress, self.loaded.folder)
-        return {**own_code(recipe), **({} if file is None else {"compress.checkpoint": runs.sha256_file(file)})}
+        files = {"compress.checkpoint": student_checkpoint(recipe.compress, self.loaded.folder), "student.initial": self.loaded.initial}
+        return {**own_code(recipe), **{name: runs.sha256_file(file) for name, file in files.items() if file is not None}}
 
     @property
     def config(self) -> dict[str, Any]:

@@ -214,7 +214,8 @@ class Build:
         return replace(self._training(), lesson=last(self._chain, self.lesson, self.run, self.progress))
 
     def _model(self) -> Any:
-        return self._seeded(self.job.request.seed)
+        model, begun = self._seeded(self.job.request.seed), self.job.loaded.initial
+        return model if begun is None else lazy.load("edgekd.students.initial:begin")(model, begun)
 
     def _seeded(self, seed: int) -> Any:
         """The untrained student, the same for the same seed."""

@@ -71,8 +71,8 @@ def search(request: Request, root: Path, progress: Progress, *, trials: int, run
     spaces = [_space(jobs[0], name) for name in _families(jobs[0])]
     lazy.load("torch:set_num_threads")(host.threads(request.threads))
     work = Work(jobs, spaces, Counter(jobs, spaces), root, trials, progress)
-    folder, counted, trained = _by_supernet(work, rungs.first, supernet) if supernet else _by_training(work, rungs)
-    found = [_found(job, work.own[job.profile.name], trained, folder) for job in jobs]
+    folder, counted, trained, cutter = _by_supernet(work, rungs.first, supernet) if supernet else _by_training(work, rungs)
+    found = [_found(job, work.own[job.profile.name], trained, folder, cutter) for job in jobs]
     first = min(passes for t in trained for passes in t.accuracy)
     scored = [(t.candidate.score, t.accuracy[first]) for t in trained if first in t.accuracy]
     result = Searched(request.recipe, folder, counted, len(trained), _spearman(scored), tuple(found))
@@ -95,13 +95,13 @@ class Work:
         return folder, explore(spaces, count, asked, lambda n, of: self.progress("search", n, of))
 
 
-def _by_training(work: Work, rungs: Rungs) -> tuple[Path, int, list[Trained]]:
+def _by_training(work: Work, rungs: Rungs) -> tuple[Path, int, list[Trained], None]:
     folder, candidates = work.explored(work.spaces, work.counter.count)
     trainer = Trainer(work.jobs[0], folder, work.progress)
-    return folder, len(candidates), halve(first_rung(candidates, work.own, rungs), work.own, trainer.train, rungs, work.progress)
+    return folder, len(candidates), halve(first_rung(candidates, work.own, rungs), work.own, trainer.train, rungs, work.progress), None
 
 
-def _by_supernet(work: Work, first: int, passes: float) -> tuple[Path, int, list[Trained]]:
+def _by_supernet(work: Work, first: int, passes: float) -> tuple[Path, int, list[Trained], Cutter]:
     job, rungs = work.jobs[0], Rungs(CUT * first, (passes,))
     family = shared_family(job, work.spaces)
     kin = family.restore(work.own[job.profile.name].spec)
@@ -110,7 +110,7 @@ def _by_supernet(work: Work, first: int, passes: float) -> tuple[Path, int, list
     specs = [family.restore(c.spec) for c in candidates if min(c.use.values()) <= 1]
     cutter = Cutter(job, family, [*specs, kin], folder, Trainer(job, folder, work.progress))
     cutter.prepare(passes)
-    return folder, len(candidates), halve(first_rung(candidates, work.own, rungs), work.own, cutter.train, rungs, work.progress)
+    return folder, len(candidates), halve(first_rung(candidates, work.own, rungs), work.own, cutter.train, rungs, work.progress), cutter
 
 
 class Trainer:
@@ -213,8 +213,8 @@ def _same(jobs: Sequence[Job], spaces: Sequence[Space], supernet: float) -> dict
     }
 
 
-def _found(job: Job, own: Candidate, trained: Sequence[Trained], folder: Path) -> Found:
-    """The winner for one target, written as the table that `edgekd build --student` takes, with a picture beside it."""
+def _found(job: Job, own: Candidate, trained: Sequence[Trained], folder: Path, cutter: Cutter | None) -> Found:
+    """The winner for one target, written as the table that `edgekd build --student` takes, with a picture, and what was cut out."""
     target = job.profile.name
     best = winner(trained, target)
     itself = next((t for t in trained if t.candidate.name == own.name), None)
@@ -225,6 +225,9 @@ def _found(job: Job, own: Candidate, trained: Sequence[Trained], folder: Path) -
     drawn = picture(points, cost=f"MAC, of what fits {target}", gain=title, marked=(own.name, best.candidate.name))
     runs.atomic_write(folder / f"{target}.svg", drawn.encode())
     student = _table(job, best.candidate, own)
+    if cutter is not None:
+        student["initial"] = f"{target}.safetensors"
+        cutter.write(best.candidate, folder / student["initial"])
     runs.atomic_write(folder / f"{target}.toml", _toml(student, best).encode())
     return Found(target, itself, best, student, tuple(p.name for p in front(points)))
 

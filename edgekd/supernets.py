@@ -86,6 +86,11 @@ class Cutter:
         runs.atomic_write(file, json.dumps({"accuracy": found}).encode())
         return found
 
+    def write(self, candidate: Candidate, file: Path) -> None:
+        """The weights of the student that is cut out, for its training to begin from."""
+        weights = {name: value.contiguous() for name, value in self.cut(candidate).state_dict().items()}
+        runs.atomic_write(file, lazy.load("safetensors.torch:save")(weights))
+
     def cut(self, candidate: Candidate) -> Any:
         """The student by itself, an nn.Module. Raises EdgekdError if it is of other kin than the supernet."""
         spec = self.family.restore(candidate.spec)

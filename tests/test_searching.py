@@ -63,6 +63,23 @@ def test_students_are_cut_out_of_a_supernet(tmp_path: Path) -> None:
         assert one["best"]["accuracy"]["3.0"] >= one["own"]["accuracy"]["3.0"] and one["best"]["accuracy"]["3.0"] > 0.5
     code, again, error = edgekd(*command)
     assert code == 0 and json.loads(again) == found and "supernet: done" not in error
+    folder = Path(found["folder"])
+    code, out, error = edgekd("build", where, "-t", "pixel-8", "--student", folder, "--runs", root, "--threads", "1", "--json")
+    assert code == 0, error
+    cut = json.loads(out)[0]["records"]
+    (folder / "pixel-8.safetensors").write_bytes(b"none")
+    code, out, error = edgekd("build", where, "-t", "pixel-8", "--student", folder, "--runs", tmp_path / "other", "--threads", "1")
+    assert code == 2 and "cannot be begun from" in error and "delete initial" in error, error
+    (folder / "pixel-8.safetensors").unlink()
+    code, out, error = edgekd("build", where, "-t", "pixel-8", "--student", folder, "--runs", tmp_path / "third", "--threads", "1")
+    assert code == 2 and "no such file" in error and "student.initial" in error, error
+    text = (folder / "pixel-8.toml").read_text()
+    (folder / "pixel-8.toml").write_text(text.replace('initial = "pixel-8.safetensors"\n', ""))
+    code, out, error = edgekd("build", where, "-t", "pixel-8", "--student", folder, "--runs", root, "--threads", "1", "--json")
+    assert code == 0, error
+    random = json.loads(out)[0]["records"]
+    assert random["plan"]["body"]["value"]["spec"] == cut["plan"]["body"]["value"]["spec"]
+    assert random["float"]["body"]["value"]["sha256"] != cut["float"]["body"]["value"]["sha256"]
     two = recipe(tmp_path / "two", {"[presets.demo]\n": f"{SPACE.strip().removesuffix('[presets.demo]')}[search.vit]\n\n[presets.demo]\n"})
     code, _, error = edgekd("plan", two, *TARGETS, "--search", *SMALL, "--supernet", "3")
     assert code == 2 and "2 families" in error, error

@@ -17,10 +17,25 @@ from edgekd.recipe.schema import Preset, Recipe, StudentFile, Teacher
 
 @dataclass(frozen=True)
 class LoadedRecipe:
-    """A recipe and the ``folder`` that it stands in: relative paths in it (data, checkpoint) are relative to that."""
+    """A recipe and the ``folder`` that it stands in: relative paths in it (data, checkpoint) are relative to that.
+
+    ``beside`` is the folder that its student stands in, where that is another.
+    """
 
     recipe: Recipe
     folder: Path
+    beside: Path | None = None
+
+    @property
+    def initial(self) -> Path | None:
+        """The weights that the student's training begins from. Raises InputError if they are not there."""
+        if (name := self.recipe.student.initial) is None:
+            return None
+        folder = self.beside or self.folder
+        file = folder / name
+        if not file.is_file() or not file.resolve().is_relative_to(folder.resolve()):
+            raise InputError("no such file", where=f"student.initial: {file}", expected="weights of the student", mend="delete initial")
+        return file
 
 
 def find(where: str | Path) -> Path:
@@ -79,7 +94,7 @@ def with_student(loaded: LoadedRecipe, where: Path, target: str) -> LoadedRecipe
     found, problems = check_file(file, StudentFile, lambda _: ())
     if found is None:
         raise refusal(file, problems)
-    return LoadedRecipe(loaded.recipe.model_copy(update={"student": found.student}), loaded.folder)
+    return LoadedRecipe(loaded.recipe.model_copy(update={"student": found.student}), loaded.folder, file.parent)
 
 
 def own_code(recipe: Recipe) -> dict[str, str]:

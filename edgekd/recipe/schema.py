@@ -81,16 +81,21 @@ class Teacher(Later):
     reads: Word | None = Field(default=None, description="What it is fed of a sample, if not the images: a name that the data source gives")
 
 
-class Student(Strict):
+class Student(Later):
     """``family`` is a key of STUDENTS or ``package.module:function``; ``options`` are fixed, ``space`` lists the plan's choices.
 
     With ``softmax`` the exported file answers probabilities instead of logits; in int8 they saturate at both ends.
     """
 
+    later = {"initial": None}
+
     family: Source
     options: dict[str, Any] = {}
     space: dict[str, list[Any]] = {}
     softmax: bool = False
+    initial: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.safetensors$")] | None = Field(
+        default=None, description="safetensors file beside this file, whose weights the training begins from"
+    )
 
 
 class Loss(Later):
