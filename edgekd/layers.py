@@ -12,10 +12,10 @@ from edgekd import runs
 from edgekd.convert import Progress, load_samples, random_inputs, read_model, subjects_of
 from edgekd.export import EXPORTERS
 from edgekd.jobs import asked_of, built_from
-from edgekd.pipeline import HOST_RUNTIMES, device_samples
 from edgekd.quant import io
 from edgekd.quant.graph import QuantGraph
 from edgekd.runtimes import RUNTIMES
+from edgekd.stages import HOST_RUNTIMES, device_samples
 from edgekd.verify.certificate import Subject
 from edgekd.verify.layers import COUNT, MOST, Comparison, compare_layers
 

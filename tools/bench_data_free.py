@@ -33,10 +33,10 @@ import edgekd  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from edgekd import console, host, runs
 from edgekd.errors import EdgekdError
 from edgekd.jobs import Job, Request, load_jobs, plan_job
-from edgekd.pipeline import Build
 from edgekd.recipe.load import LoadedRecipe
 from edgekd.recipe.schema import Recipe
 from edgekd.records import Plan
+from edgekd.stages import Build
 from edgekd.train.lesson import open_lesson
 
 WITH_DATA = "with data"

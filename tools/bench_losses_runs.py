@@ -21,12 +21,12 @@ from edgekd import host, lazy, runs
 from edgekd.data.dataset import Dataset, Split
 from edgekd.errors import EdgekdError, InputError
 from edgekd.jobs import Job, Request, load_data, plan_job
-from edgekd.pipeline import HOST_RUNTIMES, Build, device_samples
 from edgekd.plan.budget import budgets
 from edgekd.profile.load import load as load_profile
 from edgekd.quant import compare
 from edgekd.records import Checkpoint, Figure, Plan
 from edgekd.runtimes import RUNTIMES
+from edgekd.stages import HOST_RUNTIMES, Build, device_samples
 from edgekd.students.family import open_family
 from edgekd.train.distill import columns
 from edgekd.train.lesson import Lesson, open_lesson

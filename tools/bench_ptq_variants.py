@@ -37,7 +37,6 @@ from edgekd import host, lazy, runs
 from edgekd.data.resize import resize
 from edgekd.export import EXPORTERS, onnx, tflite
 from edgekd.jobs import Job
-from edgekd.pipeline import HOST_RUNTIMES, device_samples
 from edgekd.quant.capture import capture
 from edgekd.quant.compare import top1
 from edgekd.quant.freeze import freeze
@@ -45,6 +44,7 @@ from edgekd.quant.graph import QuantGraph
 from edgekd.quant.prepare import QatModule
 from edgekd.quant.scheme import Scheme
 from edgekd.runtimes import RUNTIMES
+from edgekd.stages import HOST_RUNTIMES, device_samples
 from edgekd.train.distill import student_input
 from edgekd.train.lesson import Lesson
 from edgekd.train.loop import Desk, Phase, fit

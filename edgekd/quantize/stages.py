@@ -13,7 +13,6 @@ from edgekd import host, lazy, runs
 from edgekd.errors import InputError
 from edgekd.export import EXPORTERS
 from edgekd.measure.harness import Task, measure
-from edgekd.pipeline import HOST_RUNTIMES
 from edgekd.profile.schema import Profile
 from edgekd.quant import compare, io, size
 from edgekd.quant.graph import QuantGraph, Quantization
@@ -24,6 +23,7 @@ from edgekd.quantize.data import Data, Pixels
 from edgekd.quantize.model import Model, check_graph, float_graph
 from edgekd.records import Artifact, BudgetUse, Figure, Measurement, Plan, Verdict
 from edgekd.runtimes import RUNTIMES
+from edgekd.stages import HOST_RUNTIMES
 from edgekd.verify.certificate import Samples, Subject, verify
 
 Progress = Callable[[str, int, int], None]
