@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from edgekd.plan.choose import choose
 from edgekd.plan.compressed import fits_at_all, fitting, least_share, student_checkpoint, student_family
 from edgekd.plan.estimate import as_captured
 from edgekd.profile.load import load as load_profile
+from edgekd.profile.rules import FOUR_BITS
 from edgekd.profile.schema import Profile
 from edgekd.quant.arena import MEMORY_PLAN
+from edgekd.quant.four_bits import half
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.grid import PIXELS
 from edgekd.quant.passes.heads import split_heads
@@ -65,6 +68,12 @@ class Job:
     def scheme(self) -> Scheme:
         s = self.profile.scheme
         return Scheme(s.numeric, s.symmetric_activations, s.per_channel_weights, 4 if s.weight_bits == 4 else 8)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether some layers may have weights of 4 bits, and others not."""
+        asked, profile = self.loaded.recipe.student.bits == "mixed", self.profile
+        return asked and self.scheme.is_integer and self.scheme.weight_bits == 8 and profile.deploy.runtime in FOUR_BITS
 
     @property
     def preset(self) -> Preset:
@@ -130,11 +139,20 @@ def plan_job(job: Job) -> Plan:
         return choose(job.profile, job.family, some, job.budgets, lambda spec: sketch(job, job.family, spec), file_measurer(job))
 
     if table is None:
-        return chosen(specs)
+        return replace(plan := chosen(specs), notes=(*plan.notes, *_bits(job)))
     if table.macs == "fit":
         specs = fitting(specs, lambda spec: fits_at_all(lambda: chosen([spec])), lambda spec: least_share(job.family, spec))
     plan = chosen(list(specs))
-    return replace(plan, notes=(*plan.notes, *lazy.load("edgekd.compress.apply:notes")(table, job.profile)))
+    return replace(plan, notes=(*plan.notes, *_bits(job), *lazy.load("edgekd.compress.apply:notes")(table, job.profile)))
+
+
+def _bits(job: Job) -> tuple[str, ...]:
+    """What a plan has to say of mixed bits."""
+    if job.mixed:
+        return ("bits: counted with half of the weights in 4; which layers, and how many, is chosen after the float training",)
+    if job.loaded.recipe.student.bits == "mixed":
+        return (f"bits: all weights are alike, for {job.profile.deploy.runtime} has no kernels for layers of 4 bits among others",)
+    return ()
 
 
 def training_folder(job: Job, spec: Any, stage: str, lesson: Any, more: Mapping[str, Any]) -> Path:
@@ -158,12 +176,14 @@ def uncompressed(job: Job, spec: Any, lesson: Any) -> tuple[Path, Path | None]:
 
 def sketch(job: Job, family: Family, spec: Any) -> QuantGraph:
     """The graph that a student will have when it is frozen, with arbitrary weights. Raises InputError if it does not answer all classes."""
-    classes = sum(job.data.sizes.values())
+    classes, scheme = sum(job.data.sizes.values()), job.scheme
     if family.sketch is not None:
-        drawn = family.sketch(spec, job.scheme)
+        draw = partial(family.sketch, spec)
     else:
-        outline = lazy.load("edgekd.quant.outline:outline")
-        drawn = outline(family.build(spec), (job.data.shape[2], *family.resolution(spec)), job.scheme)
+        draw = partial(lazy.load("edgekd.quant.outline:outline"), family.build(spec), (job.data.shape[2], *family.resolution(spec)))
+    drawn = draw(scheme)
+    if job.mixed:
+        drawn = draw(replace(scheme, four_bits=half(drawn)))
     answer = drawn.tensor(drawn.outputs[0]).shape
     if answer != (1, classes):
         raise InputError(
@@ -186,6 +206,14 @@ def file_measurer(job: Job) -> Callable[[QuantGraph], int] | None:
             return sum((Path(folder) / name).stat().st_size for name in artifact.files or (artifact.path,))
 
     return measure_file
+
+
+def exported_bytes(job: Job, graph: QuantGraph) -> int:
+    """Of the file of a frozen student. Raises MissingDependency without the exporter's library."""
+    lazy.load(EXPORTERS[job.profile.deploy.exporter])
+    measure_file = file_measurer(job)
+    assert measure_file is not None
+    return measure_file(finished(job, graph).with_metadata(**metadata(job, "0" * 64)))
 
 
 def finished(job: Job, graph: QuantGraph) -> QuantGraph:

@@ -70,6 +70,16 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class Bits:
+    """Layers whose weights take 4 bits: ``four_bits`` are names of operators in the order in which they were taken; ``divergence`` is what
+    each layer alone changes in the answers, in nats."""
+
+    four_bits: tuple[str, ...]
+    divergence: dict[str, float]
+    figures: dict[str, Figure]
+
+
+@dataclass(frozen=True)
 class Artifact:
     """One exported file. ``path`` is relative to the run folder; ``format`` is a key of EXPORTERS, ``notes`` what a reader must know."""
 

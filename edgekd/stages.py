@@ -22,7 +22,8 @@ from edgekd.measure.harness import Task, measure
 from edgekd.plan.latency_store import remember_graph
 from edgekd.profile.schema import Profile
 from edgekd.quant import compare, io
-from edgekd.records import Artifact, Checkpoint, Figure, Measurement, Plan, Record, Verdict, figures_of
+from edgekd.quant.scheme import Scheme
+from edgekd.records import Artifact, Bits, Checkpoint, Figure, Measurement, Plan, Record, Verdict, figures_of
 from edgekd.runtimes import RUNTIMES
 from edgekd.verify.certificate import Samples, Subject, verify
 
@@ -84,6 +85,7 @@ class Build:
             "plan": lambda: self.chosen,
             "intermediates": self._intermediates,
             "float": self._float,
+            "bits": self._bits,
             "qat": self._qat,
             "freeze": self._freeze,
             "export": self._export,
@@ -91,7 +93,8 @@ class Build:
             "measure": self._measure,
         }
         for stage, make in makers.items():
-            if (stage == "qat" and not self.job.scheme.is_integer) or (stage == "intermediates" and not self.job.has_intermediates):
+            wanted = {"intermediates": self.job.has_intermediates, "bits": self.job.mixed, "qat": self.job.scheme.is_integer}
+            if not wanted.get(stage, True):
                 continue
             if not runs.done(self.run, stage, before):
                 began = time.monotonic()
@@ -168,12 +171,21 @@ class Build:
         return train(whole, self._taught(), self._shared("float"), self.run, self.progress)
 
     def _qat(self) -> Checkpoint:
-        shared = self._shared("qat", scheme=self.job.scheme.document(), float=self._body("float").sha256)
+        shared = self._shared("qat", scheme=self._scheme.document(), float=self._body("float").sha256)
         quantize = lazy.load("edgekd.train.student:quantize_aware")
-        return quantize(self._model(), self._taught(), self.job.scheme, shared, self.run, self.progress)
+        return quantize(self._model(), self._taught(), self._scheme, shared, self.run, self.progress)
+
+    @property
+    def _scheme(self) -> Scheme:
+        return replace(self.job.scheme, four_bits=tuple(self._body("bits").four_bits)) if self.job.mixed else self.job.scheme
+
+    def _bits(self) -> Bits:
+        limit = next(budget.limit for budget in self.job.budgets if budget.name == "model_bytes")
+        choose = lazy.load("edgekd.train.student:choose_bits")
+        return choose(self._model(), self._training(), self.job.scheme, self.run, limit, lambda graph: jobs.exported_bytes(self.job, graph))
 
     def _freeze(self) -> Artifact:
-        graph = lazy.load("edgekd.train.student:frozen")(self._model(), self._training(), self.job.scheme, self.run)
+        graph = lazy.load("edgekd.train.student:frozen")(self._model(), self._training(), self._scheme, self.run)
         graph = finished(self.job, graph)
         io.save(graph.with_metadata(**metadata(self.job, io.fingerprint(graph))), self.run / "graph")
         files = tuple(f"graph/{name}" for name in ("graph.json", "weights.safetensors"))

@@ -6,29 +6,20 @@ Result  names of operators, as ``Scheme.four_bits`` has them, so that the export
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from edgekd.errors import DoesNotFit
-from edgekd.quant import ops
+from edgekd.quant.four_bits import candidates
+from edgekd.quant.freeze import freeze
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.prepare import QatModule
-from edgekd.quant.scheme import FOUR_BITS
-
-
-@dataclass(frozen=True)
-class Bits:
-    """``four_bits`` are the layers of 4 bits, in the order in which they were taken; ``divergence`` is what each alone changes, in nats, by
-    the name of its operator; ``file_bytes`` are those of the exported file then."""
-
-    four_bits: tuple[str, ...]
-    divergence: Mapping[str, float]
-    file_bytes: int
+from edgekd.records import Bits, Figure
 
 
 @torch.no_grad()
@@ -47,8 +38,8 @@ def divergences(module: QatModule, x: torch.Tensor) -> dict[str, float]:
     return found
 
 
-def choose(module: QatModule, x: torch.Tensor, limit: int, file_bytes: Callable[[tuple[str, ...]], int]) -> Bits:
-    """The layers of 4 bits with which ``file_bytes`` (of the file, with those layers in 4 bits) is at most ``limit``.
+def choose(module: QatModule, x: torch.Tensor, limit: float, file_bytes: Callable[[QuantGraph], int]) -> Bits:
+    """The layers of 4 bits with which ``file_bytes`` of the frozen graph is at most ``limit``.
 
     They are taken by divergence for each weight, the least first: what layers change together is taken for the sum of what each changes.
     Raises DoesNotFit if all of them do not suffice.
@@ -56,25 +47,26 @@ def choose(module: QatModule, x: torch.Tensor, limit: int, file_bytes: Callable[
     found = divergences(module, x)
     weights = {op.name: module.values[op.inputs[1]].numel() for op in candidates(module.graph)}
     taken: tuple[str, ...] = ()
-    size = file_bytes(taken)
+    size = _bytes(module, taken, file_bytes)
     for name in sorted(found, key=lambda name: (max(found[name], 0.0) / weights[name], name)):
         if size <= limit:
             break
         taken = (*taken, name)
-        size = file_bytes(taken)
+        size = _bytes(module, taken, file_bytes)
     if size > limit:
         raise DoesNotFit(
-            f"{size:,} B with all {len(taken)} layers in 4 bits that may have them, of {limit:,}\n"
+            f"{size:,} B with all {len(taken)} layers in 4 bits that may have them, of {limit:,.0f}\n"
             "  to mend:  smaller values in the recipe's student.space, or a wider budget"
         )
-    return Bits(taken, found, size)
+    return Bits(taken, found, {"model_bytes": Figure(size, "B", "counted", "the file as it would be before quantized training")})
 
 
-def candidates(graph: QuantGraph) -> list[ops.Op]:
-    """The operators that may have 4 bits, but for those that share their weights with another."""
-    weighted = [op for op in graph.ops if isinstance(op, ops.WEIGHTED)]
-    read = [op.inputs[1] for op in weighted]
-    return [op for op in weighted if isinstance(op, FOUR_BITS) and read.count(op.inputs[1]) == 1]
+def _bytes(module: QatModule, names: Iterable[str], file_bytes: Callable[[QuantGraph], int]) -> int:
+    """Of the file with the layers ``names`` in 4 bits."""
+    with ExitStack() as stack:
+        for name in names:
+            stack.enter_context(_with(module, name))
+        return file_bytes(freeze(module))
 
 
 @contextmanager

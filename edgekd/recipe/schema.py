@@ -87,12 +87,15 @@ class Student(Later):
     With ``softmax`` the exported file answers probabilities instead of logits; in int8 they saturate at both ends.
     """
 
-    later = {"initial": None}
+    later = {"initial": None, "bits": None}
 
     family: Source
     options: dict[str, Any] = {}
     space: dict[str, list[Any]] = {}
     softmax: bool = False
+    bits: Literal["mixed"] | None = Field(
+        default=None, description="mixed: as many layers as the file's budget demands have weights of 4 bits, where the runtime has kernels"
+    )
     initial: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.safetensors$")] | None = Field(
         default=None, description="safetensors file beside this file, whose weights the training begins from"
     )

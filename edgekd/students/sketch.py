@@ -131,7 +131,7 @@ class Sketch:
             self._tensors[bias] = Tensor(bias, self._dtype, (channels,), None, (offsets / np.float32(128)).astype(self._dtype))
         else:
             kind = DepthwiseConv2D if axis == 3 else Conv2D if len(shape) == 4 else FullyConnected
-            bits, per_channel = self._scheme.weights_of(kind)
+            bits, per_channel = self._scheme.weights_of(kind, name)
             scale = (np.arange(1, 1 + (channels if per_channel else 1)) / np.float32(4096) + seed / 256).astype(np.float32)
             zero = np.zeros(len(scale), np.int32)
             scales = Quantization(scale, zero, axis if per_channel else None)

@@ -29,8 +29,9 @@ from edgekd.quant.passes.heads import split_heads
 from edgekd.quant.paths import Held
 from edgekd.quant.prepare import QatModule
 from edgekd.quant.scheme import Scheme
+from edgekd.quant.sensitivity import choose
 from edgekd.recipe.schema import Preset
-from edgekd.records import Checkpoint, Figure
+from edgekd.records import Bits, Checkpoint, Figure
 from edgekd.teachers.teacher import amx
 from edgekd.train.board import Where, boards, replay
 from edgekd.train.distill import Feed, student_input
@@ -196,6 +197,15 @@ def stored(weights: Path, note: Path) -> History | None:
         return tuple(found["history"]) if found["sha256"] == runs.sha256_file(weights) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def choose_bits(
+    model: nn.Module, training: Training, scheme: Scheme, run: Path, limit: float, file_bytes: Callable[[QuantGraph], int]
+) -> Bits:
+    """Which layers of the float student of ``run`` take weights of 4 bits, so that its file keeps ``limit`` bytes."""
+    module, x = _prepared(model, training, scheme, run), student_input(calibration_samples(training))
+    module.calibrate([x])
+    return choose(module, x, limit, file_bytes)
 
 
 def frozen(model: nn.Module, training: Training, scheme: Scheme, run: Path) -> QuantGraph:

@@ -13,6 +13,7 @@ from edgekd.export.tflite import encode
 from edgekd.quant import ops
 from edgekd.quant.capture import capture
 from edgekd.quant.freeze import freeze
+from edgekd.quant.graph import QuantGraph
 from edgekd.quant.prepare import QatModule
 from edgekd.quant.scheme import Scheme
 from edgekd.quant.sensitivity import candidates, choose, divergences
@@ -37,6 +38,10 @@ def size_of(names: tuple[str, ...]) -> int:
     return len(encode(freeze(calibrated(Scheme(four_bits=names)))))
 
 
+def bytes_of(graph: QuantGraph) -> int:
+    return len(encode(graph))
+
+
 def test_a_divergence_is_that_of_a_module_with_that_layer_in_four_bits() -> None:
     module = calibrated()
     found = divergences(module, real())
@@ -59,14 +64,14 @@ def test_a_divergence_is_that_of_a_module_with_that_layer_in_four_bits() -> None
 def test_layers_are_taken_until_the_file_fits() -> None:
     module = calibrated()
     whole, least = size_of(()), size_of(tuple(op.name for op in candidates(module.graph)))
-    assert choose(module, real(), whole, size_of).four_bits == ()
-    some = choose(module, real(), (whole + least) // 2, size_of)
-    assert some.four_bits and some.file_bytes == size_of(some.four_bits) <= (whole + least) // 2
+    assert choose(module, real(), whole, bytes_of).four_bits == ()
+    some = choose(module, real(), (whole + least) // 2, bytes_of)
+    assert some.four_bits and some.figures["model_bytes"].value == size_of(some.four_bits) <= (whole + least) // 2
     assert size_of(some.four_bits[:-1]) > (whole + least) // 2
     first = min(some.divergence, key=lambda name: some.divergence[name] / module.values[weight_of(module, name)].numel())
     assert some.four_bits[0] == first
     with pytest.raises(DoesNotFit, match=rf"{least:,} B with all \d+ layers in 4 bits"):
-        choose(module, real(), least - 1, size_of)
+        choose(module, real(), least - 1, bytes_of)
 
 
 def weight_of(module: QatModule, name: str) -> str:
