@@ -70,17 +70,21 @@ def _cost(job: Job, family: Family, spec: Any) -> Cost:
 
 
 def _some(space: Space, shape: Shape, classes: int) -> list[tuple[Family, Any]]:
-    """A few students of one family; none where the space makes none."""
+    """A few students of one family. Raises InputError where the space makes none."""
     rng, family = random.Random(0), open_family(space.family)
     made: list[tuple[Family, Any]] = []
+    wrong: InputError | None = None
     for _ in range(DRAWN * 20):
         try:
             drawn = draw(space.options, space.space, lambda _, values: rng.choice(values))
             made.append((family, next(iter(family.candidates(drawn, {}, shape, classes)))))
-        except InputError:
+        except InputError as error:
+            wrong = error
             continue
         if len(made) == DRAWN:
             break
+    if not made and wrong is not None:
+        raise wrong
     return made
 
 

@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     from edgekd.searching import Searched
 
 Trials = Annotated[int, typer.Option(min=1, help="With --search: students to count and score, none of them trained.")]
-Trained = Annotated[int, typer.Option(min=2, help="With --search: students that are trained, of one target; of six 2.5 times as many.")]
+Trained = Annotated[
+    int, typer.Option(min=2, max=100_000, help="With --search: students that are trained for one target; for six 2.5 times as many.")
+]
 Passes = Annotated[
     str, typer.Option(metavar="P,P,…", help="With --search: passes of the short trainings; a third of each round goes into the next.")
 ]
 
 Supernet = Annotated[
-    float, typer.Option(min=0, help="With --search: passes of one supernet, out of which students are cut instead of trained. 0: none.")
+    float,
+    typer.Option(min=0, max=1e5, help="With --search: passes of one supernet; students are cut out of it, not trained. 0: none."),
 ]
 
 
@@ -100,6 +103,7 @@ def _command(request: Request, runs: Path, trials: int, rungs: Rungs) -> list[st
     words += ["--trials", str(trials), "--trained", str(rungs.first), "--passes", ",".join(f"{p:g}" for p in rungs.passes)]
     words += ["--preset", request.preset, "--seed", str(request.seed), "--runs", str(runs)]
     words += [word for name, limit in request.overrides.items() for word in ("--budget", f"{name}={limit!r}")]
+    words += ["--student", request.student] if request.student else []
     return [*words, *(["--threads", str(request.threads)] if request.threads else [])]
 
 

@@ -111,6 +111,8 @@ def load_jobs(request: Request) -> list[Job]:
     preset(loaded.recipe, request.preset)
     profiles = [load_profile(target) for target in request.targets]
     each = [with_student(loaded, Path(request.student), profile.name) if request.student else loaded for profile in profiles]
+    for one in each:
+        _ = one.initial  # raises where it is not there
     families = [student_family(one.recipe, one.folder) for one in each]
     limits = [budgets(profile, loaded.recipe, request.preset, request.overrides) for profile in profiles]
     data = load_data(loaded)
@@ -170,7 +172,7 @@ def training_folder(job: Job, spec: Any, stage: str, lesson: Any, more: Mapping[
 def uncompressed(job: Job, spec: Any, lesson: Any) -> tuple[Path, Path | None]:
     """Where the float training of the student of ``spec`` lies that knows nothing of [compress]; and the user's own, if there is one."""
     recipe = job.loaded.recipe.model_copy(update={"compress": None})
-    whole = replace(job, loaded=LoadedRecipe(recipe, job.loaded.folder), family=open_family(recipe.student.family))
+    whole = replace(job, loaded=replace(job.loaded, recipe=recipe), family=open_family(recipe.student.family))
     return training_folder(whole, spec.base, "float", lesson, {}), student_checkpoint(job.loaded.recipe.compress, job.loaded.folder)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,17 @@ import numpy as np
 from edgekd import host, lazy, runs
 from edgekd.advise.finding import table_lines
 from edgekd.candidates import Counter
-from edgekd.errors import InputError
+from edgekd.errors import EdgekdError, InputError
 from edgekd.jobs import Job, Request, load_jobs
 from edgekd.plan.front import Point, front, picture
 from edgekd.plan.halving import Rungs, Trained, first_rung, halve, winner
 from edgekd.plan.search import Asked, Candidate, Count, Space, explore
 from edgekd.plan.space import check_space
+from edgekd.short_trainings import Trainer
 from edgekd.students.family import open_family
 from edgekd.supernets import Cutter, counted_kin, kindred, shared_family
 
+LOG = logging.getLogger(__name__)
 Progress = Callable[[str, int, int], None]
 #: Students are cut out of a supernet in seconds: so many times as many are judged as would be trained.
 CUT = 4
@@ -68,11 +69,20 @@ def search(request: Request, root: Path, progress: Progress, *, trials: int, run
     MissingDependency without Optuna or torch.
     """
     jobs = load_jobs(request)
+    if jobs[0].loaded.recipe.compress is not None:
+        raise InputError(
+            "[compress] beside --search",
+            where="recipe",
+            expected="one of the two",
+            mend="search first, then compress",
+        )
     spaces = [_space(jobs[0], name) for name in _families(jobs[0])]
     lazy.load("torch:set_num_threads")(host.threads(request.threads))
     work = Work(jobs, spaces, Counter(jobs, spaces), root, trials, progress)
     folder, counted, trained, cutter = _by_supernet(work, rungs.first, supernet) if supernet else _by_training(work, rungs)
-    found = [_found(job, work.own[job.profile.name], trained, folder, cutter) for job in jobs]
+    found = [one for job in jobs if (one := _found(job, work.own[job.profile.name], trained, folder, cutter))]
+    if not found:
+        raise EdgekdError("nothing that was trained fits any target\n  to mend:  more --trials, or more --trained")
     first = min(passes for t in trained for passes in t.accuracy)
     scored = [(t.candidate.score, t.accuracy[first]) for t in trained if first in t.accuracy]
     result = Searched(request.recipe, folder, counted, len(trained), _spearman(scored), tuple(found))
@@ -85,7 +95,11 @@ class Work:
 
     def __init__(self, jobs: Sequence[Job], spaces: Sequence[Space], counter: Counter, root: Path, trials: int, progress: Progress) -> None:
         self.jobs, self.spaces, self.counter, self.root, self.trials, self.progress = jobs, spaces, counter, root, trials, progress
-        self.own = {job.profile.name: counter.own(job) for job in jobs}
+        each = {job.profile.name: counter.own(job) for job in jobs}
+        # One student may be that of several targets, and fits each for which the plan has chosen it.
+        alike = {c.name: [other.use for other in each.values() if other.name == c.name] for c in each.values()}
+        least = {name: {target: min(use[target] for use in uses) for target in each} for name, uses in alike.items()}
+        self.own = {target: replace(c, use=least[c.name]) for target, c in each.items()}
 
     def explored(self, spaces: Sequence[Space], count: Count, supernet: float = 0.0) -> tuple[Path, tuple[Candidate, ...]]:
         """The search's folder, and all that was counted."""
@@ -108,74 +122,9 @@ def _by_supernet(work: Work, first: int, passes: float) -> tuple[Path, int, list
     spaces = [kindred(work.spaces[0], family, kin)]
     folder, candidates = work.explored(spaces, counted_kin(work.counter, family, kin), passes)
     specs = [family.restore(c.spec) for c in candidates if min(c.use.values()) <= 1]
-    cutter = Cutter(job, family, [*specs, kin], folder, Trainer(job, folder, work.progress))
+    cutter = Cutter(family, [*specs, kin], Trainer(job, folder, work.progress))
     cutter.prepare(passes)
     return folder, len(candidates), halve(first_rung(candidates, work.own, rungs), work.own, cutter.train, rungs, work.progress), cutter
-
-
-class Trainer:
-    """Short float trainings of one recipe: same data, losses, seed and schedule for all; each result is kept in ``folder``."""
-
-    def __init__(self, job: Job, folder: Path, progress: Progress) -> None:
-        self.job, self.folder, self.progress = job, folder / "trained", progress
-        self.lesson: Any = None
-
-    def train(self, candidate: Candidate, passes: float, wait: bool) -> float | None:
-        """Validation accuracy; found where it was trained before, and going on where that was interrupted. See ``Train``."""
-        file = self.folder / f"{candidate.name}-{passes:g}.json"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if (stored := _stored(file)) is not None:
-            return stored
-        with _alone(self.folder, f".{file.stem}.lock", wait=wait) as alone:
-            if alone and (stored := _stored(file)) is None:
-                stored = self._fit(candidate, passes, self.folder / file.stem)
-                runs.atomic_write(file, json.dumps({"accuracy": stored}).encode())
-        return stored
-
-    def _fit(self, candidate: Candidate, passes: float, state: Path) -> float:
-        family = open_family(candidate.family)
-        spec = family.restore(candidate.spec)
-        lazy.load("torch:manual_seed")(self.job.request.seed)
-        state.mkdir(parents=True, exist_ok=True)
-        history = self.fit(family.build(spec), passes, family.resolution(spec), state / "float.state", "float")
-        shutil.rmtree(state)
-        return float(history[-1]["validation"])
-
-    def training(self, passes: float, size: tuple[int, int]) -> Any:
-        """One of ``passes`` over the data, of students that are fed ``size``."""
-        job = self.job
-        short = job.preset.model_copy(update={"float_epochs": passes, "peers": 1, "patience": 0})
-        if self.lesson is None:
-            self.lesson = lazy.load("edgekd.train.lesson:open_lesson")(job.loaded, job.data, runs.cache_folder(), self.progress, short)
-        return lazy.load("edgekd.train.student:Training")(self.lesson, short, size, job.request.seed)
-
-    def fit(self, model: Any, passes: float, size: tuple[int, int], state: Path, name: str) -> Any:
-        """Train ``model`` in place, going on from ``state`` where there is one; returns the history."""
-        training = self.training(passes, size)
-        fit, phase, desk = (lazy.load(f"edgekd.train.loop:{name}") for name in ("fit", "Phase", "Desk"))
-        p = training.preset
-        asked = phase(name, passes, p.learning_rate, p.weight_decay, seed=self.job.request.seed, **training.keeps)
-        return fit(model, training.course, asked, desk(state, self.progress, lambda *_: None))
-
-
-@contextmanager
-def _alone(folder: Path, name: str, *, wait: bool) -> Generator[bool]:
-    """Whether no other process does this; where one does, ``wait`` until it is done."""
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(runs.lock(folder, name, wait=(lambda _: None) if wait else None))
-        except InputError:
-            yield False
-            return
-        yield True
-
-
-def _stored(file: Path) -> float | None:
-    """What a training gave before, if it is there and whole."""
-    try:
-        return float(json.loads(file.read_text())["accuracy"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _families(job: Job) -> list[str]:
@@ -205,6 +154,7 @@ def _same(jobs: Sequence[Job], spaces: Sequence[Space], supernet: float) -> dict
         "recipe": {**first.loaded.recipe.model_dump(), "presets": {}, "targets": {}},
         "schedule": schedule,
         "seed": first.request.seed,
+        "own": first.own_files,
         "data": first.data.sha256,
         "spaces": [asdict(space) for space in spaces],
         "targets": {j.profile.name: {"profile": j.profile.model_dump(), "budgets": [asdict(b) for b in j.budgets]} for j in jobs},
@@ -213,12 +163,15 @@ def _same(jobs: Sequence[Job], spaces: Sequence[Space], supernet: float) -> dict
     }
 
 
-def _found(job: Job, own: Candidate, trained: Sequence[Trained], folder: Path, cutter: Cutter | None) -> Found:
+def _found(job: Job, own: Candidate, trained: Sequence[Trained], folder: Path, cutter: Cutter | None) -> Found | None:
     """The winner for one target, written as the table that `edgekd build --student` takes, with a picture, and what was cut out."""
     target = job.profile.name
+    fitting = [t for t in trained if t.candidate.fits(target)]
+    if not fitting:
+        LOG.warning("nothing that was trained fits %s: more --trials, or more --trained", target)
+        return None
     best = winner(trained, target)
     itself = next((t for t in trained if t.candidate.name == own.name), None)
-    fitting = [t for t in trained if t.candidate.fits(target)]
     passes = min(p for t in fitting for p in t.accuracy)
     points = [Point(t.candidate.macs, 100 * t.accuracy[passes], t.candidate.name) for t in fitting if passes in t.accuracy]
     title = f"validation accuracy after {passes:g} passes, %"
@@ -233,10 +186,12 @@ def _found(job: Job, own: Candidate, trained: Sequence[Trained], folder: Path, c
 
 
 def _table(job: Job, best: Candidate, own: Candidate) -> dict[str, Any]:
+    student = job.loaded.recipe.student
+    kept = {"softmax": True} if student.softmax else {}
+    kept |= {"bits": student.bits} if student.bits else {}
     if best.name == own.name:
-        student = job.loaded.recipe.student
-        return {"family": student.family, "options": student.options, "space": student.space}
-    return {"family": best.family, "options": dict(best.options)}
+        return {"family": student.family, "options": student.options, "space": student.space, **kept}
+    return {"family": best.family, "options": dict(best.options), **kept}
 
 
 def _toml(student: Mapping[str, Any], best: Trained) -> str:

@@ -13,6 +13,7 @@ from edgekd.candidates import Counter
 from edgekd.errors import EdgekdError, InputError
 from edgekd.jobs import Job
 from edgekd.plan.search import Candidate, Space
+from edgekd.short_trainings import Trainer, stored
 from edgekd.students.family import Family, open_family
 
 #: Batches over which a student that was cut out finds the statistics of its batch norms.
@@ -54,11 +55,13 @@ def counted_kin(counter: Counter, family: Family, own: Any) -> Callable[[str, An
 
 
 class Cutter:
-    """A supernet of ``specs``, trained for ``passes`` in ``folder``, and what is cut out of it."""
+    """A supernet of ``specs``, and what is cut out of it once it is trained."""
 
-    def __init__(self, job: Job, family: Family, specs: Sequence[Any], folder: Path, trainer: Any) -> None:
-        self.job, self.family, self.folder, self.trainer = job, family, folder / "supernet", trainer
-        lazy.load("torch:manual_seed")(job.request.seed)
+    def __init__(self, family: Family, specs: Sequence[Any], trainer: Trainer) -> None:
+        self.family, self.trainer = family, trainer
+        # A supernet of other students is another one.
+        self.folder = trainer.folder / f"supernet-{runs.digest({'specs': sorted(map(repr, set(specs)))})[:12]}"
+        lazy.load("torch:manual_seed")(trainer.job.request.seed)
         self.net = lazy.load("edgekd.train.supernet:SuperNet")(family, specs)
         self.passes = 0.0
 
@@ -68,7 +71,7 @@ class Cutter:
         self.folder.mkdir(parents=True, exist_ok=True)
         with runs.lock(self.folder, wait=lambda _: None):
             if file.is_file():
-                self.net.load_state_dict(lazy.load("safetensors.torch:load_file")(file))
+                lazy.load("edgekd.students.initial:begin")(self.net, file, mend="delete the file")
                 return
             self.trainer.fit(self.net, passes, self.family.resolution(self.net.largest), self.folder / "supernet.state", "supernet")
             weights = {name: value.contiguous() for name, value in self.net.state_dict().items()}
@@ -79,8 +82,8 @@ class Cutter:
         """Validation accuracy of the student as it is cut out; ``passes`` are those of the supernet. See ``Train``."""
         del wait
         file = self.folder / f"{candidate.name}.json"
-        if file.is_file():
-            return float(json.loads(file.read_text())["accuracy"])
+        if (known := stored(file)) is not None:
+            return known
         training = self.trainer.training(passes, self.family.resolution(self.net.largest))
         found = lazy.load("edgekd.train.loop:evaluate")(self.cut(candidate), training.validation, training.heads)
         runs.atomic_write(file, json.dumps({"accuracy": found}).encode())
@@ -98,5 +101,5 @@ class Cutter:
         if self.family.shared.kin(spec) != self.family.shared.kin(self.net.largest):
             raise EdgekdError("it is of other kin than the supernet, and is not compared")
         feed = self.trainer.training(self.passes, self.family.resolution(spec)).feed
-        generator = lazy.load("torch:Generator")().manual_seed(self.job.request.seed)
+        generator = lazy.load("torch:Generator")().manual_seed(self.trainer.job.request.seed)
         return self.net.cut(spec, (batch.x for batch, _ in zip(feed.batches(generator), range(BATCHES), strict=False)))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from edgekd.jobs import Request, load_jobs
+from edgekd.plan.search import Candidate
+from edgekd.searching import _table
 from tests.small_builds import edgekd, recipe
 
 TARGETS = ("-t", "nucleo-l4r5zi", "-t", "pixel-8")
@@ -80,9 +84,37 @@ def test_students_are_cut_out_of_a_supernet(tmp_path: Path) -> None:
     random = json.loads(out)[0]["records"]
     assert random["plan"]["body"]["value"]["spec"] == cut["plan"]["body"]["value"]["spec"]
     assert random["float"]["body"]["value"]["sha256"] != cut["float"]["body"]["value"]["sha256"]
+    # More trials are other students, and another supernet.
+    code, _, error = edgekd(*("150" if word == "120" else word for word in command))
+    assert code == 0 and "supernet: done" in error, error
     two = recipe(tmp_path / "two", {"[presets.demo]\n": f"{SPACE.strip().removesuffix('[presets.demo]')}[search.vit]\n\n[presets.demo]\n"})
     code, _, error = edgekd("plan", two, *TARGETS, "--search", *SMALL, "--supernet", "3")
     assert code == 2 and "2 families" in error, error
+
+
+def test_what_the_recipe_says_of_its_student_goes_on_to_hold(tmp_path: Path) -> None:
+    change = {"[presets.demo]\n": SPACE, 'family = "inverted_residual"': 'family = "inverted_residual"\nsoftmax = true\nbits = "mixed"'}
+    (job,) = load_jobs(Request(str(recipe(tmp_path / "recipe", change)), ("nucleo-l4r5zi",)))
+    found = Candidate("inverted_residual", {"stem": 4}, {"stem": 4}, 1, 1, 1, 1, {}, 0.0)
+    own = replace(found, spec={"stem": 8})
+    for best in (found, own):
+        student = _table(job, best, own)
+        assert student["softmax"] is True and student["bits"] == "mixed"
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ("foo = [4, 8]", "'foo' is not an option"),
+        ('"widths[]" = [8, "a"]', "whole numbers, which can rise"),
+        ('strides = [[3, 3]], blocks = [[1, 1]], "widths[]" = [8]', "stride 3"),
+    ],
+)
+def test_spaces_of_no_students(tmp_path: Path, space: str, message: str) -> None:
+    change = {"[presets.demo]\n": f"[search.inverted_residual]\nspace = {{ {space} }}\n\n[presets.demo]\n"}
+    for command in ((), ("--trials", "3")):
+        code, _, error = edgekd("plan", recipe(tmp_path / "recipe", change), "-t", "pixel-8", "--search", *command)
+        assert code == 2 and message in error and "Traceback" not in error, error
 
 
 def test_refusals(tmp_path: Path) -> None:

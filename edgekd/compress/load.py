@@ -16,6 +16,8 @@ def with_weights(module: nn.Module, file: Path) -> nn.Module:
     """``module`` with the weights of ``file``, in the shapes that they have there. Raises InputError if they are another module's."""
     try:
         state = load_file(file)
+        if odd := next((name for name, value in state.items() if not value.isfinite().all()), ""):
+            raise InputError(f"{odd} is not finite", where=str(file), expected="the state_dict of a trained student", mend="train it again")
         made = like(module, state)
         made.load_state_dict(state)
     except (OSError, SafetensorError, RuntimeError) as error:

@@ -114,11 +114,11 @@ def _read(line: bytes, where: str) -> Measured:
         ops = tuple(OpWork(**op) for op in work["ops"])
         first, second, last = (int(size) for size in raw["caches"])
         latency, threads = float(raw["latency_ms"]), int(raw["threads"])
-        if not (isfinite(latency) and latency > 0 and threads > 0):
-            raise ValueError(f"latency_ms {latency}, threads {threads}")
+        if not (1e-6 < latency < 1e9 and 0 < threads <= 4096 and ops and min(first, second, last) > 0):
+            raise ValueError(f"latency_ms {latency}, threads {threads}, {len(ops)} operators, caches {raw['caches']}")
         time = Timed(Work(str(work["name"]), ops, str(work["numeric"])), threads, latency, (first, second, last))
         return Measured(str(raw["cpu"]), str(raw["runtime"]), str(raw["model"]), str(raw["where"]), time)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError, AttributeError) as error:
         raise InputError(
-            f"is no measurement ({type(error).__name__}: {error})", where=where, expected="a line as edgekd writes it", mend=mend
+            f"is no measurement ({type(error).__name__}: {error})"[:300], where=where, expected="a line as edgekd writes it", mend=mend
         ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import Literal
+from typing import Literal, get_args
 
 from edgekd.quant import size
 from edgekd.quant.graph import QuantGraph
@@ -29,6 +29,8 @@ from edgekd.quant.ops import (
 )
 
 Kind = Literal["convolution", "stem", "depthwise", "fully_connected", "pool", "elementwise", "copy", "none"]
+#: Beyond any network, and exact as a float.
+MOST = 1 << 53
 #: A convolution of fewer input channels than one 32-bit load holds is a stem: its columns are short and lie unaligned.
 STEM_CHANNELS = 4
 #: Operators that only move values. A reshape moves nothing.
@@ -54,6 +56,11 @@ class OpWork:
     weight_bytes: int
     input_bytes: int
     output_bytes: int
+
+    def __post_init__(self) -> None:
+        counts = (self.macs, self.outputs, self.column, self.window, self.weight_bytes, self.input_bytes, self.output_bytes)
+        if self.kind not in get_args(Kind) or any(isinstance(n, bool) or not isinstance(n, int) or not 0 <= n < MOST for n in counts):
+            raise ValueError(f"{self.kind!r} of {counts}")
 
 
 @dataclass(frozen=True)

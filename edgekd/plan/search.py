@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 from optuna.samplers import NSGAIISampler
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -23,7 +23,7 @@ from edgekd.plan.space import choices, draw
 LOG = logging.getLogger(__name__)
 #: Of one generation; the first is drawn at random.
 POPULATION = 32
-#: So many draws in a row that make no student at all are the space's fault, not bad luck.
+#: So many draws that make no student, and none that makes one, are the space's fault, not bad luck.
 HOPELESS = 50
 _CANDIDATE = "candidate"
 
@@ -85,7 +85,7 @@ def explore(spaces: Sequence[Space], count: Count, asked: Asked, progress: Calla
     or the study is damaged, DoesNotFit if nothing fits any target.
     """
     asked.folder.mkdir(parents=True, exist_ok=True)
-    study, wrong = _open(asked.folder / "study.journal"), 0
+    study, wrong = _open(asked.folder / "study.journal"), list[InputError]()
     while (done := len(_finished(study))) < asked.trials:
         progress(done, asked.trials)
         trial = _next(study, asked.seed)
@@ -94,36 +94,78 @@ def explore(spaces: Sequence[Space], count: Count, asked: Asked, progress: Calla
             counted = count(chosen.family, draw(chosen.options, chosen.space, lambda name, _, found=values: found[name]))
         except InputError as error:
             study.tell(trial, state=TrialState.FAIL)
-            if (wrong := wrong + 1) >= HOPELESS and not _complete(study):
-                found = f"{wrong} draws made no student; the last: {error.what}"
-                raise InputError(found, where=f"search, {error.where}", expected=error.expected, mend=error.mend) from error
+            wrong.append(error)
+            if len(wrong) >= HOPELESS and not _complete(study):
+                break
             continue
         _tell(study, trial, counted)
+    if not _complete(study):
+        raise _hopeless(wrong, len(_finished(study)))
     progress(done, asked.trials)
-    made = {c.name: c for t in _complete(study) for c in [Candidate(**json.loads(t.user_attrs[_CANDIDATE]))]}
+    made = {c.name: c for trial in _complete(study) for c in [_candidate(trial, asked.folder)]}
     if not any(min(c.use.values()) <= 1 for c in made.values()):
         raise DoesNotFit(_refusal(list(made.values())))
     return tuple(made.values())
 
 
+def _candidate(trial: FrozenTrial, folder: Path) -> Candidate:
+    """What a trial counted. Raises InputError if that is damaged."""
+    try:
+        found = Candidate(**json.loads(trial.user_attrs[_CANDIDATE]))
+        if not all(isinstance(n, int | float) for n in (found.macs, found.parameters, found.score, *found.use.values())):
+            raise TypeError("not a number")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        found, where = f"trial {trial.number} is damaged ({type(error).__name__})", str(folder / "study.journal")
+        raise InputError(found, where=where, expected="what --search wrote", mend="delete the file; trainings are kept") from error
+    return found
+
+
+def _drop_torn_line(file: Path) -> None:
+    """A process that was killed while it wrote leaves half a line, which nobody can read."""
+    if not file.is_file():
+        return
+    lock = JournalFileSymlinkLock(str(file))
+    lock.acquire()
+    try:
+        content = file.read_bytes()
+        if content and not content.endswith(b"\n"):
+            runs.atomic_write(file, content[: content.rfind(b"\n") + 1])
+    finally:
+        lock.release()
+
+
+def _hopeless(wrong: Sequence[InputError], failed: int) -> InputError:
+    if not wrong:
+        return InputError(f"{failed} draws made no student", where="search", expected="a space of students", mend="more --trials")
+    last = wrong[-1]
+    found = f"{failed} draws made no student; the last: {last.what}"
+    return InputError(found, where=f"search, {last.where}", expected=last.expected, mend=last.mend)
+
+
 def _open(file: Path) -> Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    _drop_torn_line(file)
     try:
-        return optuna.create_study(
+        study = optuna.create_study(
             study_name="edgekd",
             storage=JournalStorage(JournalFileBackend(str(file))),
             directions=["maximize", "minimize", "minimize", "minimize"],
             load_if_exists=True,
         )
+        study.get_trials(deepcopy=False)  # which reads all of it
+        return study
     except Exception as error:  # of json or optuna, whatever the damage is
         raise InputError(
-            f"cannot be read as a search ({type(error).__name__})", where=str(file), expected="what --search wrote", mend="delete the file"
+            f"cannot be read as a search ({type(error).__name__})",
+            where=str(file),
+            expected="what --search wrote",
+            mend="delete the file; trainings are kept",
         ) from error
 
 
 def _next(study: Study, seed: int) -> Trial:
-    """What is suggested depends on the seed, the trial's number and the trials before: interrupted or not, a search finds the same."""
-    number = len(study.get_trials(deepcopy=False))
+    """What is suggested depends on the seed and the trials that are over: interrupted or not, a search finds the same."""
+    number = len(_finished(study))
     study.sampler = NSGAIISampler(population_size=POPULATION, seed=(seed + number) % 2**32)
     return study.ask()
 

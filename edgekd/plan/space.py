@@ -51,6 +51,8 @@ def check_space(options: Mapping[str, Any], space: Mapping[str, Sequence[Any]], 
             raise InputError(f"{name} = {values!r}", where=where, expected="a list of at least one value")
         if name.removesuffix(EACH) in options or (name.endswith(EACH) and name.removesuffix(EACH) in space):
             raise InputError(f"{name} is fixed and free at once", where=where, expected="it once, in options or in space")
+        if name == f"widths{EACH}" and any(isinstance(value, bool) or not isinstance(value, int) for value in values):
+            raise InputError(f"{name} = {values!r}", where=where, expected="whole numbers, which can rise")
 
 
 def _stages(made: Mapping[str, Any], name: str) -> int:

@@ -112,20 +112,18 @@ def wide(shape: Shape) -> tuple[dict[str, Any], dict[str, list[Any]]]:
 
 
 def kin(spec: Spec) -> tuple[Any, ...]:
-    """What must be alike: how fast frames and frequencies are left behind."""
-    return spec.height, spec.width, spec.planes, spec.classes, spec.stem_stride, spec.block_stride
+    """What must be alike: sizes of maps, and the stem: with a stride, kernels of other sizes are padded to other places."""
+    return spec.height, spec.width, spec.planes, spec.classes, spec.stem_kernel, spec.stem_stride, spec.block_stride
 
 
 def fixed(spec: Spec) -> dict[str, Any]:
     """The options that decide ``kin``."""
-    return {"stem_stride": list(spec.stem_stride), "block_stride": list(spec.block_stride)}
+    return {key: list(getattr(spec, key)) for key in ("stem_kernel", "stem_stride", "block_stride")}
 
 
 def hull(specs: Sequence[Spec]) -> Spec:
-    """The most channels, blocks, and the largest stem."""
-    sizes = {name: max(getattr(spec, name) for spec in specs) for name in ("channels", "blocks")}
-    high, wide = (max(spec.stem_kernel[axis] for spec in specs) for axis in (0, 1))
-    return replace(specs[0], **sizes, stem_kernel=(high, wide))
+    """The most channels and blocks."""
+    return replace(specs[0], **{name: max(getattr(spec, name) for spec in specs) for name in ("channels", "blocks")})
 
 
 def parts(net: Any, spec: Spec) -> dict[str, Any]:

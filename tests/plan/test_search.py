@@ -70,6 +70,41 @@ def test_a_space_of_no_students(tmp_path: Path) -> None:
         explore(SPACES, never, Asked(tmp_path, 100, 0), seen)
 
 
+def test_interrupted_in_a_trial_it_finds_the_same(tmp_path: Path) -> None:
+    calls = 0
+
+    def interrupted(family: str, options: Mapping[str, Any]) -> Candidate:
+        nonlocal calls
+        if (calls := calls + 1) == 25:
+            raise KeyboardInterrupt
+        return counted(family, options)
+
+    with pytest.raises(KeyboardInterrupt):
+        explore(SPACES, interrupted, Asked(tmp_path / "a", 60, 1), seen)
+    again = explore(SPACES, counted, Asked(tmp_path / "a", 60, 1), seen)
+    assert {c.name for c in again} == {c.name for c in explore(SPACES, counted, Asked(tmp_path / "b", 60, 1), seen)}
+
+
+def test_a_study_cut_in_the_middle_of_a_line(tmp_path: Path) -> None:
+    explore(SPACES, counted, Asked(tmp_path, 5, 0), seen)
+    file = tmp_path / "study.journal"
+    file.write_bytes(file.read_bytes()[:-40])
+    explore(SPACES, counted, Asked(tmp_path, 9, 0), seen)  # without that line
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join(line.replace('\\"macs\\": ', '\\"macs\\": \\"x\\" + ') for line in lines) + "\n")
+    with pytest.raises(InputError, match=r"(?s)trial \d+ is damaged.*delete the file"):
+        explore(SPACES, counted, Asked(tmp_path, 9, 0), seen)
+
+
+def test_few_trials_and_none_a_student(tmp_path: Path) -> None:
+    def never(family: str, options: Mapping[str, Any]) -> Candidate:
+        raise InputError("fused = 4", where="student", expected="0 to 3")
+
+    for trials in (4, 4):
+        with pytest.raises(InputError, match="4 draws made no student"):
+            explore(SPACES, never, Asked(tmp_path, trials, 0), seen)
+
+
 def test_a_damaged_study(tmp_path: Path) -> None:
     (tmp_path / "study.journal").write_text("nonsense\n" * 3)
     with pytest.raises(InputError, match="cannot be read as a search"):

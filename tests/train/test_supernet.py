@@ -23,9 +23,9 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
         {**SMALL, "stem": 8, "widths": [4, 12], "blocks": [1, 3], "expansion": [1, 4], "kernel": 7},
     ],
     "ds_cnn": [
-        {"channels": 8, "blocks": 1, "stem_kernel": [4, 4]},
-        {"channels": 16, "blocks": 2, "stem_kernel": [3, 5]},
-        {"channels": 4, "blocks": 3, "stem_kernel": [6, 2]},
+        {"channels": 8, "blocks": 1, "stem_kernel": [4, 3]},
+        {"channels": 16, "blocks": 2, "stem_kernel": [4, 3]},
+        {"channels": 4, "blocks": 3, "stem_kernel": [4, 3]},
     ],
 }
 
