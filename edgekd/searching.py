@@ -134,7 +134,8 @@ def _families(job: Job) -> list[str]:
 
 def _space(job: Job, name: str) -> Space:
     """What may be chosen in one family: what the recipe says, else what the family offers. Raises InputError where there is neither."""
-    family, said, where = open_family(name), job.loaded.recipe.search.get(name), f"recipe, search.{name}"
+    said, where = job.loaded.recipe.search.get(name), f"recipe, search.{name}"
+    family = open_family(name, where=where)
     options, space = (said.options, said.space) if said is not None and said.space else ({}, {})
     if not space:
         if family.wide is None:

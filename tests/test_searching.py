@@ -134,5 +134,8 @@ def test_refusals(tmp_path: Path) -> None:
         assert code == 2 and message in error and "Traceback" not in error, error
     code, _, error = edgekd("plan", where, "-t", "pixel-8", "--student", tmp_path / "recipe")
     assert code == 2 and "pixel-8.toml" in error
+    unknown = recipe(tmp_path / "unknown", {"[presets.demo]\n": "[search.nothing]\n\n[presets.demo]\n"})
+    code, _, error = edgekd("plan", unknown, "-t", "pixel-8", "--search")
+    assert code == 2 and "recipe, search.nothing: 'nothing' is not known" in error, error
     own = recipe(tmp_path / "own", {"[presets.demo]\n": '[search."tests.float_models:nothing"]\n\n[presets.demo]\n'})
     assert edgekd("plan", own, "-t", "pixel-8", "--search")[0] == 2
