@@ -15,29 +15,25 @@ preset demo takes about a quarter of an hour of one core each seed. All of it go
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 # First, because it keeps openvino and others from reporting what is done here.
 import edgekd  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
 # isort: split
-from edgekd import console, host, runs
-from edgekd.errors import EdgekdError
+import bench_builds
+from bench_statistics import spread
+
+from edgekd import console, runs
 from edgekd.jobs import Job, Request, load_jobs, plan_job
 from edgekd.recipe.load import LoadedRecipe
 from edgekd.recipe.schema import Recipe
 from edgekd.records import Plan
-from edgekd.stages import Build
-from edgekd.train.lesson import open_lesson
 
 WITH_DATA = "with data"
 
@@ -54,10 +50,7 @@ def without_data(job: Job, method: str, samples: int, steps: int) -> Job:
 
 def result(job: Job, plan: Plan, root: Path, progress: console.Bars) -> dict[str, Any]:
     """Test accuracy of the file that is exported, and of the teacher."""
-    run = runs.create(root, job.loaded.recipe.name, job.profile.name, job.identity)
-    with runs.lock(run):
-        lesson = open_lesson(job.loaded, job.data, runs.cache_folder(), progress, job.preset)
-        Build(job, plan, lesson, run, progress).all()
+    run = bench_builds.built(job, plan, root, progress)
     figures = runs.read(run, "measure").figures
     return {"accuracy": figures["accuracy"].value, "teacher": figures["teacher_accuracy"].value, "run": str(run)}
 
@@ -76,50 +69,33 @@ def compare(options: argparse.Namespace, progress: console.Bars) -> dict[str, An
             progress.prefix = f"{name}, seed {seed}: "
             found.setdefault(name, []).append(result(one, plan, options.runs, progress))
     progress.prefix = ""
-    full = statistics.mean(one["accuracy"] for one in found[WITH_DATA])
-    rows = {}
-    for name, results in found.items():
-        values = [one["accuracy"] for one in results]
-        spread = statistics.stdev(values) if len(values) > 1 else None
-        mean = statistics.mean(values)
-        rows[name] = {"accuracy": mean, "spread": spread, "n": len(values), "of_with_data": mean / full, "results": results}
+    spreads = {name: spread([one["accuracy"] for one in results]) for name, results in found.items()}
+    full = spreads[WITH_DATA]["mean"]
+    rows = {name: {**of, "of_with_data": of["mean"] / full, "results": found[name]} for name, of in spreads.items()}
     asked = {name: getattr(options, name) for name in ("recipe", "target", "preset", "samples", "steps", "generator_steps")}
     return {"asked": asked, "rows": rows, "environment": runs.environment()}
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     made = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
-    made.add_argument("recipe", nargs="?", default="fashion_mnist")
+    bench_builds.add_common(made, target="nucleo-l4r5zi", folder="runs/data_free")
     made.add_argument("--method", default="inversion,generator")
     made.add_argument("--samples", type=int, default=5000)
     made.add_argument("--steps", type=int, default=200)
     made.add_argument("--generator-steps", type=int, default=2000)
-    made.add_argument("--seeds", type=int, default=3)
-    made.add_argument("--preset", default="demo")
-    made.add_argument("--target", default="nucleo-l4r5zi")
     made.add_argument("--least", type=float, default=0.8)
-    made.add_argument("--threads", type=int, default=0)
-    made.add_argument("--runs", type=Path, default=Path("runs/data_free"))
-    made.add_argument("--json", action="store_true")
     return made.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = arguments(argv)
-    torch.set_num_threads(host.threads(options.threads))
-    try:
-        with console.bars() as progress:
-            found = compare(options, progress)
-    except EdgekdError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    if options.json:
-        print(json.dumps(found, indent=1))
-    else:
-        for name, row in found["rows"].items():
-            spread = "" if row["spread"] is None else f" ± {100 * row['spread']:.2f}"
-            print(f"{name:<12} {100 * row['accuracy']:.2f} %{spread} (n = {row['n']}), {100 * row['of_with_data']:.1f} % of with data")
-    return 0 if all(row["of_with_data"] >= options.least for row in found["rows"].values()) else 1
+
+    def said(found: dict[str, Any]) -> tuple[list[str], bool]:
+        rows = found["rows"]
+        lines = [f"{name:<12} {bench_builds.shown(row)}, {100 * row['of_with_data']:.1f} % of with data" for name, row in rows.items()]
+        return lines, all(row["of_with_data"] >= options.least for row in rows.values())
+
+    return bench_builds.run(options, compare, said)
 
 
 if __name__ == "__main__":

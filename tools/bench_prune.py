@@ -12,30 +12,25 @@ below --most points, 1 if not. All of it goes on where it was interrupted; --tra
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 # First, because it keeps openvino and others from reporting what is done here.
 import edgekd  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
 # isort: split
-from edgekd import console, host, runs
-from edgekd.errors import EdgekdError
+import bench_builds
+from bench_statistics import spread
+
+from edgekd import console, runs
 from edgekd.jobs import Job, Request, load_data, load_jobs, plan_job
-from edgekd.pipeline import Build
 from edgekd.plan.compressed import student_family
 from edgekd.recipe.load import LoadedRecipe
 from edgekd.recipe.schema import Recipe
-from edgekd.train.lesson import open_lesson
 
 WHOLE, PRUNED = "whole", "pruned"
 
@@ -63,10 +58,7 @@ def jobs_of(options: argparse.Namespace, seed: int) -> dict[str, Job]:
 def result(job: Job, root: Path, progress: console.Bars) -> dict[str, Any]:
     """Test accuracy of the file that is exported, and what the student costs."""
     plan = plan_job(job)
-    run = runs.create(root, job.loaded.recipe.name, job.profile.name, job.identity)
-    with runs.lock(run):
-        lesson = open_lesson(job.loaded, job.data, runs.cache_folder(), progress, job.preset)
-        Build(job, plan, lesson, run, progress).all()
+    run = bench_builds.built(job, plan, root, progress)
     figures = runs.read(run, "measure").figures
     float_ = {name: figure.value for name, figure in runs.read(run, "float").figures.items()}
     costs = {name: plan.figures[name].value for name in ("macs", "parameters", "model_bytes")}
@@ -82,58 +74,43 @@ def compare(options: argparse.Namespace, progress: console.Bars) -> dict[str, An
     progress.prefix = ""
     pairs = zip(found[WHOLE], found[PRUNED], strict=True)
     lost = [100 * (whole["accuracy"] - pruned["accuracy"]) for whole, pruned in pairs]
-    rows = {name: {**_mean([one["accuracy"] for one in results]), "results": results} for name, results in found.items()}
+    rows = {name: {**spread([one["accuracy"] for one in results]), "results": results} for name, results in found.items()}
     share = found[PRUNED][0]["macs"] / found[WHOLE][0]["macs"]
     asked = {name: value for name, value in vars(options).items() if name not in ("json", "runs", "threads")}
-    return {"asked": asked, "rows": rows, "macs_left": share, "lost_pp": _mean(lost), "lost": lost, "environment": runs.environment()}
-
-
-def _mean(values: list[float]) -> dict[str, Any]:
-    return {"mean": statistics.mean(values), "spread": statistics.stdev(values) if len(values) > 1 else None, "n": len(values)}
+    return {"asked": asked, "rows": rows, "macs_left": share, "lost_pp": spread(lost), "environment": runs.environment()}
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     made = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
-    made.add_argument("recipe", nargs="?", default="fashion_mnist")
+    bench_builds.add_common(made, target="pixel-8", folder="runs/prune")
     made.add_argument("--macs", type=float, default=0.5)
     made.add_argument("--importance", default="taylor")
     made.add_argument("--spread", default="even")
     made.add_argument("--steps", type=int, default=1)
     made.add_argument("--width", type=float, default=1.0)
-    made.add_argument("--seeds", type=int, default=3)
-    made.add_argument("--preset", default="demo")
     made.add_argument("--batch", type=int, default=128)
     made.add_argument("--float-epochs", type=float, default=10.0)
     made.add_argument("--compress-epochs", type=float, default=8.0)
     made.add_argument("--qat-epochs", type=float, default=3.0)
-    made.add_argument("--target", default="pixel-8")
     made.add_argument("--train", type=int, default=0)
     made.add_argument("--test", type=int, default=0)
     made.add_argument("--most", type=float, default=1.0)
-    made.add_argument("--threads", type=int, default=0)
-    made.add_argument("--runs", type=Path, default=Path("runs/prune"))
-    made.add_argument("--json", action="store_true")
     return made.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = arguments(argv)
-    torch.set_num_threads(host.threads(options.threads))
-    try:
-        with console.bars() as progress:
-            found = compare(options, progress)
-    except EdgekdError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    if options.json:
-        print(json.dumps(found, indent=1))
-    else:
+
+    def said(found: dict[str, Any]) -> tuple[list[str], bool]:
+        lines = []
         for name, row in found["rows"].items():
-            spread = "" if row["spread"] is None else f" ± {100 * row['spread']:.2f}"
             one = row["results"][0]
-            print(f"{name:<7} {100 * row['mean']:.2f} %{spread} (n = {row['n']}), {one['macs']:,} MACs, {one['model_bytes']:,} B")
-        print(f"lost: {found['lost_pp']['mean']:.2f} points with {100 * found['macs_left']:.1f} % of the MACs")
-    return 0 if found["lost_pp"]["mean"] < options.most else 1
+            lines.append(f"{name:<7} {bench_builds.shown(row)}, {one['macs']:,} MACs, {one['model_bytes']:,} B")
+        lost, left = found["lost_pp"], found["macs_left"]
+        lines.append(f"lost: {lost['mean']:.2f} points (n = {lost['n']}) with {100 * left:.1f} % of the MACs")
+        return lines, lost["mean"] < options.most
+
+    return bench_builds.run(options, compare, said)
 
 
 if __name__ == "__main__":

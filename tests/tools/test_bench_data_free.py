@@ -28,6 +28,6 @@ def test_a_comparison(tmp_path: Path, repository: Path, monkeypatch: pytest.Monk
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)["rows"]
     assert set(rows) == {"with data", "inversion"} and rows["with data"]["of_with_data"] == 1
-    assert rows["inversion"]["accuracy"] > 0.8 * rows["with data"]["accuracy"]
+    assert rows["inversion"]["mean"] > 0.8 * rows["with data"]["mean"]
     again = subprocess.run([*command, "--least", "1.5"], capture_output=True, text=True, env=host.single_threaded(), check=False)
     assert again.returncode == 1 and "% of with data" in again.stdout, again.stderr

@@ -28,4 +28,4 @@ def test_a_comparison(tmp_path: Path, repository: Path, monkeypatch: pytest.Monk
     assert "uncompressed_validation_accuracy" in pruned["float"] and "uncompressed_validation_accuracy" not in whole["float"]
     again = subprocess.run([*command, "--most", "-101"], capture_output=True, text=True, env=host.single_threaded(), check=False)
     assert again.returncode == 1, again.stderr
-    assert json.loads(again.stdout)["lost"] == found["lost"]
+    assert json.loads(again.stdout)["lost_pp"] == found["lost_pp"]
