@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from edgekd.compress.flow import FLOWS, Values
+from edgekd.compress.flow import FLOWS
 from edgekd.compress.units import Coupling, Flow, Stored, Ties
 from edgekd.quant.capture import exported
 
@@ -23,7 +23,7 @@ def coupling(module: nn.Module, example: torch.Tensor) -> Coupling:
     signature = program.graph_signature
     names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     ties = Ties(sliceable(module).__contains__)
-    values: Values = {}
+    values: dict[str, Any] = {}
     for node in program.graph.nodes:
         if node.op == "placeholder":
             shape = _shape(node.meta["val"])
@@ -44,7 +44,7 @@ def sliceable(module: nn.Module) -> set[str]:
     return {name for name, tensor in named if names[id(tensor)] == 1 and name in stored}
 
 
-def _called(ties: Ties, node: fx.Node, values: Values) -> Any:
+def _called(ties: Ties, node: fx.Node, values: dict[str, Any]) -> Any:
     if node.target is operator.getitem:
         whole, at = node.args
         assert isinstance(whole, fx.Node) and isinstance(at, int)
@@ -58,7 +58,7 @@ def _called(ties: Ties, node: fx.Node, values: Values) -> Any:
     return [Flow(one) for one in shape] if isinstance(shape, list) else Flow(shape)
 
 
-def _fix(ties: Ties, node: fx.Node, values: Values) -> None:
+def _fix(ties: Ties, node: fx.Node, values: dict[str, Any]) -> None:
     """Nothing that ``node`` reads can be removed."""
     for source in node.all_input_nodes:
         value = values[source.name]

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from edgekd.compress.flow_shape import (
+    Handler,
+    Shape,
+    aligned,
+    argument,
+    chunks,
+    cut,
+    expanded,
+    flowing,
+    joined,
+    permuted,
+    reshaped,
+    transposed_axes,
+)  # fmt: skip
 from edgekd.compress.units import FIXED, Flow, Layer, Stored, Ties
-
-Values = dict[str, Any]
-Shape = tuple[int, ...]
-#: ``args`` are the operator's, with what flows in place of tensors; ``shape`` is that of its result, or a list of them.
-Handler = Callable[[Ties, Sequence[Any], Any], Any]
 
 
 def _each(ties: Ties, args: Sequence[Any], shape: Shape) -> Flow:
     """One value in, one out."""
-    x = _flow(args[0])
+    x = flowing(args[0])
     return x.moved(shape, x.axis)
 
 
@@ -28,7 +37,7 @@ def _together(ties: Ties, args: Sequence[Any], shape: Shape) -> Flow:
     for other in (one for one in args if isinstance(one, Flow | Stored)):
         if isinstance(other, Stored) and other.numel == 1:
             continue
-        other = _aligned(other, len(shape))
+        other = aligned(other, len(shape))
         result = other if result is None else _pair(ties, result, other, shape)
     return Flow(shape) if result is None or isinstance(result, Stored) else result.moved(shape, result.axis)
 
@@ -56,20 +65,9 @@ def _pair(ties: Ties, a: Flow | Stored, b: Flow | Stored, shape: Shape) -> Any:
     return Flow(shape)
 
 
-def _aligned(value: Flow | Stored, rank: int) -> Flow | Stored:
-    """With leading dimensions of 1, as broadcasting adds them. A parameter of fewer dimensions stays as it is named, and is not sliced."""
-    more = rank - len(value.shape)
-    if not more:
-        return value
-    shape = (*((1,) * more), *value.shape)
-    if isinstance(value, Stored):
-        return Stored("", shape)
-    return value.moved(shape, None if value.axis is None else value.axis + more)
-
-
 def _convolution(ties: Ties, args: Sequence[Any], shape: Shape) -> Flow:
-    x, weight, bias = _flow(args[0]), args[1], _argument(args, 2)
-    groups = _argument(args, 6) or 1
+    x, weight, bias = flowing(args[0]), args[1], argument(args, 2)
+    groups = argument(args, 6) or 1
     if not isinstance(weight, Stored) or len(x.shape) != len(weight.shape):
         ties.other_macs += math.prod(shape) * math.prod(weight.shape[1:])
         return _unknown(ties, args, shape)
@@ -92,8 +90,8 @@ def _convolution(ties: Ties, args: Sequence[Any], shape: Shape) -> Flow:
 
 def _transposed(ties: Ties, args: Sequence[Any], shape: Shape) -> Flow:
     """``conv_transpose2d(x, weight, bias, stride, padding, output_padding, groups, dilation)``; its weight is [in, out, …]."""
-    x, weight, bias = _flow(args[0]), args[1], _argument(args, 2)
-    if not isinstance(weight, Stored) or len(x.shape) != len(weight.shape) or (_argument(args, 6) or 1) != 1:
+    x, weight, bias = flowing(args[0]), args[1], argument(args, 2)
+    if not isinstance(weight, Stored) or len(x.shape) != len(weight.shape) or (argument(args, 6) or 1) != 1:
         ties.other_macs += math.prod(x.shape) * math.prod(weight.shape[1:])
         return _unknown(ties, args, shape)
     ties.layers.append(Layer(weight.name, weight.shape, math.prod(x.shape[2:])))
@@ -106,7 +104,7 @@ def _transposed(ties: Ties, args: Sequence[Any], shape: Shape) -> Flow:
 
 
 def _linear(ties: Ties, args: Sequence[Any], shape: Shape) -> Flow:
-    x, weight = _flow(args[0]), args[1]
+    x, weight = flowing(args[0]), args[1]
     if not isinstance(weight, Stored):
         ties.other_macs += math.prod(shape) * weight.shape[-1]
         return _unknown(ties, args, shape)
@@ -115,7 +113,7 @@ def _linear(ties: Ties, args: Sequence[Any], shape: Shape) -> Flow:
     ties.reads.add((weight.name, 1))
     made = ties.fresh(weight.shape[0])
     ties.bind(weight, 0, made)
-    ties.bind(_argument(args, 2), 0, made)
+    ties.bind(argument(args, 2), 0, made)
     return Flow(shape, len(shape) - 1, made)
 
 
@@ -133,7 +131,7 @@ def _attention(ties: Ties, args: Sequence[Any], shape: Shape) -> Flow:
 
 
 def _batch_norm(ties: Ties, args: Sequence[Any], shape: Shape) -> Flow:
-    x = _flow(args[0])
+    x = flowing(args[0])
     if x.axis != 1 or x.labels is None:
         ties.fix(x)
         return Flow(shape)
@@ -145,7 +143,7 @@ def _batch_norm(ties: Ties, args: Sequence[Any], shape: Shape) -> Flow:
 
 
 def _prelu(ties: Ties, args: Sequence[Any], shape: Shape) -> Flow:
-    x, slope = _flow(args[0]), args[1]
+    x, slope = flowing(args[0]), args[1]
     if isinstance(slope, Stored) and slope.numel == 1:
         return x.moved(shape, x.axis)
     if x.axis != 1 or x.labels is None or not isinstance(slope, Stored):
@@ -156,7 +154,7 @@ def _prelu(ties: Ties, args: Sequence[Any], shape: Shape) -> Flow:
 
 def _windows(ties: Ties, args: Sequence[Any], shape: Any) -> Any:
     """Pools and resizing: height and width change, channels do not; a maximum may also say where it was."""
-    x = _flow(args[0])
+    x = flowing(args[0])
     if x.axis not in (None, 1):
         ties.fix(x)
         x = Flow(x.shape)
@@ -164,8 +162,8 @@ def _windows(ties: Ties, args: Sequence[Any], shape: Any) -> Any:
 
 
 def _reduced(ties: Ties, args: Sequence[Any], shape: Shape) -> Flow:
-    x = _flow(args[0])
-    dims = _argument(args, 1)
+    x = flowing(args[0])
+    dims = argument(args, 1)
     dims = list(range(len(x.shape))) if not dims and dims != 0 else [dims] if isinstance(dims, int) else dims
     gone = {dim % len(x.shape) for dim in dims}
     if x.axis is None or x.axis in gone:
@@ -176,86 +174,11 @@ def _reduced(ties: Ties, args: Sequence[Any], shape: Shape) -> Flow:
 
 
 def _padded(ties: Ties, args: Sequence[Any], shape: Shape) -> Flow:
-    x = _flow(args[0])
+    x = flowing(args[0])
     if x.axis is not None and x.shape[x.axis] != shape[x.axis]:
         ties.fix(x)
         return Flow(shape)
     return x.moved(shape, x.axis)
-
-
-def _reshaped(ties: Ties, args: Sequence[Any], shape: Shape) -> Flow:
-    """Channels that stay a dimension of their own, or of which each becomes several neighbours (flatten); else they are fixed."""
-    x = _flow(args[0])
-    if x.axis is None or x.labels is None:
-        return Flow(shape)
-    before, n, after = math.prod(x.shape[: x.axis]), x.shape[x.axis], math.prod(x.shape[x.axis + 1 :])
-    for axis, size in enumerate(shape):
-        if math.prod(shape[:axis]) == before and size % n == 0 and after % (size // n) == 0 and n > 1:
-            return Flow(shape, axis, np.repeat(x.labels, size // n))
-    ties.fix(x)
-    return Flow(shape)
-
-
-def _permuted(ties: Ties, args: Sequence[Any], shape: Shape) -> Flow:
-    x, order = _flow(args[0]), args[1]
-    return x.moved(shape, None if x.axis is None else [dim % len(shape) for dim in order].index(x.axis))
-
-
-def _transpose(ties: Ties, args: Sequence[Any], shape: Shape) -> Flow:
-    x = _flow(args[0])
-    a, b = (dim % len(shape) for dim in (args[1:3] if len(args) > 2 else (-1, -2)))
-    return x.moved(shape, None if x.axis is None else {a: b, b: a}.get(x.axis, x.axis))
-
-
-def _expanded(ties: Ties, args: Sequence[Any], shape: Shape) -> Flow:
-    x = _aligned(_flow(args[0]), len(shape))
-    assert isinstance(x, Flow)
-    return x.moved(shape, x.axis)
-
-
-def _joined(ties: Ties, args: Sequence[Any], shape: Shape) -> Flow:
-    dim = (_argument(args, 1) or 0) % len(shape)
-    parts = [_flow(one) for one in args[0]]
-    across = [part.axis for part in parts if part.axis not in (None, dim)]
-    if not across:
-        labels = [np.full(part.shape[dim], FIXED) if part.labels is None else part.labels for part in parts]
-        return Flow(shape, dim, np.concatenate(labels))
-    first = parts[0]
-    if first.labels is None or any(part.axis != first.axis for part in parts):
-        ties.fix(*parts)
-        return Flow(shape)
-    for part in parts[1:]:
-        assert part.labels is not None
-        ties.unite(first.labels, part.labels)
-    return first.moved(shape, first.axis)
-
-
-def _cut(ties: Ties, args: Sequence[Any], shape: Any) -> Any:
-    """``slice``, ``narrow``, ``select``, ``split``: their places are numbers in the user's code, which no pruning moves."""
-    x, shapes = _flow(args[0]), shape if isinstance(shape, list) else [shape]
-    dim = _dim(args, 2 if isinstance(shape, list) else 1) % len(x.shape)
-    if x.axis == dim and any(len(one) < len(x.shape) or one[dim] != x.shape[dim] for one in shapes):
-        ties.fix(x)
-        x = Flow(x.shape)
-    lost = len(shapes[0]) < len(x.shape)
-    axis = x.axis if x.axis is None or not lost or x.axis < dim else x.axis - 1
-    parts = [x.moved(one, axis) for one in shapes]
-    return parts if isinstance(shape, list) else parts[0]
-
-
-def _chunks(ties: Ties, args: Sequence[Any], shape: Any) -> Any:
-    """Equal parts, whatever is cut: what stands at the same place of each goes together."""
-    x = _flow(args[0])
-    dim, count = _dim(args, 2) % len(x.shape), len(shape)
-    if x.axis != dim or x.labels is None:
-        return [x.moved(one, x.axis) for one in shape]
-    if len(x.labels) % count or count != args[1]:
-        ties.fix(x)
-        return [Flow(one) for one in shape]
-    parts = x.labels.reshape(count, -1)
-    for part in parts[1:]:
-        ties.unite(parts[0], part)
-    return [Flow(one, dim, labels) for one, labels in zip(shape, parts, strict=True)]
 
 
 def _unknown(ties: Ties, args: Sequence[Any], shape: Shape) -> Flow:
@@ -272,19 +195,6 @@ def _read(ties: Ties, x: Flow, axis: int) -> np.ndarray:
     return np.full(x.shape[axis], FIXED, np.int64)
 
 
-def _flow(value: Any) -> Flow:
-    return value if isinstance(value, Flow) else Flow(value.shape)
-
-
-def _argument(args: Sequence[Any], at: int) -> Any:
-    return args[at] if len(args) > at else None
-
-
-def _dim(args: Sequence[Any], at: int) -> int:
-    found = _argument(args, at)
-    return found if isinstance(found, int) else 0
-
-
 #: By the operator's name without overload and without the underscore of those in place. What is not here fixes what it is fed.
 FLOWS: dict[str, Handler] = {
     **dict.fromkeys(("relu", "relu6", "hardtanh", "clamp", "clamp_min", "clamp_max", "silu", "hardswish", "hardsigmoid"), _each),
@@ -297,16 +207,16 @@ FLOWS: dict[str, Handler] = {
     **dict.fromkeys(("adaptive_max_pool2d", "upsample_nearest2d", "upsample_bilinear2d"), _windows),
     **dict.fromkeys(("mean", "sum", "amax"), _reduced),
     **dict.fromkeys(("pad", "constant_pad_nd"), _padded),
-    **dict.fromkeys(("view", "reshape", "flatten", "_unsafe_view", "squeeze", "unsqueeze", "unflatten"), _reshaped),
-    **dict.fromkeys(("transpose", "t", "mT", "swapaxes"), _transpose),
+    **dict.fromkeys(("view", "reshape", "flatten", "_unsafe_view", "squeeze", "unsqueeze", "unflatten"), reshaped),
+    **dict.fromkeys(("transpose", "t", "mT", "swapaxes"), transposed_axes),
     **dict.fromkeys(("matmul", "bmm"), _product),
-    **dict.fromkeys(("cat", "concat"), _joined),
-    **dict.fromkeys(("slice", "narrow", "select", "split", "split_with_sizes"), _cut),
+    **dict.fromkeys(("cat", "concat"), joined),
+    **dict.fromkeys(("slice", "narrow", "select", "split", "split_with_sizes"), cut),
     "linear": _linear,
     "scaled_dot_product_attention": _attention,
     "batch_norm": _batch_norm,
     "prelu": _prelu,
-    "permute": _permuted,
-    "expand": _expanded,
-    "chunk": _chunks,
+    "permute": permuted,
+    "expand": expanded,
+    "chunk": chunks,
 }
