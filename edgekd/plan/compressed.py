@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekd import lazy
-from edgekd.errors import DoesNotFit, InputError
+from edgekd.errors import DoesNotFit
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.scheme import Scheme
+from edgekd.recipe import weights
 from edgekd.recipe.schema import Recipe
 from edgekd.recipe.schema_compress import Compress
 from edgekd.students.family import Family, Shape, open_family
@@ -46,15 +47,7 @@ def student_checkpoint(table: Compress | None, folder: Path) -> Path | None:
     """The file of the user's trained student, None where there is to be none. Raises InputError if it is not there."""
     if table is None or table.checkpoint is None:
         return None
-    file = folder / table.checkpoint
-    if not file.is_file() or not file.resolve().is_relative_to(folder.resolve()):
-        raise InputError(
-            f"compress.checkpoint: {file} does not exist" if not file.exists() else f"compress.checkpoint: {file} leads out of the folder",
-            where="recipe",
-            expected="the state_dict of the trained student, a safetensors file beside the recipe",
-            mend="delete checkpoint, and the student is trained first",
-        )
-    return file
+    return weights.beside(folder, table.checkpoint, "compress.checkpoint", "delete checkpoint, and the student is trained first")
 
 
 def compressed(base: Family, table: Compress, folder: Path) -> Family:

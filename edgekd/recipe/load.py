@@ -11,6 +11,7 @@ from edgekd import lazy
 from edgekd.errors import InputError
 from edgekd.profile.packaged import named, recipe_files
 from edgekd.profile.strict import Problem, check_file, refusal
+from edgekd.recipe import weights
 from edgekd.recipe.rules import contradictions
 from edgekd.recipe.schema import Preset, Recipe, StudentFile, Teacher
 
@@ -31,11 +32,7 @@ class LoadedRecipe:
         """The weights that the student's training begins from. Raises InputError if they are not there."""
         if (name := self.recipe.student.initial) is None:
             return None
-        folder = self.beside or self.folder
-        file = folder / name
-        if not file.is_file() or not file.resolve().is_relative_to(folder.resolve()):
-            raise InputError("no such file", where=f"student.initial: {file}", expected="weights of the student", mend="delete initial")
-        return file
+        return weights.beside(self.beside or self.folder, name, "student.initial", "delete initial")
 
 
 def find(where: str | Path) -> Path:

@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
-from pathlib import PurePosixPath
 from typing import Any
 
 from edgekd.profile.packaged import target_files
@@ -15,6 +14,7 @@ from edgekd.profile.strict import Problem, shown
 from edgekd.recipe.rules_compress import compression
 from edgekd.recipe.rules_training import training
 from edgekd.recipe.schema import BudgetOverride, Loss, Preset, Student, Teacher, Views
+from edgekd.recipe.weights import named
 
 #: Sources of finished teachers: they take no checkpoint and no schedule, and `edgekd teach` has nothing to do.
 FINISHED = frozenset({"onnx", "keras", "saved_model", "transformers", "soft_targets"})
@@ -84,20 +84,8 @@ def _teacher(teacher: Teacher) -> Iterator[Problem]:
     yield from _finished(teacher)
     if teacher.labels is not None and (len(set(teacher.labels)) != len(teacher.labels) or not all(teacher.labels)):
         yield Problem("teacher.labels", f"{shown(teacher.labels)} has a name twice, or an empty one", "one name an output", "correct it")
-    if teacher.checkpoint is None:
-        return
-    path = PurePosixPath(teacher.checkpoint)
-    if path.is_absolute() or ".." in path.parts or "\\" in teacher.checkpoint or ":" in teacher.checkpoint or "\0" in teacher.checkpoint:
-        yield Problem(
-            "teacher.checkpoint",
-            f"{teacher.checkpoint!r} leaves the recipe's folder",
-            "a file beside the recipe",
-            'checkpoint = "teacher.safetensors"',
-        )
-    elif path.suffix != ".safetensors":
-        yield Problem(
-            "teacher.checkpoint", shown(teacher.checkpoint), "a .safetensors file", f'checkpoint = "{path.stem or "teacher"}.safetensors"'
-        )
+    if teacher.checkpoint is not None:
+        yield from named("teacher.checkpoint", teacher.checkpoint, "teacher.safetensors")
 
 
 def _finished(teacher: Teacher) -> Iterator[Problem]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import PurePosixPath
 from typing import Any
 
-from edgekd.profile.strict import Problem, shown
+from edgekd.profile.strict import Problem
 from edgekd.recipe.schema_compress import Compress
+from edgekd.recipe.weights import named
 
 #: Of each method: keys of which it takes exactly one, and those that it may have as well.
 KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -43,15 +43,6 @@ def compression(sections: Mapping[str, Any]) -> Iterator[Problem]:
     if table.pattern is not None and int(table.pattern.partition(":")[0]) >= int(table.pattern.partition(":")[2]):
         yield Problem("compress.pattern", f"{table.pattern!r} leaves all weights", "N below M", 'pattern = "2:4"')
     if table.checkpoint is not None:
-        yield from _checkpoint(table.checkpoint)
+        yield from named("compress.checkpoint", table.checkpoint, "student.safetensors")
     if sections.get("intermediates") is not None:
         yield Problem("compress", "beside [intermediates], which teach the student before it is compressed", "one of the two", "delete one")
-
-
-def _checkpoint(name: str) -> Iterator[Problem]:
-    path = PurePosixPath(name)
-    mend = 'checkpoint = "student.safetensors"'
-    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or "\0" in name:
-        yield Problem("compress.checkpoint", f"{shown(name)} leaves the recipe's folder", "a file beside the recipe", mend)
-    elif path.suffix != ".safetensors":
-        yield Problem("compress.checkpoint", shown(name), "a .safetensors file", mend)
