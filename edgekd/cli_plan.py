@@ -111,7 +111,16 @@ def _show(found: Searched) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("target", "student", "validation, %", "passes", "MAC", "parameters", title="searched", show_lines=True)
+    table = Table(
+        "target",
+        "student",
+        "validation, %",
+        "passes",
+        "MAC",
+        "parameters",
+        title=f"searched: validation of {found.n:,} samples, float, seed {found.seed}",
+        show_lines=True,
+    )
     for one in found.found:
         for name, t in (("as planned", one.own), ("found", one.best)):
             if t is None:

@@ -46,7 +46,10 @@ class Found:
 
 @dataclass(frozen=True)
 class Searched:
-    """``score_agrees`` is Spearman's correlation of the training-free score with the accuracy after the first rung, over those in it."""
+    """``score_agrees`` is Spearman's correlation of the training-free score with the accuracy after the first rung, over those in it.
+
+    Accuracies are shares of the ``n`` validation samples, measured in float on the machine that ``environment`` tells, for one ``seed``.
+    """
 
     recipe: str
     folder: Path
@@ -54,6 +57,9 @@ class Searched:
     trained: int
     score_agrees: float | None
     found: tuple[Found, ...]
+    n: int
+    seed: int
+    environment: dict[str, str]
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
@@ -85,7 +91,8 @@ def search(request: Request, root: Path, progress: Progress, *, trials: int, run
         raise EdgekdError("nothing that was trained fits any target\n  to mend:  more --trials, or more --trained")
     first = min(passes for t in trained for passes in t.accuracy)
     scored = [(t.candidate.score, t.accuracy[first]) for t in trained if first in t.accuracy]
-    result = Searched(request.recipe, folder, counted, len(trained), _spearman(scored), tuple(found))
+    measured = (len(jobs[0].data.validation), request.seed, runs.environment())
+    result = Searched(request.recipe, folder, counted, len(trained), _spearman(scored), tuple(found), *measured)
     runs.atomic_write(folder / "search.json", json.dumps(result.document(), indent=1).encode())
     return result
 
@@ -182,7 +189,7 @@ def _found(job: Job, own: Candidate, trained: Sequence[Trained], folder: Path, c
     if cutter is not None:
         student["initial"] = f"{target}.safetensors"
         cutter.write(best.candidate, folder / student["initial"])
-    runs.atomic_write(folder / f"{target}.toml", _toml(student, best).encode())
+    runs.atomic_write(folder / f"{target}.toml", _toml(student, best, len(job.data.validation)).encode())
     return Found(target, itself, best, student, tuple(p.name for p in front(points)))
 
 
@@ -195,10 +202,10 @@ def _table(job: Job, best: Candidate, own: Candidate) -> dict[str, Any]:
     return {"family": best.family, "options": dict(best.options), **kept}
 
 
-def _toml(student: Mapping[str, Any], best: Trained) -> str:
+def _toml(student: Mapping[str, Any], best: Trained, n: int) -> str:
     passes, accuracy = best.last
     c = best.candidate
-    measured = f"{accuracy:.2%} on validation after {passes:g} passes in float"
+    measured = f"{accuracy:.2%} of {n} validation samples after {passes:g} passes in float, one seed"
     said = f"# Found by a search: {measured}; {c.macs:,} MAC, {c.parameters:,} parameters"
     return "\n".join([said, *table_lines("student", {key: _written(value) for key, value in student.items()}), ""])
 
