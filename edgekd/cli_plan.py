@@ -20,12 +20,16 @@ if TYPE_CHECKING:
     from edgekd.plan.halving import Rungs
     from edgekd.searching import Searched
 
+PASSES = "0.5,1.5"
 Trials = Annotated[int, typer.Option(min=1, help="With --search: students to count and score, none of them trained.")]
 Trained = Annotated[
     int, typer.Option(min=2, max=100_000, help="With --search: students that are trained for one target; for six 2.5 times as many.")
 ]
 Passes = Annotated[
-    str, typer.Option(metavar="P,P,…", help="With --search: passes of the short trainings; a third of each round goes into the next.")
+    str,
+    typer.Option(
+        metavar="P,P,…", show_default=PASSES, help="With --search: passes of the short trainings; a third of each round goes into the next."
+    ),
 ]
 
 Supernet = Annotated[
@@ -41,7 +45,7 @@ def plan(
     search: Annotated[bool, typer.Option("--search", help="Search for students that are more accurate under the same budgets.")] = False,
     trials: Trials = 300,
     trained: Trained = 12,
-    passes: Passes = "0.5,1.5",
+    passes: Passes = "",
     supernet: Supernet = 0.0,
     preset: PresetName = "demo",
     seed: Seed = 0,
@@ -73,13 +77,20 @@ def plan(
         return
     from edgekd import searching
 
-    rungs = _rungs(trained, passes)
+    if supernet and passes:
+        raise InputError(
+            "--passes beside --supernet",
+            where="command line",
+            expected="one of the two",
+            mend="delete --passes: no student is trained by itself",
+        )
+    rungs = _rungs(trained, passes or PASSES)
     with console.bars() as bars:
         try:
             found = searching.search(request, runs, bars, trials=trials, rungs=rungs, supernet=supernet)
         except KeyboardInterrupt as error:
-            again = [*_command(request, runs, trials, rungs), *(["--supernet", f"{supernet:g}"] if supernet else [])]
-            raise console.interrupted(shlex.join(again)) from error
+            how = ("--supernet", f"{supernet:g}") if supernet else ("--passes", ",".join(f"{p:g}" for p in rungs.passes))
+            raise console.interrupted(shlex.join([*_command(request, runs, trials, rungs.first), *how])) from error
     if as_json:
         typer.echo(json.dumps(found.document(), indent=2))
     else:
@@ -98,9 +109,9 @@ def _rungs(trained: int, passes: str) -> Rungs:
     return Rungs(trained, each)
 
 
-def _command(request: Request, runs: Path, trials: int, rungs: Rungs) -> list[str]:
+def _command(request: Request, runs: Path, trials: int, trained: int) -> list[str]:
     words = ["edgekd", "plan", request.recipe, *(word for target in request.targets for word in ("--target", target)), "--search"]
-    words += ["--trials", str(trials), "--trained", str(rungs.first), "--passes", ",".join(f"{p:g}" for p in rungs.passes)]
+    words += ["--trials", str(trials), "--trained", str(trained)]
     words += ["--preset", request.preset, "--seed", str(request.seed), "--runs", str(runs)]
     words += [word for name, limit in request.overrides.items() for word in ("--budget", f"{name}={limit!r}")]
     words += ["--student", request.student] if request.student else []

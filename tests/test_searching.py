@@ -14,7 +14,8 @@ from edgekd.searching import _table
 from tests.small_builds import edgekd, recipe
 
 TARGETS = ("-t", "nucleo-l4r5zi", "-t", "pixel-8")
-SMALL = ("--trials", "120", "--trained", "4", "--passes", "0.5,1.5", "--budget", "max_macs=150000", "--threads", "1")
+FEW = ("--trials", "120", "--trained", "4", "--budget", "max_macs=150000", "--threads", "1")
+SMALL = (*FEW, "--passes", "0.5,1.5")
 SPACE = """
 [search.inverted_residual]
 options = { stem_stride = 2, strides = [1, 2] }
@@ -58,7 +59,7 @@ def test_a_search_is_found_again_and_built(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_students_are_cut_out_of_a_supernet(tmp_path: Path) -> None:
     where, root = recipe(tmp_path / "recipe", {"[presets.demo]\n": SPACE}), tmp_path / "runs"
-    command = ("plan", where, *TARGETS, "--search", *SMALL, "--supernet", "3", "--runs", root, "--json")
+    command = ("plan", where, *TARGETS, "--search", *FEW, "--supernet", "3", "--runs", root, "--json")
     code, out, error = edgekd(*command)
     assert code == 0 and "supernet: done" in error, error
     found = json.loads(out)
@@ -90,8 +91,13 @@ def test_students_are_cut_out_of_a_supernet(tmp_path: Path) -> None:
     code, _, error = edgekd(*("150" if word == "120" else word for word in command))
     assert code == 0 and "supernet: done" in error, error
     two = recipe(tmp_path / "two", {"[presets.demo]\n": f"{SPACE.strip().removesuffix('[presets.demo]')}[search.vit]\n\n[presets.demo]\n"})
-    code, _, error = edgekd("plan", two, *TARGETS, "--search", *SMALL, "--supernet", "3")
+    code, _, error = edgekd("plan", two, *TARGETS, "--search", *FEW, "--supernet", "3")
     assert code == 2 and "2 families" in error, error
+
+
+def test_passes_have_no_meaning_for_a_supernet(tmp_path: Path) -> None:
+    code, _, error = edgekd("plan", recipe(tmp_path / "recipe", {}), *TARGETS, "--search", *SMALL, "--supernet", "3")
+    assert code == 2 and "--passes beside --supernet" in error, error
 
 
 def test_what_the_recipe_says_of_its_student_goes_on_to_hold(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def _shaped(base: Family, spec: Compressed, table: Compress, checkpoint: Path | 
     """A module of the shapes that the compressed student will have; what depends on weights that do not exist yet is left whole."""
     module, example = base.build(spec.base), lazy.load("torch:zeros")(1, spec.planes, *base.resolution(spec.base))
     if checkpoint is not None:
-        module = lazy.load("edgekd.compress.load:with_weights")(module, checkpoint)
+        module = lazy.load("edgekd.compress.load:with_weights")(module, checkpoint, example)
     if table.method == "channels" and spec.macs is not None and spec.macs < 1:
         return lazy.load("edgekd.compress.apply:outlined")(module, example, spec.macs, table)
     if table.method == "low_rank" and (table.rank is not None or checkpoint is not None):

@@ -13,7 +13,7 @@ from edgekd.profile.packaged import target_files
 from edgekd.profile.strict import Problem, shown
 from edgekd.recipe.rules_compress import compression
 from edgekd.recipe.rules_training import training
-from edgekd.recipe.schema import BudgetOverride, Loss, Preset, Student, Teacher, Views
+from edgekd.recipe.schema import BudgetOverride, Loss, Preset, SearchSpace, Student, Teacher, Views
 from edgekd.recipe.weights import named
 
 #: Sources of finished teachers: they take no checkpoint and no schedule, and `edgekd teach` has nothing to do.
@@ -26,7 +26,9 @@ def contradictions(sections: Mapping[str, Any]) -> Iterator[Problem]:
     if losses := sections.get("losses"):
         yield from _losses(losses)
     if student := sections.get("student"):
-        yield from _student(student)
+        yield from _space("student", student)
+    for name, searched in (sections.get("search") or {}).items():
+        yield from _space(f"search.{name}", searched)
     if teacher := sections.get("teacher"):
         yield from _teacher(teacher)
     for at, one in enumerate(sections.get("teachers") or ()):
@@ -45,6 +47,8 @@ def contradictions(sections: Mapping[str, Any]) -> Iterator[Problem]:
             yield from _unstorable(f"{name}.options", section.options)
     if student:
         yield from _unstorable("student.space", student.space)
+    for name, searched in (sections.get("search") or {}).items():
+        yield from _unstorable(f"search.{name}", searched.model_dump())
     lists = {"losses": losses, "teachers": sections.get("teachers"), "curate.critics": getattr(sections.get("curate"), "critics", None)}
     for name, items in lists.items():
         for at, item in enumerate(items or ()):
@@ -63,14 +67,16 @@ def _losses(losses: list[Loss]) -> Iterator[Problem]:
             yield Problem("losses", f"none with a weight in the {name}, so nothing would be learned there", expected, 'phase = "both"')
 
 
-def _student(student: Student) -> Iterator[Problem]:
-    for key, choices in student.space.items():
+def _space(table: str, chosen: Student | SearchSpace) -> Iterator[Problem]:
+    """Of [student], or of one family of [search]."""
+    for key, choices in chosen.space.items():
+        where, fixed = f"{table}.space.{key}", key.removesuffix("[]")
         if not choices:
-            yield Problem(f"student.space.{key}", "an empty list", "at least one value to choose from", f"list values, or delete {key}")
+            yield Problem(where, "an empty list", "at least one value to choose from", f"list values, or delete {key}")
         if any(choice in choices[:at] for at, choice in enumerate(choices)):
-            yield Problem(f"student.space.{key}", f"{shown(choices)} has a value twice", "each value once", "delete the repetition")
-        if key in student.options:
-            yield Problem(f"student.space.{key}", "is also fixed in student.options", "one of the two", f"delete {key} from one of them")
+            yield Problem(where, f"{shown(choices)} has a value twice", "each value once", "delete the repetition")
+        if fixed in chosen.options:
+            yield Problem(where, f"is also fixed in {table}.options", "one of the two", f"delete {fixed} from one of them")
 
 
 def _teacher(teacher: Teacher) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from edgekd.errors import InputError
-from edgekd.recipe.load import LoadedRecipe, checkpoint, find, json_schema, load, preset
+from edgekd.recipe.load import LoadedRecipe, check, checkpoint, find, json_schema, load, preset
 
 
 @pytest.fixture
@@ -59,3 +59,11 @@ def test_checkpoint(folder: Path, tmp_path: Path) -> None:
         checkpoint(loaded, loaded.recipe.all_teachers[0])
     (tmp_path / "teacher.safetensors").write_bytes(b"")
     assert checkpoint(loaded, loaded.recipe.all_teachers[0]) == tmp_path / "teacher.safetensors"
+
+
+def test_a_search_is_checked_like_a_student(folder: Path, tmp_path: Path) -> None:
+    text = (folder / "recipe.toml").read_text()
+    own = tmp_path / "recipe.toml"
+    own.write_text(text + '\n[search.vit]\noptions = { width = 8 }\nspace = { "width[]" = [8], depth = [], heads = [2, 2] }\n')
+    found = {problem.key for problem in check(own)[1]}
+    assert found == {"search.vit.space.width[]", "search.vit.space.depth", "search.vit.space.heads"}
