@@ -234,7 +234,7 @@ def metadata(job: Job, student: str) -> dict[str, Any]:
         "target": job.profile.name,
         "scheme": job.profile.scheme.model_dump(),
         # Tables, to which exporters add what their border has: name, shape, scale.
-        "input": {"value": PIXELS},
+        "input": {"value": PIXELS, **({"front_end": dict(job.data.front_end)} if job.data.front_end else {})},
         "output": {"value": "probabilities" if job.loaded.recipe.student.softmax else "logits"},
         "hashes": {"data": job.data.sha256, "student": student},
         # Vela writes a plan of its own, unless it finds one, which its output would no longer fit.

@@ -47,7 +47,7 @@ def load(
         )
     one_more = counter(count, RECORDINGS)
     splits = {name: _read(f, kind, samples, where, one_more, raw=raw) for name, f in files.items()}
-    return Dataset(folder.name, *complete(splits, validation, test, seed, labels, where), labels)
+    return Dataset(folder.name, *complete(splits, validation, test, seed, labels, where), labels, front_end=kind.front_end)
 
 
 def _read(files: list[tuple[Path, int]], kind: LogMel, samples: int, where: str, one_more: Callable[[], None], *, raw: bool) -> Split:

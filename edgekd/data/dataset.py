@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -71,6 +72,7 @@ class Dataset:
     """Train, validation and test; validation is held out of training. ``labels`` names the classes in index order.
 
     ``tasks`` is for data of several: each names its own classes, and ``labels`` are the first one's. Left out, there is one of ``labels``.
+    ``front_end`` is for images that were computed, of sound say: ``kind`` and the numbers by which a device computes the same.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Dataset:
     test: Split
     labels: tuple[str, ...]
     tasks: tuple[Task, ...] = ()
+    front_end: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.tasks and self.tasks[0].labels != self.labels:

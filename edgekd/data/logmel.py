@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -40,6 +40,8 @@ import numpy as np
 
 from edgekd.errors import InputError
 
+#: What a dataset's ``front_end`` calls this.
+KIND = "log-mel"
 #: Of one value of log2(E), in decibels.
 DB = 10 * math.log10(2)
 FULL_SCALE = 58
@@ -104,6 +106,11 @@ class LogMel:
                 mend="floor_db = -96.0, step_db = 0.375",
             )
         _ = self.tables  # finds a filter without a single bin
+
+    @property
+    def front_end(self) -> dict[str, Any]:
+        """These numbers as a dataset states them, and a graph's metadata."""
+        return {"kind": KIND, **asdict(self)}
 
     def count(self, samples: int) -> int:
         """How many frames ``samples`` give."""

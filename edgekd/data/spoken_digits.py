@@ -75,7 +75,8 @@ def load(
     whole = split_of(wave, y, kind, raw=raw)
     test, held = (np.flatnonzero((index >= first) & (index < last)) for first, last in ((0, TEST), (TEST, TEST + validation)))
     train = keep_labels(whole.take(np.flatnonzero(index >= TEST + validation)), labelled, where=WHERE)
-    return Dataset("spoken_digits", train, whole.take(held), whole.take(test), tasks[0].labels, tasks if len(tasks) > 1 else ())
+    several = tasks if len(tasks) > 1 else ()
+    return Dataset("spoken_digits", train, whole.take(held), whole.take(test), tasks[0].labels, several, kind.front_end)
 
 
 def cache_folder() -> Path:
