@@ -1,0 +1,1 @@
+"""Microcontrollers: firmware built for the sizes of a target, and run on an emulated core."""
