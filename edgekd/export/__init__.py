@@ -12,6 +12,7 @@ EXPORTERS = {
     "tflite": "edgekd.export.tflite:export",
     "onnx": "edgekd.export.onnx:export",
     "openvino": "edgekd.export.openvino:export",
+    "c": "edgekd.export.c:export",
 }
 
 

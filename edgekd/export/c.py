@@ -1,0 +1,217 @@
+"""QuantGraph → a C library: NAME.h and NAME.c, no interpreter, no heap, no libm, one arena that the caller gives.
+
+C11, reentrant; everything but the functions of NAME.h is static, so several models live in one firmware.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgekd.errors import InputError
+from edgekd.export import c_files
+from edgekd.export.c_base import C_TYPES, Array
+from edgekd.export.c_plan import Layer, Plan, plan
+from edgekd.export.c_text import Arrays, comment, identifier, initializer, literal, string, wrapped
+from edgekd.quant import io
+from edgekd.quant.graph import QuantGraph, Tensor
+from edgekd.records import Artifact, Figure
+from edgekd.runs import atomic_write
+
+
+@dataclass(frozen=True)
+class Library:
+    """The two files, as text. ``stem`` prefixes their names and all public ones; ``arena_bytes`` are activations and scratch,
+    ``arena_bound`` what no placement goes below, ``constant_bytes`` weights, biases, multipliers and tables."""
+
+    stem: str
+    header: str
+    source: str
+    arena_bytes: int
+    arena_bound: int
+    constant_bytes: int
+
+
+def export(graph: QuantGraph, out: Path, *, kernels: str = "portable", core: str | None = None) -> Artifact:
+    """Write NAME.h and NAME.c into ``out``, atomically; the artifact is NAME.c. Raises InputError as encode does."""
+    library = encode(graph, kernels=kernels, core=core)
+    names = (f"{library.stem}.c", f"{library.stem}.h")
+    for name, content in zip(names, (library.source, library.header), strict=True):
+        atomic_write(out / name, content.encode())
+    where = f"{kernels} kernels{f' for {core}' if core else ''}"
+    figures = {
+        "model_bytes": Figure(library.constant_bytes, "B", "counted", f"constants of the library, {where}"),
+        "peak_ram_bytes": Figure(library.arena_bytes, "B", "counted", f"arena: activations and scratch, {where}; no stack"),
+    }
+    notes = (f"an arena of {library.arena_bytes} B, of which no placement of these buffers needs less than {library.arena_bound} B",)
+    return Artifact("c", names[0], hashlib.sha256(library.source.encode()).hexdigest(), figures, names, notes)
+
+
+def encode(graph: QuantGraph, *, kernels: str = "portable", core: str | None = None) -> Library:
+    """The library's text; the same graph gives the same bytes.
+
+    ``graph`` is channels last, with one input. ``kernels`` is a set of c_sets.SETS; ``core`` ("cortex-m4") decides what scratch they need
+    (None: the most on any). Raises InputError for an operator, dtype or scale that no kernel has.
+    """
+    placed = plan(graph, kernels, core)
+    stem = identifier(graph.name)
+    arrays = Arrays(stem)
+    source = _source(placed, stem, arrays, kernels)
+    header = _header(placed, stem, kernels)
+    total = placed.placement.total_bytes
+    return Library(stem, header, source, total, placed.placement.bound, arrays.nbytes)
+
+
+def _sides(graph: QuantGraph, names: Sequence[str], what: str) -> list[tuple[str, Tensor]]:
+    """Each border tensor with the end of its names: output, output1, …"""
+    sides: list[tuple[str, Tensor]] = []
+    for i, name in enumerate(names):
+        tensor = graph.tensor(name)
+        if tensor.dtype not in C_TYPES:
+            raise InputError(f"{name!r} is {tensor.dtype}", where=f"graph {graph.name}", expected=" or ".join(C_TYPES))
+        sides.append((f"{what}{i or ''}", tensor))
+    return sides
+
+
+def _stated(tensor: Tensor) -> dict[str, Any]:
+    scale, zero = tensor.quantization.single if tensor.quantization is not None else (None, None)
+    return {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape), "scale": scale, "zero_point": zero}
+
+
+def _header(placed: Plan, stem: str, kernels: str) -> str:
+    graph, upper = placed.graph, stem.upper()
+    inputs, outputs = _sides(graph, graph.inputs, "input"), _sides(graph, graph.outputs, "output")
+    document = {
+        **graph.metadata,
+        "c": {"stem": stem, "kernels": kernels, "input": _stated(inputs[0][1]), "outputs": [_stated(tensor) for _, tensor in outputs]},
+    }
+    lines = [
+        f"/* edgekd {comment(document)} */",
+        f"#ifndef {upper}_H",
+        f"#define {upper}_H",
+        "",
+        "#include <stdint.h>",
+        "",
+        f"#define {upper}_ARENA_BYTES {placed.placement.total_bytes} /* activations and scratch */",
+        f"#define {upper}_INPUTS {len(inputs)}",
+        f"#define {upper}_OUTPUTS {len(outputs)}",
+        f"#define {upper}_LAYERS {len(placed.layers)}",
+        f'#define {upper}_GRAPH_SHA256 "{io.fingerprint(graph)}"',
+        f'#define {upper}_KERNELS "{kernels}"',
+    ]
+    for name, tensor in (*inputs, *outputs):
+        lines.append(f"#define {upper}_{name.upper()}_SIZE {math.prod(tensor.shape)} /* {' x '.join(map(str, tensor.shape))} */")
+        if tensor.quantization is not None:
+            scale, zero = tensor.quantization.single
+            lines.append(f"#define {upper}_{name.upper()}_SCALE {literal(float(scale))}")
+            lines.append(f"#define {upper}_{name.upper()}_ZERO ({literal(zero)})")
+    lines += ["", *(f"typedef {C_TYPES[tensor.dtype]} {stem}_{name}_t;" for name, tensor in (*inputs, *outputs))]
+    labels = _labels(graph)
+    if labels:
+        lines += ["", f"#define {upper}_LABELS {len(labels)}", f"extern const char *const {stem}_labels[{upper}_LABELS];"]
+    lines += [
+        "",
+        f"/* The arena is {upper}_ARENA_BYTES bytes, aligned to 16. Nothing is kept in it between runs: the input, which a run may overwrite,",
+        " * is written anew before each, channels last. */",
+        f"{stem}_input_t *{stem}_input(void *arena);",
+        f"void {stem}_run(void *arena);",
+        *(f"const {stem}_{name}_t *{stem}_{name}(const void *arena);" for name, _ in outputs),
+        "",
+        f"#ifdef {upper}_STATIC_ARENA",
+        f"extern int8_t {stem}_arena[{upper}_ARENA_BYTES];",
+        "#endif",
+        "#ifdef EK_LAYER_NAMES",
+        f"extern const char *const {stem}_layer_names[{upper}_LAYERS + 1];",
+        "#endif",
+        "",
+        "#endif",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _labels(graph: QuantGraph) -> list[str]:
+    labels = graph.metadata.get("labels")
+    return [str(label) for label in labels] if isinstance(labels, (list, tuple)) else []
+
+
+def _source(placed: Plan, stem: str, arrays: Arrays, kernels: str) -> str:
+    graph, upper = placed.graph, stem.upper()
+    used = [kernel.file for layer in placed.layers for _, kernel in layer.calls]
+    structs: list[str] = []
+    body: list[str] = []
+    pointers = _Pointers(placed, arrays)
+    for at, layer in enumerate(placed.layers):
+        body.append(f"    EK_LAYER({at}); /* {type(layer.op).__name__} */")
+        _layer(layer, at, stem, arrays, pointers, structs, body)
+    body.append(f"    EK_LAYER({len(placed.layers)});")
+    reads = [
+        f"const {stem}_{name}_t *{stem}_{name}(const void *arena)\n{{\n    return {pointers.outside(tensor, constant=True)};\n}}\n"
+        for name, tensor in _sides(graph, graph.outputs, "output")
+    ]
+    entry = graph.tensor(graph.inputs[0])
+    labels = _labels(graph)
+    names = [string(f"{type(layer.op).__name__} {layer.op.name}") for layer in placed.layers]
+    unused = "" if any("(a + " in line for line in body) else "    (void)a;\n"
+    parts = [
+        f"/* Written by edgekd from graph {io.fingerprint(graph)}, {kernels} kernels. What it is: see {stem}.h. */",
+        f'#include "{stem}.h"\n',
+        *(c_files.text(name) for name in (c_files.TYPES, *c_files.needed(used))),
+        arrays.text(),
+        *structs,
+        f"#ifdef {upper}_STATIC_ARENA\n_Alignas(16) int8_t {stem}_arena[{upper}_ARENA_BYTES];\n#endif",
+        f"#ifdef EK_LAYER_NAMES\nconst char *const {stem}_layer_names[{upper}_LAYERS + 1] = {{\n{wrapped([*names, 'NULL'])}\n}};\n#endif",
+        f"const char *const {stem}_labels[{upper}_LABELS] = {{\n{wrapped(map(string, labels))}\n}};" if labels else "",
+        f"{stem}_input_t *{stem}_input(void *arena)\n{{\n    return {pointers.outside(entry, constant=False)};\n}}\n",
+        f"void {stem}_run(void *arena)\n{{\n    int8_t *const a = (int8_t *)arena;\n{unused}" + "\n".join(body) + "\n}\n",
+        *reads,
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _layer(layer: Layer, at: int, stem: str, arrays: Arrays, pointers: _Pointers, structs: list[str], body: list[str]) -> None:
+    """Append the layer's parameters and its calls."""
+    for number, (call, kernel) in enumerate(layer.calls):
+        name = f"{stem}_p{at}" + (f"_{number}" if len(layer.calls) > 1 else "")
+        fields = {**call.fields, **kernel.pack(call)}
+        structs.append(f"static const {call.struct} {name} = {initializer(fields, arrays)};")
+        scratch = pointers.scratch(layer) if layer.scratch_bytes else "NULL"
+        arguments = [f"&{name}", *(pointers.within(n, constant=True) for n in call.inputs), pointers.within(call.output), scratch]
+        body.append(f"    {kernel.function}({', '.join(arguments)});")
+
+
+class _Pointers:
+    """Final. Tensors as expressions of C: where in the arena ``a`` they lie, or which constant they are."""
+
+    def __init__(self, placed: Plan, arrays: Arrays) -> None:
+        self._placed, self._arrays = placed, arrays
+
+    def within(self, name: str, *, constant: bool = False) -> str:
+        """In NAME_run, where ``a`` is an int8_t pointer."""
+        tensor = self._placed.graph.tensor(name)
+        at = self._placed.offset(name)
+        if at is None:
+            return self._constant(name)
+        kind = C_TYPES[tensor.dtype]
+        return f"(a + {at})" if kind == "int8_t" else f"({'const ' if constant else ''}{kind} *)(void *)(a + {at})"
+
+    def outside(self, tensor: Tensor, *, constant: bool) -> str:
+        """In the functions that give a pointer to who fills the input or reads an output."""
+        at = self._placed.offset(tensor.name)
+        if at is None:
+            return self._constant(tensor.name)
+        qualifier = "const " if constant else ""
+        return f"({qualifier}{C_TYPES[tensor.dtype]} *)({qualifier}void *)(({qualifier}int8_t *)arena + {at})"
+
+    def scratch(self, layer: Layer) -> str:
+        return f"(a + {self._placed.placement.offsets[layer.scratch_name]})"
+
+    def _constant(self, name: str) -> str:
+        tensor = self._placed.graph.tensor(self._placed.roots[name])
+        assert tensor.data is not None
+        return self._arrays.name(Array(np.asarray(tensor.data)))

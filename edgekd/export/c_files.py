@@ -1,0 +1,65 @@
+"""The kernels' C files: which are needed, in which order, and their text as it stands in a library."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+from edgekd.errors import InputError
+
+_NEEDS = re.compile(r"/\* edgekd kernel; needs:([^*]*)\*/")
+TYPES = "types.h"
+
+
+def needed(names: Iterable[str]) -> list[str]:
+    """``names`` ("portable/conv_s8.c") and what they need, each once, what is needed first. Deterministic."""
+    found: list[str] = []
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        if name in above:
+            raise InputError(f"kernels need each other: {' → '.join((*above, name))}", where=name)
+        if name not in found:
+            for other in _needs(name):
+                visit(other, (*above, name))
+            found.append(name)
+
+    for name in sorted(set(names)):
+        visit(name, ())
+    return found
+
+
+def text(name: str) -> str:
+    """The content of a kernel's file, guarded so that several libraries may be compiled as one, without its own include of types.h."""
+    content = _read(name)
+    if name == TYPES:
+        return content
+    body = "".join(line for line in content.splitlines(keepends=True) if not re.match(r'#include ".*types\.h"', line))
+    guard = "EK_" + re.sub(r"\W", "_", name.removesuffix(".c")).upper()
+    return f"#ifndef {guard}\n#define {guard}\n{body.rstrip()}\n#endif\n"
+
+
+def _needs(name: str) -> list[str]:
+    head = _NEEDS.match(_read(name))
+    if head is None:
+        raise InputError("no line that says what it needs", where=name, expected="/* edgekd kernel; needs: a, b */")
+    folder = name.partition("/")[0]
+    resolved: list[str] = []
+    for other in filter(None, (part.strip().removesuffix(".c") for part in head.group(1).split(","))):
+        choices = [f"{place}/{other}.c" for place in dict.fromkeys((folder, "portable"))]
+        resolved.append(next((path for path in choices if _at(path).is_file()), choices[0]))
+    return resolved
+
+
+@cache
+def _read(name: str) -> str:
+    path = _at(name)
+    if not path.is_file():
+        raise InputError("no such kernel", where=name, expected="a file of edgekd/firmware/kernels")
+    return path.read_text(encoding="utf-8")
+
+
+def _at(name: str) -> Traversable:
+    return files("edgekd").joinpath("firmware", "kernels", *name.split("/"))

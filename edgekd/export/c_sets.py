@@ -1,0 +1,38 @@
+"""Sets of kernels: which C function computes a call, in which file it stands, how it wants its weights, what scratch it needs."""
+
+from __future__ import annotations
+
+from edgekd.errors import InputError
+from edgekd.export import c_weighted, c_windows
+from edgekd.export.c_base import Call, Kernel, Kernels
+
+#: Plain C for any 32-bit core: one line an operator's file.
+PORTABLE: Kernels = {
+    **c_weighted.PORTABLE,
+    **c_windows.PORTABLE,
+}
+#: Set → the tables that are asked for a kernel, in this order.
+SETS: dict[str, tuple[Kernels, ...]] = {
+    "portable": (PORTABLE,),
+    "cmsis": (PORTABLE,),
+}
+#: Cores that scratch is counted for where none is named.
+CORES = ("cortex-m0", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")
+
+
+def choose(kernels: str, call: Call, core: str | None) -> Kernel:
+    """The kernel of the set ``kernels`` for ``call``. Raises InputError for a set that there is not, or a call that no kernel takes."""
+    if kernels not in SETS:
+        raise InputError(f"kernels {kernels!r}", where="--kernels", expected=", ".join(SETS))
+    for table in SETS[kernels]:
+        for kernel in table.get(call.kind, ()):
+            if kernel.when(call, core):
+                return kernel
+    raise InputError(
+        f"C has no kernel {call.kind}", where=f"what makes {call.output!r}", expected="an operator that `edgekd operators` lists for C"
+    )
+
+
+def scratch(kernel: Kernel, call: Call, core: str | None) -> int:
+    """Bytes of scratch on ``core``, or the most on any."""
+    return max(kernel.scratch(call, name) for name in ((core,) if core else CORES))

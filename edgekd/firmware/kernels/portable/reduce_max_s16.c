@@ -1,0 +1,22 @@
+/* edgekd kernel; needs: reduce */
+/* The largest over some axes. */
+static void ek_reduce_max_s16(const ek_reduce *p, const int16_t *x, int16_t *y, void *scratch)
+{
+    (void)scratch;
+    const int32_t rows = p->reduced[1], columns = p->reduced[0], row_step = p->reduced_step[1], column_step = p->reduced_step[0];
+    for (int32_t i2 = 0; i2 < p->kept[2]; i2++) {
+        for (int32_t i1 = 0; i1 < p->kept[1]; i1++) {
+            const int16_t *at = x + i2 * p->kept_step[2] + i1 * p->kept_step[1];
+            for (int32_t i0 = p->kept[0]; i0 > 0; i0--, at += p->kept_step[0]) {
+                int16_t found = INT16_MIN;
+                for (int32_t row = 0; row < rows; row++) {
+                    const int16_t *from = at + row * row_step;
+                    for (int32_t n = columns; n > 0; n--, from += column_step) {
+                        found = *from > found ? *from : found;
+                    }
+                }
+                *y++ = found;
+            }
+        }
+    }
+}

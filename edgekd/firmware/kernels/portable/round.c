@@ -1,0 +1,7 @@
+/* edgekd kernel; needs: */
+/* x / 2^right, a half away from zero, as ek_divide_by_power but in fewer instructions: |x| at most 2^30, 0 <= right <= 31. */
+EK_INLINE int32_t ek_divide_small(int32_t x, int32_t right)
+{
+    const int32_t half = (int32_t)((UINT32_C(1) << right) >> 1);
+    return (x + half + ((x >> 31) & -(right > 0))) >> right;
+}

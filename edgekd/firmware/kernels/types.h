@@ -1,0 +1,98 @@
+/* What every kernel of edgekd shares: parameters of layers, and TensorFlow Lite's fixed-point arithmetic.
+ *
+ * Nothing here depends on the width or the sign of char, on the heap or on a library. Signed sums that may overflow are formed in
+ * unsigned integers, which wrap; a right shift of a negative integer is arithmetic (C leaves that to the compiler: all of ours do so).
+ */
+#ifndef EK_TYPES_H
+#define EK_TYPES_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* A user may put the weights into a section of their own: -DEK_WEIGHTS='__attribute__((section(".weights")))'. */
+#ifndef EK_WEIGHTS
+#define EK_WEIGHTS
+#endif
+/* Stands before each layer with its index, and after the last one with the number of layers: for who counts instructions. */
+#ifndef EK_LAYER
+#define EK_LAYER(index) ((void)0)
+#endif
+#if defined(__GNUC__)
+#define EK_INLINE static inline __attribute__((always_inline))
+#else
+#define EK_INLINE static inline
+#endif
+
+/* Convolution (weights [out_c, k_h, k_w, in_c / groups]), depthwise [k_h, k_w, out_c], fully connected as a convolution of one tap whose
+ * rows are in_h * in_w, transposed convolution; weights and bias as the set of kernels packs them. real = scale * (q - zero). */
+typedef struct {
+    const int8_t *weights;
+    const int32_t *bias;       /* NULL where there is none, and where bias64 stands */
+    const int64_t *bias64;     /* of 16-bit activations */
+    const int32_t *multiplier; /* one an output channel, and its shift: multiplier * 2^(shift - 31) */
+    const int8_t *shift;
+    int32_t in_zero, out_zero, low, high; /* low and high clamp the output's integers */
+    uint16_t in_h, in_w, in_c, out_h, out_w, out_c, k_h, k_w;
+    uint8_t stride_h, stride_w, dilation_h, dilation_w;
+    int16_t pad_top, pad_left;
+    uint16_t multiplier_or_groups, depth; /* depth: input channels that one output channel reads */
+} ek_conv;
+
+/* Windows that are pooled. */
+typedef struct {
+    int32_t in_zero, out_zero, low, high;
+    uint16_t in_h, in_w, out_h, out_w, channels, k_h, k_w;
+    uint8_t stride_h, stride_w;
+    int16_t pad_top, pad_left;
+} ek_pool;
+
+EK_INLINE int32_t ek_min(int32_t a, int32_t b) { return a < b ? a : b; }
+
+EK_INLINE int32_t ek_max(int32_t a, int32_t b) { return a > b ? a : b; }
+
+EK_INLINE int32_t ek_clamp(int32_t x, int32_t low, int32_t high) { return ek_min(ek_max(x, low), high); }
+
+/* a + b, wrapping. */
+EK_INLINE int32_t ek_add_wrap(int32_t a, int32_t b) { return (int32_t)((uint32_t)a + (uint32_t)b); }
+
+/* x * multiplier / 2^31, a half rounded up: gemmlowp's SaturatingRoundingDoublingHighMul for multipliers above -2^31. */
+EK_INLINE int32_t ek_doubling_high(int32_t x, int32_t multiplier)
+{
+    return (int32_t)(((int64_t)x * multiplier + ((int64_t)1 << 30)) >> 31);
+}
+
+/* x / 2^exponent, a half rounded away from zero; 0 <= exponent <= 31, x above -2^31 (where exponent is not 0). */
+EK_INLINE int32_t ek_divide_by_power(int32_t x, int32_t exponent)
+{
+    if (exponent == 0) {
+        return x;
+    }
+    return (((x + (x >> 31)) >> (exponent - 1)) + 1) >> 1;
+}
+
+/* TFLite's MultiplyByQuantizedMultiplier of 32-bit sums: two roundings. */
+EK_INLINE int32_t ek_requantize(int32_t x, int32_t multiplier, int32_t shift)
+{
+    if (shift >= 0) {
+        return ek_doubling_high((int32_t)((uint32_t)x << shift), multiplier);
+    }
+    return ek_divide_by_power(ek_doubling_high(x, multiplier), -shift);
+}
+
+/* The same of 64-bit sums: one rounding, of the 15 bits that are left of the multiplier. */
+EK_INLINE int32_t ek_requantize64(int64_t x, int32_t multiplier, int32_t shift)
+{
+    const int32_t reduced = multiplier < 0x7FFF0000 ? (multiplier + (1 << 15)) >> 16 : 0x7FFF;
+    const int32_t right = 15 - shift;
+    return (int32_t)((x * reduced + ((int64_t)1 << (right - 1))) >> right);
+}
+
+/* A 32-bit sum of a layer as the output of channel c. */
+EK_INLINE int8_t ek_output_s8(const ek_conv *p, int32_t c, uint32_t sum)
+{
+    const int32_t y = ek_requantize((int32_t)sum, p->multiplier[c], p->shift[c]);
+    return (int8_t)ek_clamp(ek_add_wrap(y, p->out_zero), p->low, p->high);
+}
+
+#endif
