@@ -117,8 +117,8 @@ def _header(placed: Plan, stem: str, kernels: str) -> str:
         lines += ["", f"#define {upper}_LABELS {len(labels)}", f"extern const char *const {stem}_labels[{upper}_LABELS];"]
     lines += [
         "",
-        f"/* The arena is {upper}_ARENA_BYTES bytes, aligned to 16. Nothing is kept in it between runs: the input, which a run may overwrite,",
-        " * is written anew before each, channels last. */",
+        f"/* The arena is {upper}_ARENA_BYTES bytes, aligned to 16. Nothing is kept in it between runs: the input, channels last, is",
+        " * written anew before each, because a run may overwrite it. */",
         f"{stem}_input_t *{stem}_input(void *arena);",
         f"void {stem}_run(void *arena);",
         *(f"const {stem}_{name}_t *{stem}_{name}(const void *arena);" for name, _ in outputs),
@@ -149,7 +149,8 @@ def _source(placed: Plan, stem: str, arrays: Arrays, kernels: str) -> str:
     for at, layer in enumerate(placed.layers):
         body.append(f"    EK_LAYER({at}); /* {type(layer.op).__name__} */")
         _layer(layer, at, stem, arrays, pointers, structs, body)
-    body.append(f"    EK_LAYER({len(placed.layers)});")
+    if placed.layers:
+        body.append(f"    EK_LAYER({len(placed.layers) - 1});")
     reads = [
         f"const {stem}_{name}_t *{stem}_{name}(const void *arena)\n{{\n    return {pointers.outside(tensor, constant=True)};\n}}\n"
         for name, tensor in _sides(graph, graph.outputs, "output")

@@ -58,7 +58,7 @@ def plan(graph: QuantGraph, kernels: str, core: str | None) -> Plan:
         raise InputError(f"{len(graph.inputs)} inputs", where=f"graph {graph.name}", expected="one: the reference knows no other graphs")
     own = _placed(graph, kernels, core)
     moved = reorder(graph)
-    if moved is graph or own.placement.optimal and own.placement.total_bytes <= _least(own):
+    if moved is graph or (own.placement.optimal and own.placement.total_bytes <= _least(own)):
         return own
     return min(own, _placed(moved, kernels, core), key=lambda p: p.placement.total_bytes)
 

@@ -14,7 +14,7 @@
 #ifndef EK_WEIGHTS
 #define EK_WEIGHTS
 #endif
-/* Stands before each layer with its index, and after the last one with the number of layers: for who counts instructions. */
+/* Stands before each layer with its index, and once more after the last one: for who counts instructions. */
 #ifndef EK_LAYER
 #define EK_LAYER(index) ((void)0)
 #endif

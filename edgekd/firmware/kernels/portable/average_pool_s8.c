@@ -17,37 +17,31 @@ static void ek_average_pool_s8(const ek_pool *p, const int8_t *x, int8_t *y, voi
         const int32_t y0 = ek_max(top, 0), y1 = ek_min(top + p->k_h, p->in_h);
         for (int32_t ox = 0, left = -p->pad_left; ox < p->out_w; ox++, left += p->stride_w) {
             const int32_t x0 = ek_max(left, 0), x1 = ek_min(left + p->k_w, p->in_w);
-            const uint32_t count = (uint32_t)((y1 - y0) * (x1 - x0)), inverse = count > 360 ? 0 : ((UINT32_C(1) << 24) + count - 1) / count;
+            const uint32_t count = (uint32_t)((y1 - y0) * (x1 - x0));
+            const uint32_t inverse = count > 360 ? 0 : ((UINT32_C(1) << 24) + count - 1) / count;
             const int8_t *corner = x + y0 * line + x0 * channels;
-            int32_t c = 0;
-            for (; c + 4 <= channels; c += 4, corner += 4) {
-                int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+            for (int32_t c = 0, width; c < channels; c += width, corner += width) {
+                int32_t found[4] = {0, 0, 0, 0};
                 const int8_t *start = corner;
+                width = c + 4 <= channels ? 4 : 1;
                 for (int32_t iy = y0; iy < y1; iy++, start += line) {
                     const int8_t *from = start;
+                    if (width == 1) {
+                        for (int32_t ix = x0; ix < x1; ix++, from += channels) {
+                            found[0] += from[0];
+                        }
+                        continue;
+                    }
                     for (int32_t ix = x0; ix < x1; ix++, from += channels) {
-                        s0 += from[0];
-                        s1 += from[1];
-                        s2 += from[2];
-                        s3 += from[3];
+                        found[0] += from[0];
+                        found[1] += from[1];
+                        found[2] += from[2];
+                        found[3] += from[3];
                     }
                 }
-                y[0] = (int8_t)ek_clamp(ek_quotient_s8(s0, count, inverse), low, high);
-                y[1] = (int8_t)ek_clamp(ek_quotient_s8(s1, count, inverse), low, high);
-                y[2] = (int8_t)ek_clamp(ek_quotient_s8(s2, count, inverse), low, high);
-                y[3] = (int8_t)ek_clamp(ek_quotient_s8(s3, count, inverse), low, high);
-                y += 4;
-            }
-            for (; c < channels; c++, corner++) {
-                int32_t sum = 0;
-                const int8_t *start = corner;
-                for (int32_t iy = y0; iy < y1; iy++, start += line) {
-                    const int8_t *from = start;
-                    for (int32_t ix = x0; ix < x1; ix++, from += channels) {
-                        sum += *from;
-                    }
+                for (int32_t k = 0; k < width; k++) {
+                    *y++ = (int8_t)ek_clamp(ek_quotient_s8(found[k], count, inverse), low, high);
                 }
-                *y++ = (int8_t)ek_clamp(ek_quotient_s8(sum, count, inverse), low, high);
             }
         }
     }

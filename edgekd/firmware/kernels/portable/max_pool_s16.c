@@ -10,35 +10,28 @@ static void ek_max_pool_s16(const ek_pool *p, const int16_t *x, int16_t *y, void
         for (int32_t ox = 0, left = -p->pad_left; ox < p->out_w; ox++, left += p->stride_w) {
             const int32_t x0 = ek_max(left, 0), x1 = ek_min(left + p->k_w, p->in_w);
             const int16_t *corner = x + y0 * line + x0 * channels;
-            int32_t c = 0;
-            for (; c + 4 <= channels; c += 4, corner += 4) {
-                int32_t m0 = low, m1 = low, m2 = low, m3 = low;
+            for (int32_t c = 0, width; c < channels; c += width, corner += width) {
+                int32_t found[4] = {low, low, low, low};
                 const int16_t *start = corner;
+                width = c + 4 <= channels ? 4 : 1;
                 for (int32_t iy = y0; iy < y1; iy++, start += line) {
                     const int16_t *from = start;
+                    if (width == 1) {
+                        for (int32_t ix = x0; ix < x1; ix++, from += channels) {
+                            found[0] = ek_max(found[0], from[0]);
+                        }
+                        continue;
+                    }
                     for (int32_t ix = x0; ix < x1; ix++, from += channels) {
-                        m0 = ek_max(m0, from[0]);
-                        m1 = ek_max(m1, from[1]);
-                        m2 = ek_max(m2, from[2]);
-                        m3 = ek_max(m3, from[3]);
+                        found[0] = ek_max(found[0], from[0]);
+                        found[1] = ek_max(found[1], from[1]);
+                        found[2] = ek_max(found[2], from[2]);
+                        found[3] = ek_max(found[3], from[3]);
                     }
                 }
-                y[0] = (int16_t)ek_min(m0, high);
-                y[1] = (int16_t)ek_min(m1, high);
-                y[2] = (int16_t)ek_min(m2, high);
-                y[3] = (int16_t)ek_min(m3, high);
-                y += 4;
-            }
-            for (; c < channels; c++, corner++) {
-                int32_t m = low;
-                const int16_t *start = corner;
-                for (int32_t iy = y0; iy < y1; iy++, start += line) {
-                    const int16_t *from = start;
-                    for (int32_t ix = x0; ix < x1; ix++, from += channels) {
-                        m = ek_max(m, *from);
-                    }
+                for (int32_t k = 0; k < width; k++) {
+                    *y++ = (int16_t)ek_min(found[k], high);
                 }
-                *y++ = (int16_t)ek_min(m, high);
             }
         }
     }

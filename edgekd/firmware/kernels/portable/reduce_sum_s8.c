@@ -8,14 +8,14 @@ static void ek_reduce_sum_s8(const ek_reduce *p, const int8_t *x, int8_t *y, voi
         for (int32_t i1 = 0; i1 < p->kept[1]; i1++) {
             const int8_t *at = x + i2 * p->kept_step[2] + i1 * p->kept_step[1];
             for (int32_t i0 = p->kept[0]; i0 > 0; i0--, at += p->kept_step[0]) {
-                uint32_t found = (uint32_t)p->offset;
+                int32_t found = p->offset;
                 for (int32_t row = 0; row < rows; row++) {
                     const int8_t *from = at + row * row_step;
                     for (int32_t n = columns; n > 0; n--, from += column_step) {
-                        found += (uint32_t)*from;
+                        found = ek_add_wrap(found, *from);
                     }
                 }
-                *y++ = (int8_t)ek_clamp(ek_requantize((int32_t)found, p->multiplier, p->shift) + p->out_zero, -128, 127);
+                *y++ = (int8_t)ek_clamp(ek_requantize(found, p->multiplier, p->shift) + p->out_zero, -128, 127);
             }
         }
     }
