@@ -23,6 +23,8 @@ LOWEST, HIGHEST = -(1 << 15), (1 << 15) - 1
 VALUES = np.arange(LOWEST, HIGHEST + 1, dtype=np.int64)
 
 
+#: Operator → the k for which an input scale of 2^(k − 12) is only shifted.
+ONLY_SHIFTED: dict[type[ops.Op], tuple[int, ...]] = {ops.Logistic: (0,), ops.Tanh: (0, 1)}
 #: The entries that the runtimes' table has one too high, bit i for entry i: it was made with less precision.
 TOO_HIGH = 0x800000000000000000000000000000800011009020440005C0467BAEFA7BD110
 
@@ -40,8 +42,8 @@ def _power_of_two(scale: float) -> tuple[int, bool]:
     return power, bool(abs(log - np.float32(power)) < 1e-3)
 
 
-def _rescaled(op: ops.Op, graph: QuantGraph, profile: str, shifts: tuple[int, ...]) -> np.ndarray:
-    """Every int16 value in steps of 1/12,288. A scale that is 2^(k − 12) for k in ``shifts`` is only shifted.
+def input_multiplier(op: ops.Op, graph: QuantGraph, profile: str, shifts: tuple[int, ...]) -> tuple[int, int]:
+    """(multiplier, shift) that bring an input to steps of 1/12,288; a scale that is 2^(k − 12) for k in ``shifts`` is only shifted.
 
     Raises InputError for such a scale under LiteRT's optimized kernels, which do something else there, and for one that overflows.
     """
@@ -51,13 +53,19 @@ def _rescaled(op: ops.Op, graph: QuantGraph, profile: str, shifts: tuple[int, ..
     if whole and power + 12 in shifts:
         if profile == "xnnpack":
             raise InputError(f"input scale 2^{power}", where=where, expected="another: LiteRT's optimized kernel there is not foretold")
-        return VALUES * (3 << (power + 12))
+        return 3 << (power + 12), 0
     multiplier, shift = scale * 4096.0 * 3.0, 0
     if multiplier >= 1 << 15:
         raise InputError(f"input scale {scale:.4g}", where=where, expected=f"below {(1 << 15) / 12288:.4g}, as TFLite wants it")
     while multiplier <= HIGHEST / 2 and shift <= 30:
         multiplier, shift = multiplier * 2, shift + 1
-    return wrap_int32(VALUES * int(multiplier) + (1 << shift >> 1)) >> shift
+    return int(multiplier), shift
+
+
+def _rescaled(op: ops.Op, graph: QuantGraph, profile: str, shifts: tuple[int, ...]) -> np.ndarray:
+    """Every int16 value in steps of 1/12,288."""
+    multiplier, shift = input_multiplier(op, graph, profile, shifts)
+    return wrap_int32(VALUES * multiplier + (1 << shift >> 1)) >> shift
 
 
 def _interpolated(size: np.ndarray, bits: int) -> np.ndarray:
@@ -75,13 +83,13 @@ def _lookup(table: np.ndarray) -> Compute:
 
 
 def logistic(op: ops.Logistic, graph: QuantGraph, profile: str) -> Compute:
-    x = _rescaled(op, graph, profile, (0,))
+    x = _rescaled(op, graph, profile, ONLY_SHIFTED[ops.Logistic])
     line = _interpolated(np.abs(x), 9)
     return _lookup(np.where(x >= 0, line + (1 << 9), (1 << 25) - line + (1 << 9) - 1) >> 10)
 
 
 def tanh(op: ops.Tanh, graph: QuantGraph, profile: str) -> Compute:
-    x = _rescaled(op, graph, profile, (0, 1))
+    x = _rescaled(op, graph, profile, ONLY_SHIFTED[ops.Tanh])
     line = _interpolated(np.abs(x), 8)
     return _lookup(np.where(x >= 0, line - (1 << 23) + (1 << 7), -line + (1 << 23) + (1 << 7) - 1) >> 8)
 
@@ -102,12 +110,21 @@ def _interpolate(table: np.ndarray, x: np.ndarray) -> np.ndarray:
     return table[index] + (((table[index + 1] - table[index]) * rest + 64) >> 7)
 
 
-def softmax(op: ops.Softmax, graph: QuantGraph, profile: str) -> Compute:
-    """TFLM makes its tables in float32, LiteRT in float64."""
+def softmax_tables(profile: str) -> tuple[np.ndarray, np.ndarray]:
+    """int64 [513] each: exp over −10 … 0 and 1/(1 + x) over 0 … 1. TFLM makes them in float32, LiteRT in float64."""
     real = np.float32 if profile == "tflm" else np.float64
     exponential = interpolation_table(np.exp, -10.0, 10.0 / 512, real)
-    reciprocal = interpolation_table(lambda x: real(1) / (real(1) + x), 0.0, 1.0 / 512, real)
-    pair = quantize_multiplier(quantization(graph, op.inputs[0])[0] / (10.0 / 65535.0))
+    return exponential, interpolation_table(lambda x: real(1) / (real(1) + x), 0.0, 1.0 / 512, real)
+
+
+def softmax_multiplier(scale: float) -> tuple[int, int]:
+    """(mantissa, shift) that bring an input of ``scale`` to steps of 10/65,535."""
+    return quantize_multiplier(scale / (10.0 / 65535.0))
+
+
+def softmax(op: ops.Softmax, graph: QuantGraph, profile: str) -> Compute:
+    exponential, reciprocal = softmax_tables(profile)
+    pair = softmax_multiplier(quantization(graph, op.inputs[0])[0])
 
     def compute(memory: Memory, x: np.ndarray) -> np.ndarray:
         q = x.astype(np.int64)

@@ -56,14 +56,25 @@ def softmax(kind: str, scale: float, q: np.ndarray) -> np.ndarray:
     return (_softmax_fixed if kind == "fixed_point" else _softmax_float)(scale, below)
 
 
-def _softmax_fixed(scale: float, below: np.ndarray) -> np.ndarray:
-    """The differences to the largest in Q5, their exponentials in Q0, the sum in Q12."""
+def softmax_scaling(scale: float) -> tuple[int, int, int]:
+    """(mantissa, shift, reach): how differences of an input of ``scale`` come to Q5, and the largest one that counts."""
     mantissa, shift = quantize_multiplier(min(scale * (1 << 26), float((1 << 31) - 1)))
-    reach = int(np.floor(31.0 * (1 << 26) / 2.0**shift))
-    differences = -np.arange(256, dtype=np.int64)
+    return mantissa, shift, int(np.floor(31.0 * (1 << 26) / 2.0**shift))
+
+
+def softmax_powers(scale: float) -> tuple[int, np.ndarray]:
+    """The largest difference that counts, and int64 [256]: exp(−scale · d) in Q0 for d = 0 … 255, 0 beyond it."""
+    mantissa, shift, reach = softmax_scaling(scale)
+    differences = -np.arange(COUNT, dtype=np.int64)
     counted = -differences <= reach
     rescaled = rounding_doubling_high(np.where(counted, differences, 0) << shift, mantissa)
-    exponential = np.where(counted, exp_of_negative(rescaled, 5), 0)
+    return reach, np.where(counted, exp_of_negative(rescaled, 5), 0)
+
+
+def _softmax_fixed(scale: float, below: np.ndarray) -> np.ndarray:
+    """The differences to the largest in Q5, their exponentials in Q0, the sum in Q12."""
+    reach, exponential = softmax_powers(scale)
+    counted = np.arange(COUNT) <= reach
     total = np.where(counted, rounding_divide_by_power(exponential, 12), 0)[below].sum(axis=1, keepdims=True)
     headroom = 32 - np.frexp(total.astype(np.float64))[1].astype(np.int64)
     reciprocal = one_over_one_plus((total << headroom) - (1 << 31))
