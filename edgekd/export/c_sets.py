@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgekd.errors import InputError
-from edgekd.export import c_weighted, c_windows
+from edgekd.export import c_fast, c_weighted, c_windows
 from edgekd.export.c_base import Call, Kernel, Kernels
 
 #: Plain C for any 32-bit core: one line an operator's file.
@@ -14,7 +14,7 @@ PORTABLE: Kernels = {
 #: Set → the tables that are asked for a kernel, in this order.
 SETS: dict[str, tuple[Kernels, ...]] = {
     "portable": (PORTABLE,),
-    "cmsis": (PORTABLE,),
+    "cmsis": (c_fast.CMSIS, PORTABLE),
 }
 #: Cores that scratch is counted for where none is named.
 CORES = ("cortex-m0", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")
