@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any
 
-from edgekd.profile.schema import Budgets, Deploy, Device, SchemeTable
+from edgekd.profile.schema import Budgets, Deploy, Device, Npu, SchemeTable
 from edgekd.profile.strict import Problem
 
 #: Exporter → runtimes that read its files.
@@ -19,6 +20,13 @@ RUNS = {
 }
 #: Runtimes with kernels for 4-bit weights.
 FOUR_BITS = ("tflm", "litert")
+#: Sections of Vela's own configuration file, Arm/vela.ini (ethos-u-vela 5.2): which may follow another generation is Vela's to say.
+SYSTEM_CONFIGS = (
+    *("Ethos_U55_Deep_Embedded", "Ethos_U55_High_End_Embedded"),
+    *("Ethos_U65_Embedded", "Ethos_U65_Mid_End", "Ethos_U65_High_End", "Ethos_U65_Client_Server"),
+    *("Ethos_U85_SYS_Flash_Low", "Ethos_U85_SYS_Flash_High", "Ethos_U85_SYS_DRAM_Low", "Ethos_U85_SYS_DRAM_Mid", "Ethos_U85_SYS_DRAM_High"),
+)
+MEMORY_MODES = ("Sram_Only", "Shared_Sram", "Dedicated_Sram", "Dedicated_Sram_256KB", "Dedicated_Sram_384KB", "Dedicated_Sram_512KB")
 BITS = {"int8": 8, "float16": 16, "float32": 32}
 
 
@@ -45,6 +53,8 @@ def contradictions(sections: Mapping[str, Any]) -> Iterator[Problem]:
         )
     if deploy and scheme:
         yield from _runtime(deploy, scheme)
+    if npu := sections.get("npu"):
+        yield from _npu(npu, device, deploy)
     if device and deploy and deploy.runtime == "ethos-u" and not (device.accelerator or "").startswith("Ethos-U"):
         yield Problem("deploy.runtime", "ethos-u on a device without one", 'device.accelerator = "Ethos-U…"', 'runtime = "tflm"')
 
@@ -114,4 +124,39 @@ def _runtime(deploy: Deploy, scheme: SchemeTable) -> Iterator[Problem]:
             "false with runtime tensorrt, which knows no zero points",
             "true",
             "symmetric_activations = true",
+        )
+
+
+def _npu(npu: Npu, device: Device | None, deploy: Deploy | None) -> Iterator[Problem]:
+    if deploy and deploy.runtime != "ethos-u":
+        yield Problem("npu", f"a table for runtime {deploy.runtime}", 'runtime = "ethos-u"', "delete [npu], or correct deploy.runtime")
+    stated = (device and device.accelerator) or npu.accelerator
+    if not npu.accelerator.startswith(stated.lower()):
+        yield Problem(
+            "npu.accelerator", f"{npu.accelerator} on a device with {stated}", "the same in both", f'accelerator = "{stated.lower()}"'
+        )
+    named = {key: getattr(npu, key) for key in ("system_config", "memory_mode")}
+    if npu.config or any(named.values()):  # Vela takes both names or neither
+        for key in (key for key, found in named.items() if found is None):
+            other = "config" if npu.config else next(other for other in named if other != key)
+            yield Problem(f"npu.{key}", f"is missing beside {other}", "the name of a section of Vela's configuration", f'{key} = "…"')
+    if npu.config:
+        return  # which defines names of its own
+    generation = npu.accelerator.split("-")[1].upper()
+    fitting = tuple(name for name in SYSTEM_CONFIGS if name.startswith(f"Ethos_{generation}_"))
+    for key, allowed in (("system_config", fitting), ("memory_mode", MEMORY_MODES)):
+        if (found := named[key]) is not None and found not in allowed:
+            near = (get_close_matches(found, allowed, 1) or allowed)[0]
+            yield Problem(
+                f"npu.{key}", f"{found!r} for {npu.accelerator}", f"{', '.join(allowed)}; or a config of your own", f'{key} = "{near}"'
+            )
+    # Both write to the memory behind the second port, which of these configurations is flash.
+    if (npu.memory_mode or "").startswith("Dedicated") and (npu.system_config or "Embedded").endswith(
+        ("Embedded", "Flash_Low", "Flash_High")
+    ):
+        yield Problem(
+            "npu.memory_mode",
+            f"{npu.memory_mode} with {npu.system_config}, whose second memory is flash",
+            "Sram_Only or Shared_Sram, or a system with DRAM",
+            'memory_mode = "Shared_Sram"',
         )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from edgekd.profile.strict import Bytes, Positive, Strict, Version
 
 Numeric = Literal["int8", "float16", "float32"]
 Text = Annotated[str, Field(min_length=1, max_length=500)]
+#: Of an .ini file of Vela, behind the dot.
+Section = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$", max_length=100)]
 
 
 class Device(Strict):
@@ -58,6 +60,31 @@ class Deploy(Strict):
     transport: Literal["serial", "adb", "ssh", "usb", "host"]
 
 
+class Npu(Strict):
+    """What Arm's compiler Vela needs to know of an Ethos-U to say what a model costs there. What is not given is Vela's default."""
+
+    accelerator: Literal[
+        "ethos-u55-32",
+        "ethos-u55-64",
+        "ethos-u55-128",
+        "ethos-u55-256",
+        "ethos-u65-256",
+        "ethos-u65-512",
+        "ethos-u85-128",
+        "ethos-u85-256",
+        "ethos-u85-512",
+        "ethos-u85-1024",
+        "ethos-u85-2048",
+    ] = Field(description="Vela's --accelerator-config: generation and MACs a cycle")
+    system_config: Section | None = Field(default=None, description="Vela's --system-config: memories, their speeds and the NPU's clock")
+    memory_mode: Section | None = Field(default=None, description="Vela's --memory-mode: what lies in which memory")
+    config: Text | None = Field(default=None, description="Vela's --config: a file that defines these two, if not Vela's own Arm/vela.ini")
+    clock_mhz: Positive | None = Field(
+        default=None,
+        description="Clock of the NPU, where it is another than that of system_config; memories are taken to slow down with it",
+    )
+
+
 class Profile(Strict):
     """One device."""
 
@@ -69,3 +96,10 @@ class Profile(Strict):
     budgets: Budgets
     scheme: SchemeTable
     deploy: Deploy
+    npu: Npu | None = Field(default=None, description="For runtime ethos-u")
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A profile without [npu] is dumped as before that table was there, so that what was built for it keeps its identity."""
+        out = write(self)
+        return out if self.npu is not None else {key: value for key, value in out.items() if key != "npu"}
