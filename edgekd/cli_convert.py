@@ -25,10 +25,12 @@ Threads = Annotated[int, typer.Option(min=0, help="Workers for verification; 0 i
 
 def convert(
     model: Model,
-    to: Annotated[str, typer.Option("--to", help="Formats, commas between them: tflite, onnx, openvino.")],
+    to: Annotated[str, typer.Option("--to", help="Formats, commas between them: tflite, onnx, openvino, c.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for what is written.")],
     samples: SamplesFile = None,
     verify: Annotated[bool, typer.Option(help="Run what was written in its runtimes, against the reference.")] = True,
+    kernels: Annotated[str, typer.Option("--kernels", help="C: portable (plain C), or cmsis (calls CMSIS-NN on Cortex-M).")] = "portable",
+    core: Annotated[str | None, typer.Option("--core", help="C: the core that scratch is counted for (cortex-m4); default: any.")] = None,
     threads: Threads = 0,
     as_json: Json = False,
 ) -> None:
@@ -41,7 +43,7 @@ def convert(
     from edgekd.convert import convert as run
 
     formats = tuple(dict.fromkeys(name.strip() for name in to.split(",") if name.strip()))
-    graph, done = run(model, formats, out)
+    graph, done = run(model, formats, out, kernels=kernels, core=core)
     verified = None
     if verify:
         written = [out / artifact.path for artifact in done.artifacts]

@@ -19,7 +19,7 @@ from edgekd.quant.graph import STORAGE, QuantGraph
 from edgekd.quant.grid import PIXELS
 from edgekd.quant.outputs import labels_shape
 from edgekd.records import Artifact, Verdict
-from edgekd.runtimes import RUNTIMES
+from edgekd.runtimes import RUNTIMES, c_host
 from edgekd.runtimes.lacks_tflm import survey
 from edgekd.verify.certificate import Samples, Subject, verify
 from edgekd.verify.jobs import Died
@@ -29,6 +29,7 @@ RUNNERS = {
     ".tflite": ("tflm", "litert_ref", "litert_xnnpack"),
     ".onnx": ("onnxruntime",),
     ".xml": ("openvino",),
+    ".c": ("c_host",),
 }
 #: Random inputs where no samples are given.
 COUNT = 200
@@ -76,8 +77,13 @@ def read_model(path: Path) -> QuantGraph:
     return load(IMPORTERS[path.suffix])(path)
 
 
-def convert(model: Path, formats: Sequence[str], out: Path) -> tuple[QuantGraph, Conversion]:
-    """Write ``model`` into the folder ``out`` in each of ``formats``. Raises InputError for what cannot be read or stated."""
+def convert(
+    model: Path, formats: Sequence[str], out: Path, *, kernels: str = "portable", core: str | None = None
+) -> tuple[QuantGraph, Conversion]:
+    """Write ``model`` into the folder ``out`` in each of ``formats``; ``kernels`` and ``core`` are C's.
+
+    Raises InputError for what cannot be read or stated.
+    """
     for name in formats:
         if name not in EXPORTERS:
             raise InputError(f"format {name!r}", where="--to", expected=", ".join(EXPORTERS))
@@ -88,7 +94,8 @@ def convert(model: Path, formats: Sequence[str], out: Path) -> tuple[QuantGraph,
     start = time.perf_counter()
     graph = read_model(model)
     out.mkdir(parents=True, exist_ok=True)
-    artifacts = tuple(load(EXPORTERS[name])(graph, out) for name in formats)
+    options = {"c": {"kernels": kernels, "core": core}}
+    artifacts = tuple(load(EXPORTERS[name])(graph, out, **options.get(name, {})) for name in formats)
     seconds = time.perf_counter() - start
     source = graph.metadata.get("source")
     notes = tuple(source.get("notes", ())) if isinstance(source, dict) else ()
@@ -106,7 +113,8 @@ def verify_files(
     """Each of ``files`` in each runtime that runs its kind, against the reference of ``graph``.
 
     Inputs are those of ``samples`` (.npz with x, perhaps y), or random. A runtime that lacks an operator, or does not load a file, gives no
-    verdict but a reason. Raises InputError if no runtime ran anything, or for samples that do not fit.
+    verdict but a reason; so does C that this host cannot compile. Raises InputError if no runtime ran what it should, or for samples that
+    do not fit.
     """
     x, y = random_inputs(graph), None
     inputs = f"{COUNT} random inputs"
@@ -123,7 +131,8 @@ def verify_files(
         proven.update(subject.path for subject in some)
 
     try:
-        judge(subjects)
+        if subjects:
+            judge(subjects)
     except EdgekdError:  # one of them cannot: each by itself says which
         for subject in subjects:
             try:
@@ -132,7 +141,7 @@ def verify_files(
                 not_run[where := f"{subject.path.name} in {subject.runtime}"] = str(error)
                 died += [where] if isinstance(error, Died) else []
     unproven = {str(path): _said(path, not_run) for path in files if path not in proven}
-    if not verdicts:
+    if not verdicts and subjects:
         raise _refused(graph, unproven)
     return Verified(tuple(verdicts), not_run, inputs, unproven, tuple(died))
 
@@ -206,8 +215,10 @@ def subjects_of(graph: QuantGraph, files: Sequence[Path]) -> tuple[list[Subject]
         for runtime in RUNNERS[path.suffix]:
             if runtime == "tflm" and lacks:
                 not_run[f"{path.name} in {runtime}"] = f"{lacks[0].kind} {lacks[0].operator}: {lacks[0].reason}"
+            elif runtime == "c_host" and (why := c_host.why_not(path)) is not None:
+                not_run[f"{path.name} in {runtime}"] = why
             else:
-                subjects.append(Subject(runtime, RUNTIMES[runtime], path))
+                subjects.append(Subject(runtime, RUNTIMES[runtime], path, EXPORTERS["c"] if runtime == "c_host" else ""))
     return subjects, not_run
 
 

@@ -14,6 +14,7 @@ RUNTIMES = {
     "litert_xnnpack": "edgekd.runtimes.litert:open_xnnpack",
     "onnxruntime": "edgekd.runtimes.onnxruntime:open_model",
     "openvino": "edgekd.runtimes.openvino:open_model",
+    "c_host": "edgekd.runtimes.c_host:open_model",
 }
 
 

@@ -41,6 +41,7 @@ RULES = {
     "tflm": Rule("tflm", exact=True),
     "litert_ref": Rule("litert_ref", exact=True),
     "litert_xnnpack": Rule("xnnpack", exact=True),
+    "c_host": Rule("tflm", exact=True),
     "onnxruntime": Rule("onnxruntime", agreement=0.995, loss_pp=0.1),
     "openvino": Rule("openvino", agreement=0.995, loss_pp=0.1),
 }

@@ -10,7 +10,7 @@ import pytest
 import small
 
 from edgekd.errors import InputError
-from edgekd.export import EXPORTERS, onnx, openvino, tflite
+from edgekd.export import EXPORTERS, c, onnx, openvino, tflite
 from edgekd.quant import reference
 from edgekd.quant.compare import top1
 from edgekd.quant.graph import QuantGraph
@@ -24,8 +24,15 @@ from edgekd.verify.foretell import branch_point, foretell
 from edgekd.verify.layers import compare_layers
 
 X = small.samples(300)
-FORMATS = {"tflm": "tflite", "litert_ref": "tflite", "litert_xnnpack": "tflite", "onnxruntime": "onnx", "openvino": "openvino"}
-EXPORT = {"tflite": tflite.export, "onnx": onnx.export, "openvino": openvino.export}
+FORMATS = {
+    "tflm": "tflite",
+    "litert_ref": "tflite",
+    "litert_xnnpack": "tflite",
+    "onnxruntime": "onnx",
+    "openvino": "openvino",
+    "c_host": "c",
+}
+EXPORT = {"tflite": tflite.export, "onnx": onnx.export, "openvino": openvino.export, "c": c.export}
 SIZES = {"kind": 3, "who": 2}
 
 
