@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from edgekd.errors import InputError
-from edgekd.export import c_files
+from edgekd.export import c_files, c_frontend
 from edgekd.export.c_base import C_TYPES, Array
 from edgekd.export.c_plan import Layer, Plan, plan
 from edgekd.export.c_text import Arrays, comment, identifier, initializer, literal, string, wrapped
@@ -36,13 +36,19 @@ class Library:
     arena_bytes: int
     arena_bound: int
     constant_bytes: int
+    input_room: tuple[tuple[int, int], tuple[int, int]]
 
 
 def export(graph: QuantGraph, out: Path, *, kernels: str = "portable", core: str | None = None) -> Artifact:
-    """Write NAME.h and NAME.c into ``out``, atomically; the artifact is NAME.c. Raises InputError as encode does."""
+    """Write NAME.h and NAME.c into ``out``, atomically, and NAME_frontend.h and .c where the graph says what its input is made of.
+
+    The artifact is NAME.c. Raises InputError as encode does, and for a front-end that is not known.
+    """
     library = encode(graph, kernels=kernels, core=core)
-    names = (f"{library.stem}.c", f"{library.stem}.h")
-    for name, content in zip(names, (library.source, library.header), strict=True):
+    front_end = c_frontend.sources(graph, library.stem, library.input_room)
+    texts = {f"{library.stem}.c": library.source, f"{library.stem}.h": library.header, **front_end}
+    names = tuple(texts)
+    for name, content in texts.items():
         atomic_write(out / name, content.encode())
     where = f"{kernels} kernels{f' for {core}' if core else ''}"
     figures = {
@@ -65,7 +71,9 @@ def encode(graph: QuantGraph, *, kernels: str = "portable", core: str | None = N
     source = _source(placed, stem, arrays, kernels)
     header = _header(placed, stem, kernels)
     total = placed.placement.total_bytes
-    return Library(stem, header, source, total, placed.placement.bound, arrays.nbytes)
+    first = placed.offset(graph.inputs[0]) or 0
+    last = first + graph.tensor(graph.inputs[0]).nbytes
+    return Library(stem, header, source, total, placed.placement.bound, arrays.nbytes, ((0, first), (last, total - last)))
 
 
 def _sides(graph: QuantGraph, names: Sequence[str], what: str) -> list[tuple[str, Tensor]]:

@@ -8,7 +8,7 @@ the same integers as the Python that made the training data.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from importlib.resources import files
 from typing import Any
@@ -23,6 +23,8 @@ from edgekd.quant.grid import PIXELS
 EIGHT_BITS = "pixels"
 _TYPES = {"int8": "int8_t", "int16": "int16_t"}
 _LINE = 138
+#: Parts of an arena, as (offset, bytes).
+Room = Sequence[tuple[int, int]]
 
 
 def kind_of(graph: QuantGraph) -> str:
@@ -55,15 +57,16 @@ def log_mel_of(graph: QuantGraph) -> LogMel:
     return features
 
 
-def sources(graph: QuantGraph, stem: str) -> dict[str, str]:
+def sources(graph: QuantGraph, stem: str, room: Room = ()) -> dict[str, str]:
     """File name → text of the front-end of ``graph``, which is channels last; none where ``kind_of`` finds none.
 
-    ``stem`` names the library, whose header the front-end includes. Raises InputError as ``kind_of`` and ``log_mel_of`` do.
+    ``stem`` names the library, whose header the front-end includes; ``room`` are parts of its arena that hold nothing while the input is
+    written. Raises InputError as ``kind_of`` and ``log_mel_of`` do.
     """
     kind = kind_of(graph)
     if not kind:
         return {}
-    header, code = (_log_mel if kind == KIND else _pixels)(graph, stem)
+    header, code = _log_mel(graph, stem, room) if kind == KIND else _pixels(graph, stem)
     return {f"{stem}_frontend.h": _guarded(stem, header), f"{stem}_frontend.c": code}
 
 
@@ -72,7 +75,7 @@ def scratch_bytes(features: LogMel) -> int:
     return 8 * features.frame
 
 
-def _log_mel(graph: QuantGraph, stem: str) -> tuple[str, str]:
+def _log_mel(graph: QuantGraph, stem: str, room: Room) -> tuple[str, str]:
     features, tensor, up = log_mel_of(graph), graph.tensor(graph.inputs[0]), stem.upper()
     frames = math.prod(tensor.shape) // features.mels
     samples = (frames - 1) * features.hop + features.frame
@@ -87,7 +90,7 @@ def _log_mel(graph: QuantGraph, stem: str) -> tuple[str, str]:
 #define {up}_MELS {features.mels} /* values of a row */
 #define {up}_SAMPLES {samples} /* samples of an input */
 #define {up}_FEATURES_SCRATCH_BYTES {scratch_bytes(features)} /* aligned to 8; nothing is kept in it */
-
+{_in_arena(up, features, room)}
 /* {up}_SAMPLES samples to a whole input, as {stem}_input() has it. */
 void {stem}_features(const int16_t *samples, {stem}_input_t *input, void *scratch);
 
@@ -119,6 +122,16 @@ void {stem}_stream_read(const {stem}_stream_t *stream, {stem}_input_t *input);
             _log_mel_functions(stem, up, features),
         )
     )
+
+
+def _in_arena(up: str, features: LogMel, room: Room) -> str:
+    """A macro for scratch in the model's arena, beside the input; "" where that is too small."""
+    for offset, nbytes in room:
+        at = -(-offset // 8) * 8
+        if at + scratch_bytes(features) <= offset + nbytes:
+            told = "in the arena, where nothing lies that matters until the model runs"
+            return f"/* {told} */\n#define {up}_FEATURES_SCRATCH(arena) ((void *)((char *)(arena) + {at}))\n"
+    return ""
 
 
 def _constants(stem: str, features: LogMel, frames: int) -> str:

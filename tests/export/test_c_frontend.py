@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import asdict
@@ -163,6 +164,15 @@ def test_states_its_memory() -> None:
     for line in ("M_RATE 8000", "M_FRAME 256", "M_HOP 160", "M_FRAMES 39", "M_MELS 24", "M_SAMPLES 6336", "M_FEATURES_SCRATCH_BYTES 2048"):
         assert f"#define {line} " in header
     assert scratch_bytes(LogMel()) == 2048
+
+
+@pytest.mark.parametrize(
+    ("room", "at"), [(((0, 2100), (3036, 9000)), "0"), (((0, 2047), (3036, 2052)), "3040"), (((0, 2047), (3036, 2051)), None), ((), None)]
+)
+def test_scratch_in_the_arena_beside_the_input(room: tuple[tuple[int, int], ...], at: str | None) -> None:
+    header = sources(heard(LogMel(), 39), "m", room)["m_frontend.h"]
+    found = re.search(r"#define M_FEATURES_SCRATCH\(arena\) \(\(void \*\)\(\(char \*\)\(arena\) \+ (\d+)\)\)", header)
+    assert (found and found[1]) == at
 
 
 def test_pixels(tmp_path: Path) -> None:
