@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgekd.export import c_weighted, c_windows
+from edgekd.export import c_binary, c_elementwise, c_shape, c_tables, c_weighted, c_windows
 from edgekd.export.c_base import Build, Call
 from edgekd.export.c_base import lacks as lacks
 from edgekd.quant import ops
@@ -12,6 +12,10 @@ from edgekd.quant.graph import QuantGraph
 BUILD: dict[type[ops.Op], Build] = {
     **c_weighted.BUILD,
     **c_windows.BUILD,
+    **c_binary.BUILD,
+    **c_elementwise.BUILD,
+    **c_tables.BUILD,
+    **c_shape.BUILD,
 }
 #: Operators whose output lies where their input lies: nothing is called.
 ALIASES: tuple[type[ops.Op], ...] = (ops.Reshape,)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from edgekd.errors import InputError
-from edgekd.export import c_fast, c_weighted, c_windows
+from edgekd.export import c_binary, c_elementwise, c_fast, c_shape, c_tables, c_weighted, c_windows
 from edgekd.export.c_base import Call, Kernel, Kernels
 
 #: Plain C for any 32-bit core: one line an operator's file.
 PORTABLE: Kernels = {
     **c_weighted.PORTABLE,
     **c_windows.PORTABLE,
+    **c_binary.PORTABLE,
+    **c_elementwise.PORTABLE,
+    **c_tables.PORTABLE,
+    **c_shape.PORTABLE,
 }
 #: Set → the tables that are asked for a kernel, in this order.
 SETS: dict[str, tuple[Kernels, ...]] = {

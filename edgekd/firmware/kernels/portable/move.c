@@ -20,14 +20,17 @@ static void ek_move_bytes(const ek_move *p, const void *x, void *y, void *scratc
         const uint8_t *source = from;
         uint8_t *target = to;
         const int32_t *axis = p->axes + 3;
-        int32_t k = 1;
         for (int32_t n = count; n > 0; n--, source += from_step, target += to_step) {
-            if (run == 1) {
-                *target = *source;
-            } else {
+            if (run >= 16) {
                 memcpy(target, source, (size_t)run);
+                continue;
             }
+            int32_t i = 0;
+            do {
+                target[i] = source[i];
+            } while (++i < run);
         }
+        int32_t k = 1;
         for (; k < rank; k++, axis += 3) {
             if (++at[k] < axis[0]) {
                 from += axis[1];
