@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from edgekd.cli_advise import COMMANDS as ADVISE_COMMANDS
+from edgekd.cli_bench import COMMANDS as BENCH_COMMANDS
 from edgekd.cli_build import COMMANDS
 from edgekd.cli_convert import COMMANDS as CONVERT_COMMANDS
 from edgekd.cli_plan import COMMANDS as PLAN_COMMANDS
@@ -63,7 +64,7 @@ app = typer.Typer(
 )
 targets = typer.Typer(no_args_is_help=True, help="Target profiles: one device, one file.")
 recipes = typer.Typer(no_args_is_help=True, help="Recipes: what to distil, from what, on what.")
-for _name, _command in {**PLAN_COMMANDS, **COMMANDS, **CONVERT_COMMANDS, **QUANTIZE_COMMANDS, **ADVISE_COMMANDS}.items():
+for _name, _command in {**PLAN_COMMANDS, **COMMANDS, **CONVERT_COMMANDS, **QUANTIZE_COMMANDS, **BENCH_COMMANDS, **ADVISE_COMMANDS}.items():
     app.command(_name)(_command)
 app.add_typer(targets, name="targets")
 app.add_typer(recipes, name="recipes")

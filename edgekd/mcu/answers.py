@@ -1,8 +1,8 @@
 """The bytes between host and firmware, the same over semihosting and UART. All integers are uint32, little endian.
 
-    request   "EKRQ", index of the model, count; then count inputs
-    answer    "EKPA", bytes of an input, bytes of an output, layers, ticks of an empty run, ticks of an empty mark;
-              a sample: its ticks, its output; after the first sample's: ticks of each layer, bytes of stack; "EKND"
+request   "EKRQ", index of the model, count; then count inputs
+answer    "EKPA", bytes of an input, bytes of an output, layers, ticks of an empty run, ticks of an empty mark;
+          a sample: its ticks, its output; after the first sample's: ticks of each layer, bytes of stack; "EKND"
 """
 
 from __future__ import annotations

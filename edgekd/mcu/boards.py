@@ -1,4 +1,4 @@
-"""The emulated boards, read off the ports (edgekd/firmware/harness/ports/NAME.c): a new board is one file. And the cores: compiler flags."""
+"""The emulated boards, read off the ports (edgekd/firmware/harness/ports/NAME.c): a new board is one file. And the cores: flags of GCC."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Board:
-    """What the head of a port says. ``machine`` is QEMU's name, "" for a board that only exists as hardware; ``timer_hz`` is of ekp_ticks."""
+    """What the head of a port says. ``machine`` is QEMU's name, "" for a board that QEMU has not; ``timer_hz`` is of ekp_ticks."""
 
     name: str
     port: Path
@@ -59,8 +59,8 @@ def core_of(text: str) -> str:
 
 
 def plain_core(core: str) -> str:
-    """The core without its floating point unit: what an exporter is told."""
-    return "cortex-m4" if core == "cortex-m4f" else core
+    """The core as an exporter knows it: without its floating point unit, and M0+ as the M0 whose instructions it has."""
+    return {"cortex-m4f": "cortex-m4", "cortex-m0plus": "cortex-m0"}.get(core, core)
 
 
 def boards() -> dict[str, Board]:
@@ -89,8 +89,8 @@ def read_port(path: Path) -> Board:
         lacking = missing[0] if head.startswith("/* edgekd port") else "edgekd port"
         raise InputError(f"its head lacks {lacking!r}", where=str(path), expected="/* edgekd port, and " + ", ".join(_KEYS))
     cores = tuple(stated["cores"].split())
-    if not cores or (unknown := [core for core in cores if core not in CORES]):
-        raise InputError(f"cores: {stated['cores']!r}", where=str(path), expected=", ".join(CORES), mend=f"{unknown[0]!r} is not known")
+    if not cores or set(cores) - set(CORES):
+        raise InputError(f"cores: {stated['cores']!r}", where=str(path), expected=", ".join(CORES))
     if not stated["timer"].isdecimal() or not int(stated["timer"]):
         raise InputError(f"timer: {stated['timer']!r}", where=str(path), expected="the frequency of ekp_ticks in Hz")
     machine = "" if stated["machine"] == "-" else stated["machine"]

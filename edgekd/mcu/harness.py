@@ -161,7 +161,7 @@ def of_answer(said: answers.Answer, timer_hz: int | None, shift: int, where: str
     def instructions(ticks: np.ndarray, empty: int) -> np.ndarray:
         return np.maximum(np.rint(ticks / each) - round(empty / each), 0).astype(np.int64)
 
-    granularity = 1 if each > 2 else round(1 / each + 0.5)
+    granularity = 1 if each >= 2 or each == 1 else round(1 / each + 0.5)
     layers = instructions(said.layers, said.empty_mark)
     return Run(said.outputs, instructions(said.ticks, said.empty_run), layers, said.stack_bytes, granularity, where)
 
@@ -197,7 +197,9 @@ def _called(order: Order, objects: list[Path], folder: Path) -> list[Path]:
         if not (new := wanted - set(done)):
             return list(done.values())
         for path in sorted(new):
-            done[path] = toolchain.compile_c(path, folder / f"model_{path.stem}.o", [*CORES[order.core], *order.flags, *order.sources.flags])
+            done[path] = toolchain.compile_c(
+                path, folder / f"model_{path.stem}.o", [*CORES[order.core], *order.flags, *order.sources.flags]
+            )
 
 
 def _harness(order: Order, board: Board, folder: Path) -> list[Path]:

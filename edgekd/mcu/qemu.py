@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import selectors
 import shutil
 import subprocess
+import time
 from functools import cache
 from pathlib import Path
 
@@ -90,9 +92,6 @@ def run_uart(elf: Path, board: Board, request: bytes, length: int, *, shift: int
 
 
 def _first(process: subprocess.Popen[bytes], length: int, limit_s: float) -> bytes:
-    import selectors
-    import time
-
     assert process.stdout is not None
     content, until = b"", time.monotonic() + limit_s
     with selectors.DefaultSelector() as selector:

@@ -53,12 +53,12 @@ void {name}_run(void *arena) {{
     int8_t *at = arena;
     volatile int8_t deep[{deep}];
     deep[0] = 1;
-    EK_LAYER(0)
+    EK_LAYER(0);
     sums(at + 16, (int32_t *)arena);
-    EK_LAYER(0)
-    EK_LAYER(1)
+    EK_LAYER(0);
+    EK_LAYER(1);
     saturate((const int32_t *)arena, at + 32);
-    EK_LAYER(1)
+    EK_LAYER(1);
 }}
 """
 

@@ -1,0 +1,152 @@
+"""The command that measures a model on a device: bench. cli.py lists it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgekd.measure import DEVICES
+
+if TYPE_CHECKING:
+    from edgekd.bench import Benched
+    from edgekd.measure.device import Row
+    from edgekd.records import Figure
+
+#: Figures of the table, in this order, and what they are called there.
+LINES = {
+    "instructions": "instructions an inference",
+    "latency_ms": "milliseconds",
+    "flash_bytes": "flash of the model, B",
+    "flash_code_bytes": "  code",
+    "flash_weights_bytes": "  weights and tables",
+    "flash_constants_bytes": "  parameters",
+    "peak_ram_bytes": "RAM of the model, B",
+    "arena_bytes": "  arena with scratch",
+    "stack_bytes": "  stack",
+    "static_bytes": "  static",
+    "arena_host_bytes": "  arena of a 64-bit host",
+    "arena_activations_bytes": "  activations in it",
+    "accuracy": "accuracy",
+    "bit_equal": "samples equal to the reference",
+}
+#: Letters of a layer's name in the table.
+_NAME = 60
+Target = Annotated[
+    str,
+    typer.Option("--target", "-t", help="Whose core, clock and memory: a profile (edgekd targets list --kind mcu). A run knows its own."),
+]
+Device = Annotated[str, typer.Option("--device", help=f"What runs it: {', '.join(DEVICES)}.")]
+Kernels = Annotated[str, typer.Option("--kernels", help="Sets of kernels, commas between them: portable, cmsis.")]
+Samples = Annotated[Path | None, typer.Option("--samples", help="An .npz file with x [N, …], channels last, and perhaps labels y.")]
+Seconds = Annotated[float, typer.Option("--seconds", min=1, help="How long accuracy may take, for each set of kernels.")]
+Keep = Annotated[Path | None, typer.Option("--keep", help="A folder for the firmware: C, ELF, map and linker script.")]
+
+
+# size: to typer one function is one command, and a parameter is an option.
+def bench(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A run, a folder with graph.json, a .tflite or .onnx file.", show_default=False)
+    ],
+    target: Target = "",
+    device: Device = "qemu",
+    kernels: Kernels = "portable",
+    samples: Samples = None,
+    seconds: Seconds = 60.0,
+    keep: Keep = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")] = False,
+) -> None:
+    """Flash, RAM, stack, instructions, accuracy of a model on a device, before the board exists. Exit code 1 if it computes something else.
+
+    \b
+    edgekd bench runs/fashion_mnist-nucleo-l4r5zi-… --kernels portable,cmsis
+    edgekd bench model.tflite --target nrf52840dk --samples data.npz --keep firmware
+
+    qemu builds the model as C for the target's core (M0, M0+, M3, M4, M7, M33, M55), with the target's sizes of flash and RAM, and runs it:
+    every output is compared with the reference, instructions are counted one by one, the stack is painted. Milliseconds are predicted from
+    the instructions. It needs arm-none-eabi-gcc, and qemu-system-arm (or, for M0+, M3 and M4, pip install unicorn).
+    """
+    from edgekd import console
+    from edgekd.bench import Wanted
+    from edgekd.bench import bench as run
+
+    sets = tuple(dict.fromkeys(name.strip() for name in kernels.split(",") if name.strip()))
+    with console.bars() as bars:
+        done = run(Wanted(model, target, device, sets, samples, seconds, keep), bars)
+    if as_json:
+        typer.echo(json.dumps(done.document(), indent=2, ensure_ascii=False))
+    else:
+        _print(done)
+    for row in done.bench.rows:
+        if row.failed:
+            typer.echo(f"edgekd: {row.failed}", err=True)
+    if not done.bench.ok:
+        raise typer.Exit(1)
+
+
+def _print(done: Benched) -> None:
+    columns = (*done.bench.rows, *done.bench.baselines)
+    typer.echo(f"{done.name} for {done.target}, {done.inputs}")
+    rows = [["", *(row.name for row in columns), ""]]
+    for name, label in _lines(columns).items():
+        figures = [row.measurement.figures.get(name) for row in columns]
+        kinds = dict.fromkeys(figure.kind for figure in figures if figure)
+        rows.append([label, *map(_cell, figures), ", ".join(kinds)])
+    _columns(rows)
+    layers = [row for row in done.bench.rows if row.layers]
+    if layers:
+        typer.echo(f"\n{layers[0].unit} of each layer")
+        names = list(dict.fromkeys(layer.name for row in layers for layer in row.layers))
+        by_row = [{layer.name: layer for layer in row.layers} for row in layers]
+        table = [[_short(name), *(_value(row.get(name)) for row in by_row)] for name in names]
+        _columns([["", *(row.name for row in layers)], *table])
+    for row in columns:
+        for note in (*row.measurement.notes, *([row.layers_note] if row.layers_note else [])):
+            typer.echo(f"note: {row.name}: {note}")
+    for note in done.bench.notes:
+        typer.echo(f"note: {note}")
+    for figure in (row.measurement.figures.get("latency_ms") for row in columns):
+        if figure and figure.kind == "predicted":
+            typer.echo(f"note: milliseconds: {figure.where}")
+            break
+    if done.record:
+        typer.echo(f"{done.record}")
+
+
+def _lines(columns: tuple[Row, ...]) -> dict[str, str]:
+    """Those of LINES that any column has, and the further ones by their names."""
+    there = dict.fromkeys(name for row in columns for name in row.measurement.figures)
+    known = {name: label for name, label in LINES.items() if name in there}
+    return known | {name: name.replace("_", " ") for name in there if name not in LINES}
+
+
+def _cell(figure: Figure | None) -> str:
+    if figure is None:
+        return "-"
+    if figure.unit == "share" and figure.value == 1 and figure.n:
+        return f"{figure.n} of {figure.n}"
+    style = ".2%" if figure.unit == "share" else ",.4g" if figure.unit == "ms" else ",.0f"
+    value = f"{figure.value:{style}}" + (f" of {figure.n}" if figure.unit == "share" else "")
+    return value if figure.low is None or figure.high is None else f"{value} ({figure.low:{style}}–{figure.high:{style}})"
+
+
+def _value(layer: Any) -> str:
+    return "-" if layer is None else f"{layer.value:,.0f}"
+
+
+def _short(name: str) -> str:
+    """A converter may have put a dozen names into one: its first and last letters."""
+    return name if len(name) <= _NAME else f"{name[: _NAME // 2]}…{name[1 - _NAME // 2 :]}"
+
+
+def _columns(rows: list[list[str]]) -> None:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        head, *rest = row
+        cells = [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
+        typer.echo("  ".join([head.ljust(widths[0]), *cells]).rstrip())
+
+
+COMMANDS = {"bench": bench}

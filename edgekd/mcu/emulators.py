@@ -1,0 +1,53 @@
+"""Which emulator runs a firmware: QEMU, or Unicorn where that is not installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from edgekd.errors import MissingDependency
+from edgekd.lazy import load
+from edgekd.mcu import harness, qemu
+from edgekd.mcu.harness import Firmware, Run
+
+#: Core → what Unicorn runs for it; here, so that asking does not import it. Its M4 has no floating point unit, nor does the code need one.
+UNICORN_CORES = {"cortex-m0plus": "cortex-m0plus", "cortex-m3": "cortex-m3", "cortex-m4": "cortex-m4", "cortex-m4f": "cortex-m4"}
+
+
+class RunFirmware(Protocol):
+    """As harness.run."""
+
+    def __call__(
+        self, firmware: Firmware, inputs: np.ndarray, folder: Path, *, model: int = 0, count: bool = True, limit_s: float = 60.0
+    ) -> Run: ...
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """``core`` is what to build for; ``notes``: what a reader must know."""
+
+    name: str
+    core: str
+    run: RunFirmware
+    notes: tuple[str, ...] = ()
+
+
+def choose(core: str, *, installed: Callable[[], bool] = qemu.installed) -> Emulator:
+    """QEMU; where that is not installed Unicorn, for the cores that it has. Raises MissingDependency with the command that installs one."""
+    if installed():
+        return Emulator("qemu", core, harness.run)
+    if core in UNICORN_CORES and find_spec("unicorn") is not None:
+        note = "QEMU is not installed: run under Unicorn, which has no timer; instructions are counted block by block"
+        return Emulator("unicorn", UNICORN_CORES[core], _unicorn, (note,))
+    also = "\n  or:       pip install unicorn" if core in UNICORN_CORES else ""
+    raise MissingDependency(f"{core} is emulated by QEMU, which is not installed\n  to mend:  apt-get install qemu-system-arm{also}")
+
+
+def _unicorn(firmware: Firmware, inputs: np.ndarray, folder: Path, *, model: int = 0, count: bool = True, limit_s: float = 60.0) -> Run:
+    """``folder`` is not needed: nothing goes through files."""
+    return load("edgekd.mcu.unicorn:run")(firmware, inputs, model=model, count=count, limit_s=limit_s)
