@@ -11,22 +11,39 @@ from edgekd.export.c_weighted import folded_bias
 
 #: Cores with the DSP extension (the M55 has it as well).
 DSP = ("cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")
-#: Weights are read in words, the last of which may end this many bytes behind the array's last weight.
-SPARE = 3
+#: Weights that one step of the DSP kernels reads: rows are filled up to a multiple of it.
+ROW = 8
 
 
-def dense(call: Call) -> Mapping[str, Field]:
-    """Weights as TFLite has them, [out, kh, kw, in / groups], and SPARE bytes; the bias holds what in_zero adds."""
-    weights = call.raw["weights"]
-    sums = weights.reshape(len(weights), -1).sum(axis=1, dtype=np.int64)
-    return {"weights": Array(np.concatenate([weights.ravel(), np.zeros(SPARE, np.int8)])), **folded_bias(call, sums)}
+def records(call: Call, sums: np.ndarray) -> Mapping[str, Field]:
+    """``multiplier`` as the records of dsp/simd.c, int32 [out][bias, 2 m mod 2^32, s - 1]; ``sums`` of each channel's weights."""
+    multiplier, shift = (_array(call, name).astype(np.int64) for name in ("multiplier", "shift"))
+    folded = folded_bias(call, sums)["bias"]
+    bias = folded.values.astype(np.int64) if isinstance(folded, Array) else np.zeros(len(multiplier), np.int64)
+    # A multiplier of 0 takes the way of the rare ones, whatever its shift.
+    columns = (bias, multiplier * 2, np.where(multiplier >= 1 << 30, -1 - shift, -1))
+    wrapped = (np.stack(columns, axis=1) + (1 << 31) & 0xFFFFFFFF) - (1 << 31)
+    return {"bias": None, "shift": None, "multiplier": Array(wrapped.astype(np.int32))}
+
+
+def _array(call: Call, name: str) -> np.ndarray:
+    value = call.fields[name]
+    assert isinstance(value, Array), name
+    return value.values
+
+
+def padded_rows(call: Call) -> Mapping[str, Field]:
+    """Weights [out][kh · kw · in / groups, zeros up to a multiple of ROW], and records."""
+    rows = call.raw["weights"].reshape(call.number("out_c"), -1)
+    filled = np.pad(rows, ((0, 0), (0, -rows.shape[1] % ROW)))
+    return {"weights": Array(filled), **records(call, rows.sum(axis=1, dtype=np.int64))}
 
 
 def tile_bytes(call: Call, core: str) -> int:
     """Four places of a convolution's input in 16 bits, and beside them either a row of in_zero or the four columns in 8 bits."""
     depth = call.number("depth")
-    words = -(-call.number("k_h") * call.number("k_w") * depth // 4)
-    return 32 * words + (16 * words if depth % 4 else depth)
+    size = call.number("k_h") * call.number("k_w") * depth
+    return 64 * -(-size // ROW) + (16 * -(-size // 4) if depth % 4 else depth)
 
 
 def has_dsp(call: Call, core: str | None) -> bool:
@@ -34,5 +51,5 @@ def has_dsp(call: Call, core: str | None) -> bool:
 
 
 CMSIS: Kernels = {
-    "conv_s8": (Kernel("ek_conv_dsp_s8", "dsp/conv_s8.c", dense, tile_bytes, has_dsp),),
+    "conv_s8": (Kernel("ek_conv_dsp_s8", "dsp/conv_s8.c", padded_rows, tile_bytes, has_dsp),),
 }

@@ -1,102 +1,107 @@
 /* edgekd kernel; needs: tile */
-/* Convolution: weights [out_c, k_h, k_w, depth] and three bytes more (words are read, whose end may lie behind the last weight). The bias
- * holds what in_zero adds. Scratch: 32 bytes for every four weights of a channel, then a row of in_zero or four columns. */
+/* Convolution. Weights [out_c][rows of k_h k_w depth, filled with zeros to a multiple of 8]; ``multiplier`` points to records, whose bias
+ * holds what in_zero adds. Scratch: 64 bytes for every eight weights of a row, then a row of in_zero or four columns of 8 bits. */
 
-/* The sums of one channel at four places; w has 4 * groups weights. */
-EK_INLINE void ek_dot_places(const int8_t *w, const int32_t *tile, int32_t groups, int32_t sum[EK_PLACES])
+/* A tile times all channels of a group. */
+typedef struct {
+    const int8_t *weights;
+    const int32_t *tile;
+    int32_t eights; /* of weights in a row */
+    const ek_record *record, *end;
+    int8_t *y;        /* of the first place; ``step`` tells where those of the others lie, 0 for one that is not wanted */
+    int32_t step[EK_PLACES - 1];
+    int32_t twice_zero; /* 2 out_zero + 1 */
+    int32_t (*rarely)(int32_t sum, int32_t multiplier, int32_t shift, int32_t twice_zero);
+} ek_tile_job;
+
+#if EK_DSP
+/* Four sums and all that feeds them need every register: 26 instructions for 32 products. */
+#define EK_FOUR(word)                                                                                                              \
+    "ldmia r1!, {r8, r9, r10, r12}\n\tsxtb16 r11, " word "\n\t"                                                                    \
+    "smlad r2, r11, r8, r2\n\tsmlad r3, r11, r9, r3\n\tsmlad r4, r11, r10, r4\n\tsmlad r5, r11, r12, r5\n\t"                      \
+    "ldmia r1!, {r8, r9, r10, r12}\n\tsxtb16 r11, " word ", ror #8\n\t"                                                            \
+    "smlad r2, r11, r8, r2\n\tsmlad r3, r11, r9, r3\n\tsmlad r4, r11, r10, r4\n\tsmlad r5, r11, r12, r5\n\t"
+#define EK_EIGHT "ldrd r7, lr, [r0], #8\n\t" EK_FOUR("r7") EK_FOUR("lr")
+#define EK_SCALE(sum) \
+    "add r11, r8, " sum ", asr #31\n\tsmmlar " sum ", " sum ", r6, " sum "\n\tqadd " sum ", " sum ", r11\n\t" \
+    "asr " sum ", " sum ", r7\n\tssat " sum ", #8, " sum ", asr #1\n\t"
+#define EK_RARELY(sum) "mov r0, " sum "\n\tmov r1, r6\n\tmov r2, r7\n\tldr r3, [sp, #36]\n\tldr r12, [sp, #40]\n\tblx r12\n\tmov " sum ", r0\n\t"
+static __attribute__((naked, noinline)) void ek_multiply_tile_s8(const ek_tile_job *job __attribute__((unused)))
 {
-    int32_t a = sum[0], b = sum[1], c = sum[2], d = sum[3];
-#if EK_DSP && defined(__OPTIMIZE__)
-    /* 52 instructions for 64 products; the compiler would spill. */
-    uint32_t u, v;
-#define EK_FOUR                                                                                                   \
-    "ldr %[u], [%[w]], #4\n\t"                                                                                    \
-    "ldmia %[x]!, {r8, r9, r10, r12}\n\t"                                                                         \
-    "sxtb16 %[v], %[u]\n\t"                                                                                       \
-    "smlad %[a], %[v], r8, %[a]\n\tsmlad %[b], %[v], r9, %[b]\n\tsmlad %[c], %[v], r10, %[c]\n\t"                 \
-    "smlad %[d], %[v], r12, %[d]\n\t"                                                                             \
-    "ldmia %[x]!, {r8, r9, r10, r12}\n\t"                                                                         \
-    "sxtb16 %[u], %[u], ror #8\n\t"                                                                               \
-    "smlad %[a], %[u], r8, %[a]\n\tsmlad %[b], %[u], r9, %[b]\n\tsmlad %[c], %[u], r10, %[c]\n\t"                 \
-    "smlad %[d], %[u], r12, %[d]\n\t"
+    /* On the stack: 0 times that the loop of sixteen runs, 4 tile, 8 where it is entered, 12 record, 16 its end, 20 y, 24 32 28 steps,
+     * 36 twice_zero, 40 rarely. In registers: r0 weights, r1 tile, r2-r5 sums, r6 the loop's count. */
     __asm__ volatile(
-        "b 2f\n"
-        "1:\n\t" EK_FOUR "2:\n\t"
-        "lsls %[v], %[n], #30\n\t"
-        "sub %[n], %[n], #1\n\t"
-        "bne 1b\n\t"
-        "adds %[n], %[n], #1\n\t"
-        "beq 4f\n"
-        "3:\n\t" EK_FOUR EK_FOUR EK_FOUR EK_FOUR
-        "subs %[n], %[n], #4\n\t"
-        "bne 3b\n"
-        "4:"
-        : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d), [w] "+r"(w), [x] "+r"(tile), [n] "+r"(groups), [u] "=&r"(u), [v] "=&r"(v)
-        :
-        : "r8", "r9", "r10", "r12", "cc", "memory");
-#undef EK_FOUR
+        "push {r4-r11, lr}\n\tsub sp, #44\n\t"
+        "ldmia r0!, {r4, r5, r6, r7, r8, r9, r10, r11}\n\tldmia r0, {r1, r2, r3}\n\tmov r0, r4\n\t"
+        "lsrs r12, r6, #1\n\tadr.w lr, 2f\n\titt cs\n\taddcs r12, r12, #1\n\taddcs lr, lr, #(3f - 2f)\n\torr lr, lr, #1\n\t"
+        "strd r12, r5, [sp]\n\tstrd lr, r7, [sp, #8]\n\tstrd r8, r9, [sp, #16]\n\tstrd r10, r11, [sp, #24]\n\t"
+        "strd r1, r2, [sp, #32]\n\tstr r3, [sp, #40]\n\tmov r12, r7\n"
+        "1:\n\t"
+        "ldr r2, [r12]\n\tldrd r6, r1, [sp]\n\tldr r7, [sp, #8]\n\tmov r3, r2\n\tmov r4, r2\n\tmov r5, r2\n\tbx r7\n\t"
+        ".balign 4\n"
+        "2:\n\t" EK_EIGHT "3:\n\t" EK_EIGHT "subs r6, #1\n\tbne 2b\n\t"
+        "ldr r12, [sp, #12]\n\tldrd r6, r7, [r12, #4]\n\tcmp r7, #24\n\tbcs 5f\n\t"
+        "ldr r8, [sp, #36]\n\tlsl r8, r8, r7\n\t"
+        EK_SCALE("r2") EK_SCALE("r3") EK_SCALE("r4") EK_SCALE("r5")
+        "4:\n\t"
+        "ldrd r1, r6, [sp, #20]\n\tldrd r7, r8, [sp, #28]\n\t"
+        "strb r5, [r1, r8]\n\tstrb r4, [r1, r7]\n\tstrb r3, [r1, r6]\n\tstrb r2, [r1], #1\n\tstr r1, [sp, #20]\n\t"
+        "ldrd r12, r6, [sp, #12]\n\tadd r12, r12, #12\n\tstr r12, [sp, #12]\n\tcmp r12, r6\n\tbne 1b\n\t"
+        "add sp, #44\n\tpop {r4-r11, pc}\n"
+        "5:\n\tmov r10, r0\n\tmov r8, r2\n\tmov r9, r3\n\t"
+        EK_RARELY("r8") EK_RARELY("r9") EK_RARELY("r4") EK_RARELY("r5")
+        "mov r0, r10\n\tmov r2, r8\n\tmov r3, r9\n\tb 4b\n");
+}
 #else
-    for (; groups > 0; groups--, w += 4, tile += 8) {
-        const uint32_t word = ek_load4(w), even = ek_even_bytes(word), odd = ek_odd_bytes(word);
-        a = ek_dot2(odd, (uint32_t)tile[4], ek_dot2(even, (uint32_t)tile[0], a));
-        b = ek_dot2(odd, (uint32_t)tile[5], ek_dot2(even, (uint32_t)tile[1], b));
-        c = ek_dot2(odd, (uint32_t)tile[6], ek_dot2(even, (uint32_t)tile[2], c));
-        d = ek_dot2(odd, (uint32_t)tile[7], ek_dot2(even, (uint32_t)tile[3], d));
-    }
-#endif
-    sum[0] = a;
-    sum[1] = b;
-    sum[2] = c;
-    sum[3] = d;
-}
-
-/* The channels from c to ``end`` of ``places`` places. */
-static void ek_multiply_tile_s8(const ek_conv *p, const int32_t *tile, int8_t *y, int32_t places, int32_t c, int32_t end)
+static void ek_multiply_tile_s8(const ek_tile_job *job)
 {
-    const int32_t size = p->k_h * p->k_w * p->depth, groups = (size + 3) / 4, out = p->out_c;
-    const int8_t *w = p->weights + c * size;
-    for (; c < end; c++, w += size) {
-        const int32_t bias = p->bias == NULL ? 0 : p->bias[c];
-        int32_t sum[EK_PLACES] = {bias, bias, bias, bias};
-        ek_dot_places(w, tile, groups, sum);
-        const ek_scale scale = ek_scale_of(p, c);
-        int8_t *to = y + c;
-        if (scale.shift >= 0 && places == EK_PLACES) {
-            to[0] = ek_scaled_s8(scale, sum[0]);
-            to[out] = ek_scaled_s8(scale, sum[1]);
-            to[2 * out] = ek_scaled_s8(scale, sum[2]);
-            to[3 * out] = ek_scaled_s8(scale, sum[3]);
-            continue;
+    const int8_t *w = job->weights;
+    int8_t *y = job->y;
+    for (const ek_record *r = job->record; r != job->end; r++, y++) {
+        int32_t sum[EK_PLACES] = {r->bias, r->bias, r->bias, r->bias};
+        const int32_t *x = job->tile;
+        for (int32_t n = 2 * job->eights; n > 0; n--, w += 4, x += 8) {
+            const uint32_t word = ek_load4(w), even = ek_even_bytes(word), odd = ek_odd_bytes(word);
+            for (int i = 0; i < EK_PLACES; i++) {
+                sum[i] = ek_dot2(odd, (uint32_t)x[i + 4], ek_dot2(even, (uint32_t)x[i], sum[i]));
+            }
         }
-        for (int32_t i = 0; i < places; i++, to += out) {
-            *to = scale.shift >= 0 ? ek_scaled_s8(scale, sum[i]) : ek_scaled_rarely_s8(p, c, sum[i]);
+        for (int i = EK_PLACES - 1; i >= 0; i--) {
+            y[i > 0 ? job->step[i - 1] : 0] = ek_scaled_any_s8(sum[i], r, job->twice_zero);
         }
     }
 }
+#endif
 
 static void ek_conv_dsp_s8(const ek_conv *p, const int8_t *x, int8_t *y, void *scratch)
 {
-    const int32_t size = p->k_h * p->k_w * p->depth, words = (size + 3) / 4, total = (int32_t)p->out_h * p->out_w;
+    const int32_t size = p->k_h * p->k_w * p->depth, eights = (size + 7) / 8, words = (size + 3) / 4, total = (int32_t)p->out_h * p->out_w;
     const int32_t channels = p->out_c / p->multiplier_or_groups, gathered = p->depth % 4;
     int32_t *const tile = scratch;
-    int8_t *const aside = (int8_t *)(tile + 8 * words);
+    int8_t *const aside = (int8_t *)(tile + 16 * eights);
     int32_t oy = 0, ox = 0;
+    ek_tile_job job = {NULL, tile, eights, NULL, NULL, y, {0}, 2 * p->out_zero + 1, ek_scaled_rarely_s8};
+    memset(tile + 16 * eights - 8, 0, 32);
     if (!gathered) {
         memset(aside, (int)p->in_zero, (size_t)p->depth);
     }
     for (int32_t done = 0; done < total; done += EK_PLACES) {
-        const int32_t places = ek_min(total - done, EK_PLACES);
         ek_place place[EK_PLACES];
         for (int32_t i = 0; i < EK_PLACES; i++) {
             place[i].iy = oy * p->stride_h - p->pad_top;
             place[i].ix = ox * p->stride_w - p->pad_left;
             place[i].at = (place[i].iy * p->in_w + place[i].ix) * p->in_c;
+            if (i > 0) {
+                job.step[i - 1] = done + i < total ? i * p->out_c : 0;
+            }
             if (done + i + 1 < total && ++ox == p->out_w) {
                 ox = 0;
                 oy++;
             }
         }
-        for (int32_t c = 0; c < p->out_c; c += channels) {
+        job.weights = p->weights;
+        job.end = ek_records(p);
+        for (int32_t c = 0; c < p->out_c; c += channels, job.weights += channels * 8 * eights) {
             const int8_t *const from = x + c / channels * p->depth;
             if (gathered) {
                 const int8_t *const columns[EK_PLACES] = {aside, aside + 4 * words, aside + 8 * words, aside + 12 * words};
@@ -107,9 +112,11 @@ static void ek_conv_dsp_s8(const ek_conv *p, const int8_t *x, int8_t *y, void *s
             } else {
                 ek_tile_s8(p, from, place, aside, tile);
             }
-            ek_multiply_tile_s8(p, tile, y, places, c, c + channels);
+            job.record = job.end;
+            job.end = job.record + channels;
+            job.y = y + done * p->out_c + c;
+            ek_multiply_tile_s8(&job);
         }
-        y += places * p->out_c;
     }
-    ek_limit_s8(p, y - total * p->out_c, total * p->out_c);
+    ek_limit_s8(p, y, total * p->out_c);
 }

@@ -86,36 +86,38 @@ EK_INLINE int32_t ek_add_saturating(int32_t a, int32_t b)
 EK_INLINE int32_t ek_half_to_s8(int32_t x) { return ek_clamp(x >> 1, -128, 127); }
 #endif
 
-/* The scale of one output channel, made ready for many sums. TFLite rounds twice: h = (sum m + 2^30) / 2^31, rounded down, then h / 2^s, a
- * half away from zero. With M = 2 m - 2^32 the first is (sum M + sum 2^32 + 2^31) / 2^32: one instruction that never overflows. A half goes
- * away from zero if it goes up after 1 was taken from negative h; the sum's sign will do, for h = 0 that 1 makes no difference. The zero
- * point is added before the shift. Where the addition saturates, the output lies beyond int8 anyway, as long as s <= 24. */
+/* Of each output channel the exporter makes a record (``multiplier`` of ek_conv points to them): the bias; M = 2 m - 2^32 of the multiplier
+ * m; and s - 1, where the channel's scale is m / 2^(31 + s).
+ * TFLite rounds twice: h = (sum m + 2^30) / 2^31, rounded down, then h / 2^s, a half away from zero. The first is (sum M + sum 2^32 + 2^31)
+ * / 2^32: one instruction that never overflows. A half goes away from zero if it goes up after 1 was taken from negative h; the sum's sign
+ * will do, for h = 0 that 1 makes no difference. The zero point is added before the shift: addend = (zero + 1/2) 2^s. Where that addition
+ * saturates the output lies beyond int8 anyway, as long as s <= 24. The records of other scales (1/2 and above, or vanishing) hold an
+ * s - 1 that is negative or above 23, and take TFLite's own way. */
 typedef struct {
-    int32_t multiplier, addend, shift; /* M, (zero + 1/2) 2^s, s - 1; shift < 0 where the channel's scale is not of that form */
-} ek_scale;
+    int32_t bias, multiplier, shift;
+} ek_record;
 
-EK_INLINE ek_scale ek_scale_of(const ek_conv *p, int32_t c)
+EK_INLINE const ek_record *ek_records(const ek_conv *p) { return (const ek_record *)(const void *)p->multiplier; }
+
+EK_INLINE int32_t ek_is_common(int32_t shift) { return (uint32_t)shift < 24u; }
+
+/* Clamped to int8, not yet to the layer's own limits; ``addend`` is (2 zero + 1) << shift. */
+EK_INLINE int32_t ek_scaled_s8(int32_t sum, int32_t multiplier, int32_t addend, int32_t shift)
 {
-    const int32_t multiplier = p->multiplier[c], shift = -1 - p->shift[c];
-    ek_scale scale = {(int32_t)((uint32_t)multiplier << 1), 0, -1};
-    if ((uint32_t)shift < 24u && multiplier >= (1 << 30)) {
-        scale.addend = (int32_t)((uint32_t)(2 * p->out_zero + 1) << shift);
-        scale.shift = shift;
-    }
-    return scale;
+    const int32_t high = ek_multiply_high(sum, multiplier, sum);
+    return ek_half_to_s8(ek_add_saturating(high, addend + (sum >> 31)) >> shift);
 }
 
-/* Clamped to int8, not yet to the layer's own limits. */
-EK_INLINE int8_t ek_scaled_s8(ek_scale scale, int32_t sum)
+static __attribute__((noinline, unused)) int32_t ek_scaled_rarely_s8(int32_t sum, int32_t multiplier, int32_t shift, int32_t twice_zero)
 {
-    const int32_t high = ek_multiply_high(sum, scale.multiplier, sum);
-    return (int8_t)ek_half_to_s8(ek_add_saturating(high, scale.addend + (sum >> 31)) >> scale.shift);
+    const int32_t y = ek_requantize(sum, (int32_t)((uint32_t)multiplier >> 1), -1 - shift);
+    return ek_clamp(ek_add_wrap(y, twice_zero >> 1), -128, 127);
 }
 
-/* The same for the other channels: multipliers of 1/2 and above, and those that vanish. */
-static __attribute__((noinline, unused)) int8_t ek_scaled_rarely_s8(const ek_conv *p, int32_t c, int32_t sum)
+EK_INLINE int8_t ek_scaled_any_s8(int32_t sum, const ek_record *r, int32_t twice_zero)
 {
-    return (int8_t)ek_clamp(ek_add_wrap(ek_requantize(sum, p->multiplier[c], p->shift[c]), p->out_zero), -128, 127);
+    return (int8_t)(ek_is_common(r->shift) ? ek_scaled_s8(sum, r->multiplier, (int32_t)((uint32_t)twice_zero << r->shift), r->shift)
+                                           : ek_scaled_rarely_s8(sum, r->multiplier, r->shift, twice_zero));
 }
 
 /* The layer's limits, where they cut more than int8 does: over all of its outputs at once. */
