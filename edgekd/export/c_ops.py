@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgekd.export import c_binary, c_elementwise, c_shape, c_tables, c_weighted, c_windows
+from edgekd.export import c_binary, c_elementwise, c_matmul, c_shape, c_tables, c_weighted, c_windows
 from edgekd.export.c_base import Build, Call
 from edgekd.export.c_base import lacks as lacks
 from edgekd.quant import ops
@@ -11,6 +11,7 @@ from edgekd.quant.graph import QuantGraph
 #: Operator → a function (op, graph) that returns its calls. Raises InputError for what it cannot state.
 BUILD: dict[type[ops.Op], Build] = {
     **c_weighted.BUILD,
+    **c_matmul.BUILD,
     **c_windows.BUILD,
     **c_binary.BUILD,
     **c_elementwise.BUILD,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from edgekd.errors import InputError
-from edgekd.export import c_binary, c_elementwise, c_fast, c_shape, c_tables, c_weighted, c_windows
+from edgekd.export import c_binary, c_elementwise, c_fast, c_matmul, c_shape, c_tables, c_weighted, c_windows
 from edgekd.export.c_base import Call, Kernel, Kernels
 
 #: Plain C for any 32-bit core: one line an operator's file.
 PORTABLE: Kernels = {
     **c_weighted.PORTABLE,
+    **c_matmul.PORTABLE,
     **c_windows.PORTABLE,
     **c_binary.PORTABLE,
     **c_elementwise.PORTABLE,

@@ -33,10 +33,10 @@ typedef struct {
     const int32_t *multiplier; /* one an output channel, and its shift: multiplier * 2^(shift - 31) */
     const int8_t *shift;
     int32_t in_zero, out_zero, low, high; /* low and high clamp the output's integers */
-    uint16_t in_h, in_w, in_c, out_h, out_w, out_c, k_h, k_w;
+    int32_t in_h, out_h, in_c, depth; /* depth: input channels that one output channel reads */
+    uint16_t in_w, out_w, out_c, k_h, k_w, multiplier_or_groups;
     uint8_t stride_h, stride_w, dilation_h, dilation_w;
     int16_t pad_top, pad_left;
-    uint16_t multiplier_or_groups, depth; /* depth: input channels that one output channel reads */
 } ek_conv;
 
 /* Windows that are pooled. */
@@ -46,6 +46,12 @@ typedef struct {
     uint8_t stride_h, stride_w;
     int16_t pad_top, pad_left;
 } ek_pool;
+
+/* Products of matrices [m, k] and [k, n]: steps between values of b along k (row) and n (column), and of both along three leading axes. */
+typedef struct {
+    int32_t a_zero, b_zero, out_zero, low, high, multiplier, shift;
+    int32_t m, k, n, b_row, b_column, count[3], a_step[3], b_step[3];
+} ek_matmul;
 
 EK_INLINE int32_t ek_min(int32_t a, int32_t b) { return a < b ? a : b; }
 
