@@ -1,4 +1,5 @@
 # make demo     four distilled, quantized, verified students from one teacher
+# make demo-mcu spoken digits from samples to label, on an emulated Cortex-M4
 # make test     everything: lint, types, import rule, all tests
 # make check    the same without the slow tests
 #
@@ -9,11 +10,13 @@
 #                  PyTorch's installation page shows it for "Linux, pip, CPU" after --index-url
 #   PIP_…          pip's own variables (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS) hold as they are
 #   JOBS           tests that run at a time                                  (2)
+#   DEMO_MCU       options of tools/demo_mcu.py for demo-mcu: --model, --target, --kernels, --clips
 
 PYTHON ?= python3.11
 TORCH ?= any
 TORCH_INDEX ?=
 JOBS ?= 2
+DEMO_MCU ?=
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -21,7 +24,7 @@ TARGETS := nucleo-l4r5zi pixel-8 orin-nano intel-n100
 # One thread a worker: two workers with two threads each on two cores take many times as long.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: help demo test check lint types imports sizes fast slow format lock bootstrap clean distclean
+.PHONY: help demo demo-mcu test check lint types imports sizes fast slow format lock bootstrap clean distclean
 .DEFAULT_GOAL := help
 
 help:
@@ -29,6 +32,10 @@ help:
 
 demo: $(STAMP) bootstrap
 	$(BIN)/edgekd build models/fashion_mnist --resume $(addprefix --target ,$(TARGETS))
+
+demo-mcu: $(STAMP)
+	@bash tools/bootstrap_mcu.sh
+	PYTHONPATH=. OMP_NUM_THREADS=1 $(BIN)/python tools/demo_mcu.py $(DEMO_MCU)
 
 test: check slow
 
