@@ -1,168 +1,76 @@
-"""Random graphs of one weighted layer, seeded: shapes, strides, paddings and scales at the edges, channels 1 and odd; int8, 16x8, int4."""
+"""Small graphs as C on this host against the reference, and against TFLM itself where that has the operators."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
+from edgekd.export.tflite import export
 from edgekd.quant import ops
-from edgekd.quant.graph import QuantGraph, Quantization, Tensor
+from edgekd.quant.graph import STORAGE, QuantGraph, Quantization, Tensor
+from edgekd.quant.outputs import joined
+from edgekd.quant.reference import run
+from edgekd.runtimes import lacks_tflm, tflm
+from tests.c_host import compile_all
 
-KINDS = ("int8", "int16", "int4")
-
-
-class Layer:
-    """One operator from "x" to "y". ``kind``: int8, int16 (activations, beside int8 weights) or int4 (weights)."""
-
-    def __init__(self, seed: int, kind: str) -> None:
-        self.rng = np.random.default_rng(seed)
-        self.kind = kind
-        self.activation = "int16" if kind == "int16" else "int8"
-
-    def pick(self, *values: Any) -> Any:
-        return values[int(self.rng.integers(len(values)))]
-
-    def graph(self, op: type[ops.Op], shapes: tuple[tuple[int, ...], ...], axis: int, **options: Any) -> QuantGraph:
-        """``shapes`` of x, weight and y with the batch; ``axis`` of the weight's output channels."""
-        x, w, y = shapes
-        rng, channels = self.rng, w[axis]
-        most = 7 if self.kind == "int4" else 127
-        weights = rng.integers(-most - (most == 7), most + 1, w).astype(np.int8)
-        if rng.random() < 0.1:
-            weights[...] = self.pick(-most, most, 0)
-        if (self.kind == "int4" and op is ops.FullyConnected) or rng.random() < 0.3:
-            scales = Quantization.per_tensor(float(np.exp(rng.normal(-4, 1))))
-        else:
-            scales = Quantization.per_channel(np.exp(rng.normal(-4, 1.5, channels)), axis)
-        source, products = self._border(rng.uniform(0.003, 0.1)), int(np.prod(w)) // channels
-        largest = 70 * most if self.kind != "int16" else 18000 * most
-        reach = largest * np.sqrt(products) * source.scale[0] * float(scales.scale.mean())
-        # From outputs that all are 0 to such that all saturate.
-        target = self._border(reach / (30000 if self.kind == "int16" else 100) * np.exp(rng.normal(0, 1.5)), output=True)
-        if self.kind == "int16":  # the multiplier must stay below 128
-            target = Quantization.per_tensor(max(float(target.scale[0]), float(source.scale[0] * scales.scale.max() / 100)))
-        tensors = [Tensor("x", self.activation, x, source), Tensor("y", self.activation, y, target)]  # type: ignore[arg-type]
-        tensors.append(Tensor("w", "int4" if self.kind == "int4" else "int8", w, scales, weights))
-        inputs = ["x", "w"]
-        if rng.random() < 0.8:
-            bias = rng.normal(0, largest * np.sqrt(products) / 3, channels)
-            product = (scales.scale * source.scale).astype(np.float32)
-            where = Quantization(product, np.zeros(len(product), np.int32), None if len(product) == 1 else 0)
-            tensors.append(Tensor("b", "int32", (channels,), where, np.clip(bias, -(2**30), 2**30).astype(np.int32)))
-            inputs.append("b")
-        made = op("layer", tuple(inputs), ("y",), activation=self.pick("none", "none", "relu", "relu6"), **options)
-        return QuantGraph("case", "channels_last", {t.name: t for t in tensors}, (made,), ("x",), ("y",))
-
-    def _border(self, scale: float, *, output: bool = False) -> Quantization:
-        zero = 0 if self.kind == "int16" else self.pick(0, -128, 127, int(self.rng.integers(-128, 128)))
-        return Quantization.per_tensor(float(scale), 0 if output and zero == 127 else zero)
-
-    def window(self) -> dict[str, Any]:
-        """Size, kernel, stride, dilation, padding and what comes out of them."""
-        rng = self.rng
-        while True:
-            size = tuple(int(v) for v in rng.integers(1, 11, 2))
-            kernel = tuple(int(v) for v in (self.pick((1, 1), (3, 3), (1, 3), (4, 2), rng.integers(1, 6, 2))))
-            stride, dilation = tuple(int(v) for v in rng.integers(1, 4, 2)), (1, 1) if rng.random() < 0.7 else tuple(rng.integers(1, 4, 2))
-            dilation = tuple(int(v) for v in dilation)
-            # TFLite knows no stride beside a dilation.
-            stride = (1, 1) if dilation != (1, 1) or rng.random() < 0.4 else stride
-            extent = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
-            padding = self._padding(size, extent, stride)
-            out = tuple((size[i] + sum(padding[2 * i : 2 * i + 2]) - extent[i]) // stride[i] + 1 for i in range(2))
-            if min(out) >= 1:
-                return {"size": size, "kernel": kernel, "stride": stride, "dilation": dilation, "padding": padding, "out": out}
-
-    def _padding(self, size: tuple[int, ...], extent: list[int], stride: tuple[int, ...]) -> tuple[int, ...]:
-        """SAME, VALID, or any amount below the window's extent."""
-        kind = self.pick("same", "valid", "any")
-        amounts: list[int] = []
-        for s, e, step in zip(size, extent, stride, strict=True):
-            total = max((-(-s // step) - 1) * step + e - s, 0)
-            amounts += {"same": [total // 2, total - total // 2], "valid": [0, 0], "any": list(self.rng.integers(0, e, 2))}[kind]
-        return tuple(int(a) for a in amounts)
-
-    def channels(self) -> int:
-        return self.pick(1, 2, 3, 4, 5, 7, 8, 12, 17)
+Q = tuple[float, int]
 
 
-def conv(seed: int, kind: str) -> QuantGraph:
-    layer = Layer(seed, kind)
-    w, groups = layer.window(), layer.pick(1, 1, 1, 2, 3)
-    depth, out = layer.channels(), layer.channels() * groups
-    shapes = ((1, *w["size"], depth * groups), (out, *w["kernel"], depth), (1, *w["out"], out))
-    return layer.graph(ops.Conv2D, shapes, 0, stride=w["stride"], dilation=w["dilation"], padding=w["padding"], groups=groups)
+def named(cases: Iterable[QuantGraph]) -> list[QuantGraph]:
+    """The graphs under names of their own."""
+    return [replace(graph, name=f"case{i}") for i, graph in enumerate(cases)]
 
 
-def depthwise(seed: int, kind: str) -> QuantGraph:
-    layer = Layer(seed, kind)
-    w, channels, multiplier = layer.window(), layer.channels(), layer.pick(1, 1, 1, 2, 5)
-    out = channels * multiplier
-    shapes = ((1, *w["size"], channels), (1, *w["kernel"], out), (1, *w["out"], out))
-    options = {"stride": w["stride"], "dilation": w["dilation"], "padding": w["padding"], "multiplier": multiplier}
-    return layer.graph(ops.DepthwiseConv2D, shapes, 3, **options)
+def activation(name: str, shape: tuple[int, ...], q: Q | None, dtype: str = "int8") -> Tensor:
+    """``shape`` without the batch; ``q`` None for float32 or indices."""
+    return Tensor(name, dtype, (1, *shape), None if q is None else Quantization.per_tensor(*q))  # type: ignore[arg-type]
 
 
-def fully_connected(seed: int, kind: str) -> QuantGraph:
-    layer = Layer(seed, kind)
-    depth, out, rows = int(layer.rng.integers(1, 90)), int(layer.rng.integers(1, 20)), layer.pick((), (), (1,), (3,), (2, 2))
-    return layer.graph(ops.FullyConnected, ((1, *rows, depth), (out, depth), (1, *rows, out)), 0)
+def constant(name: str, data: np.ndarray, q: Q | None) -> Tensor:
+    return Tensor(name, data.dtype.name, data.shape, None if q is None else Quantization.per_tensor(*q), data)  # type: ignore[arg-type]
 
 
-def transpose_conv(seed: int, kind: str) -> QuantGraph:
-    layer = Layer(seed, kind)
-    rng = layer.rng
-    while True:
-        size, kernel, stride = (tuple(int(v) for v in rng.integers(1, top, 2)) for top in (7, 5, 4))
-        padding = tuple(int(rng.integers(0, kernel[i // 2])) for i in range(4))
-        extra = tuple(int(rng.integers(0, s)) for s in stride)
-        out = tuple((size[i] - 1) * stride[i] + kernel[i] - sum(padding[2 * i : 2 * i + 2]) + extra[i] for i in range(2))
-        if min(out) >= 1 and all(extra[i] - padding[2 * i + 1] < stride[i] for i in range(2)):
-            break
-    depth, channels = layer.channels(), layer.channels()
-    shapes = ((1, *size, depth), (channels, *kernel, depth), (1, *out, channels))
-    return layer.graph(ops.TransposeConv2D, shapes, 0, stride=stride, padding=padding, extra=extra)
+def graph_of(tensors: Iterable[Tensor], *operators: ops.Op) -> QuantGraph:
+    """Its input is "x", its output what the last operator writes."""
+    return QuantGraph("case", "channels_last", {t.name: t for t in tensors}, operators, ("x",), operators[-1].outputs)
 
 
-def batch_matmul(seed: int, kind: str) -> QuantGraph:
-    """Beside a constant, or of the input with itself."""
-    layer = Layer(seed, kind)
-    rng = layer.rng
-    m, k, n = (int(v) for v in rng.integers(1, 14, 3))
-    lead = layer.pick((), (2,), (3, 2))
-    adjoint, own = bool(rng.random() < 0.5), bool(rng.random() < 0.4)
-    a, b = layer._border(0.02), layer._border(0.03)
-    n = m if own else n
-    y = layer._border((15000.0 if kind == "int16" else 50.0) * 0.02 * 0.03 * k**0.5 * float(np.exp(rng.normal(0, 1))), output=True)
-    tensors = [Tensor("x", layer.activation, (1, *lead, m, k), a), Tensor("y", layer.activation, (1, *lead, m, n), y)]  # type: ignore[arg-type]
-    if not own:
-        low = 1 << (15 if kind == "int16" else 7)
-        few = layer.pick((1,) * len(lead), lead)
-        data = rng.integers(-low, low, (1, *few, n, k) if adjoint else (1, *few, k, n)).astype(layer.activation)
-        tensors.append(Tensor("b", layer.activation, data.shape, b, data))  # type: ignore[arg-type]
-    made = ops.BatchMatMul("layer", ("x", "x" if own else "b"), ("y",), adjoint_b=own or adjoint)
-    return QuantGraph("case", "channels_last", {t.name: t for t in tensors}, (made,), ("x",), ("y",))
-
-
-#: Operator → a function (seed, kind) that makes a graph, and the kinds that it takes.
-WEIGHTED: dict[str, tuple[Callable[[int, str], QuantGraph], tuple[str, ...]]] = {
-    "conv": (conv, KINDS),
-    "depthwise": (depthwise, KINDS),
-    "fully_connected": (fully_connected, KINDS),
-    "transpose_conv": (transpose_conv, ("int8", "int16")),
-    "batch_matmul": (batch_matmul, ("int8", "int16")),
-}
-
-
-def samples(graph: QuantGraph, n: int, seed: int = 0) -> np.ndarray:
-    """[n, ...] in the dtype of the input: noise, the extremes among it, and a sample of nothing but each extreme."""
-    entry, rng = graph.tensor(graph.inputs[0]), np.random.default_rng(seed)
-    limits = np.iinfo(entry.dtype)
+def samples(graph: QuantGraph, rng: np.random.Generator, n: int = 4) -> np.ndarray:
+    """Values for the input, the extremes among them, and of 16 bits small ones too."""
+    entry = graph.tensor(graph.inputs[0])
     shape = (n, *entry.shape[1:])
-    noise = rng.integers(limits.min, limits.max + 1, shape)
-    x = np.where(rng.random(shape) < 0.1, rng.choice([limits.min, limits.max], shape), noise).astype(entry.dtype)
-    x[0] = limits.min
-    x[-1] = limits.max
-    return x
+    if entry.dtype == "float32":
+        return (rng.normal(size=shape) * 10.0 ** rng.integers(-3, 3, shape)).astype(np.float32)
+    info = np.iinfo(STORAGE[entry.dtype])
+    x = rng.integers(info.min, info.max + 1, shape)
+    if entry.dtype == "int16":
+        x >>= rng.integers(0, 16, shape)
+    return np.where(rng.random(shape) < 0.1, rng.choice([info.min, info.max], shape), x).astype(info.dtype)
+
+
+def assert_all(
+    cases: Iterable[QuantGraph | tuple[QuantGraph, np.ndarray]], folder: Path, *, profile: str = "tflm", real: int = 12
+) -> None:
+    """C equals the reference under ``profile`` on every case's samples (drawn where none are given), and of ``real`` cases, evenly
+    chosen, the real TFLM."""
+    rng = np.random.default_rng(0)
+    pairs = [case if isinstance(case, tuple) else (case, samples(case, rng)) for case in cases]
+    graphs = named(graph for graph, _ in pairs)
+    chosen = set(np.linspace(0, len(graphs) - 1, real).astype(int).tolist()) if real else set[int]()
+    for at, (compiled, (_, x)) in enumerate(zip(compile_all(graphs, folder), pairs, strict=True)):
+        graph = compiled.graph
+        found, outputs = compiled.run(x), run(graph, x, profile)
+        expected = joined([outputs[name] for name in graph.outputs])
+        differ = int((found != expected).sum())
+        assert not differ, f"{graph.ops} {_scales(graph)}: {differ} of {expected.size} differ, {found[found != expected][:5]}"
+        if at in chosen and not lacks_tflm.survey(graph).lacks and not any(isinstance(op, ops.Rsqrt) for op in graph.ops):  # of zeros
+            export(graph, folder / "tflite")
+            there = tflm.open_model(folder / "tflite" / "model.tflite").run(x)
+            assert (there.reshape(found.shape) == found).all(), f"TFLM differs: {graph.ops} {_scales(graph)}"
+
+
+def _scales(graph: QuantGraph) -> dict[str, tuple[tuple[int, ...], Q]]:
+    return {t.name: (t.shape, t.quantization.single) for t in graph.tensors.values() if t.quantization is not None}

@@ -20,8 +20,10 @@
 #endif
 #if defined(__GNUC__)
 #define EK_INLINE static inline __attribute__((always_inline))
+#define EK_NOINLINE static __attribute__((noinline)) /* for loops that want the registers to themselves */
 #else
 #define EK_INLINE static inline
+#define EK_NOINLINE static
 #endif
 
 /* Convolution (weights [out_c, k_h, k_w, in_c / groups]), depthwise [k_h, k_w, out_c], fully connected as a convolution of one tap whose
