@@ -63,10 +63,14 @@ def bench(
     \b
     edgekd bench runs/fashion_mnist-nucleo-l4r5zi-… --kernels portable,cmsis
     edgekd bench model.tflite --target nrf52840dk --samples data.npz --keep firmware
+    edgekd bench model.tflite --target corstone-300 --device vela
 
     qemu builds the model as C for the target's core (M0, M0+, M3, M4, M7, M33, M55), with the target's sizes of flash and RAM, and runs it:
     every output is compared with the reference, instructions are counted one by one, the stack is painted. Milliseconds are predicted from
     the instructions. It needs arm-none-eabi-gcc, and qemu-system-arm (or, for M0+, M3 and M4, pip install unicorn).
+
+    vela compiles the model for the target's Ethos-U with Arm's compiler: cycles of each layer, SRAM, flash, and what the processor beside it
+    is left with. Nothing runs; all of it is predicted. It needs pip install 'edgekd[ethos-u]'.
     """
     from edgekd import console
     from edgekd.bench import Wanted

@@ -1,5 +1,6 @@
 """The bytes between host and firmware, the same over semihosting and UART. All integers are uint32, little endian.
 
+hello     "EKHI", over UART only: requests are heard from now on
 request   "EKRQ", index of the model, count; then count inputs
 answer    "EKPA", bytes of an input, bytes of an output, layers, ticks of an empty run, ticks of an empty mark;
           a sample: its ticks, its output; after the first sample's: ticks of each layer, bytes of stack; "EKND"
@@ -14,7 +15,7 @@ import numpy as np
 
 from edgekd.errors import EdgekdError
 
-REQUEST, ANSWER, END = b"EKRQ", b"EKPA", b"EKND"
+HELLO, REQUEST, ANSWER, END = b"EKHI", b"EKRQ", b"EKPA", b"EKND"
 _HEAD = struct.Struct("<4s5I")
 
 
@@ -38,6 +39,11 @@ class Answer:
 def request(inputs: np.ndarray, model: int = 0) -> bytes:
     """The bytes that ask for an inference of every row of ``inputs`` uint8 [N, bytes]."""
     return REQUEST + struct.pack("<2I", model, len(inputs)) + np.ascontiguousarray(inputs).tobytes()
+
+
+def length(count: int, output_bytes: int, layers: int = 0) -> int:
+    """Bytes of the whole answer to ``count`` inputs, for a transport that has no end."""
+    return _HEAD.size + count * (4 + output_bytes) + (4 * layers + 4 if count else 0) + len(END)
 
 
 def answer(content: bytes, input_bytes: int) -> Answer:

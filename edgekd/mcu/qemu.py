@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from edgekd.errors import EdgekdError, MissingDependency
+from edgekd.mcu import answers
 from edgekd.mcu.boards import Board
 
 PROGRAM = "qemu-system-arm"
@@ -82,7 +83,9 @@ def run_uart(elf: Path, board: Board, request: bytes, length: int, *, shift: int
     )
     try:
         # The firmware waits for another request for ever: the time limit of `communicate` would not return what came.
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        if (hello := _first(process, len(answers.HELLO), limit_s)) != answers.HELLO:
+            raise EdgekdError(f"the firmware began with {hello!r}, expected {answers.HELLO!r}")
         process.stdin.write(request)
         process.stdin.flush()
         return _first(process, length, limit_s)

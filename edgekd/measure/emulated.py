@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgekd.errors import EdgekdError, InputError
+from edgekd.errors import DoesNotFit, EdgekdError, InputError
 from edgekd.lazy import load
 from edgekd.mcu import boards, emulators, toolchain
 from edgekd.mcu.harness import Firmware, Order, Run, TooLarge, build, without_layers
@@ -46,15 +46,19 @@ def measure(subject: Subject, progress: Progress) -> Bench:
     core = boards.core_of(profile.device.core)
     emulator = emulators.choose(core)
     toolchain.find()
-    rows, notes = [], list(emulator.notes)
+    rows, refusals, notes = [], [], list(emulator.notes)
     with ExitStack() as opened:
         folder = subject.keep or Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="edgekd-bench-")))
         for at, kernels in enumerate(subject.kernels):
-            progress(f"bench {kernels}", 3 * at, 3 * len(subject.kernels))
+            progress(f"bench {kernels}", at, len(subject.kernels))
             work = _Work(subject, kernels, core, emulator, folder / kernels)
-            rows.append(
-                work.row(lambda step, at=at, kernels=kernels: progress(f"bench {kernels}", 3 * at + step, 3 * len(subject.kernels)))
-            )
+            try:
+                rows.append(work.row())
+            except DoesNotFit as error:
+                refusals.append(error)
+                rows.append(Row(kernels, Measurement(f"C, {kernels}", profile.name, {}), failed=str(error)))
+        if len(refusals) == len(rows):
+            raise refusals[0]
         against, said = baseline(subject, folder)
     progress("bench", 1, 1)
     if core not in cycles.RATIOS:
@@ -72,8 +76,7 @@ class _Work:
     emulator: emulators.Emulator
     folder: Path
 
-    def row(self, progress: object) -> Row:
-        assert callable(progress)
+    def row(self) -> Row:
         subject = self.subject
         order = self._order(subject.graph, self.folder)
         try:
@@ -82,7 +85,6 @@ class _Work:
             raise refusal(error, subject.graph, subject.profile, self.kernels) from error
         x = subject.x[:COUNTED]
         run = self.emulator.run(firmware, as_bytes(x), self.folder)
-        progress(1)
         want = reference_of(subject.graph, x)
         got = values_of(subject.graph, run.outputs)
         equality = compare.bit_equal(got, want)
@@ -98,7 +100,6 @@ class _Work:
             kept = {"bit_equal": figures["bit_equal"]}
             return Row(self.kernels, Measurement(f"C, {self.kernels}", subject.profile.name, kept), failed=failed)
         layers, layers_note = self._layers(order, run)
-        progress(2)
         figures |= self._times(run, where)
         if subject.y is not None:
             figures |= self._accuracies(firmware, where)

@@ -2,7 +2,11 @@
 #include "ek_harness.h"
 #include "ek_port.h"
 
-void ek_open(void) {}
+/* "EKHI": from now on requests are heard; what was sent before may be lost. */
+void ek_open(void) {
+    const uint32_t hello = 0x49484B45u;
+    ek_write(&hello, sizeof hello);
+}
 
 int ek_read(void *bytes, uint32_t count) {
     uint8_t *to = bytes;

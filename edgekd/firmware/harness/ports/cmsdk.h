@@ -16,6 +16,7 @@ void ekp_init(void) {
     REGISTER(CMSDK_TIMER, 0x00) = 1;           /* runs down, no interrupt */
     REGISTER(CMSDK_UART, 0x10) = 16;           /* BAUDDIV: its least */
     REGISTER(CMSDK_UART, 0x08) = 3;            /* CTRL: transmits and receives */
+    (void)REGISTER(CMSDK_UART, 0x00);          /* whatever came before */
 }
 
 uint32_t ekp_ticks(void) { return ~REGISTER(CMSDK_TIMER, 0x04); }

@@ -19,6 +19,7 @@ void ekp_init(void) {
     REGISTER(COUNTER_CONTROL) = 1; /* CNTCR: enabled */
     REGISTER(UART + 0x10) = 16;    /* BAUDDIV: its least */
     REGISTER(UART + 0x08) = 3;     /* CTRL: transmits and receives */
+    (void)REGISTER(UART);          /* whatever came before */
 }
 
 uint32_t ekp_ticks(void) { return REGISTER(COUNTER_READ); }

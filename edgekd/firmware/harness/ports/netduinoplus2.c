@@ -19,6 +19,7 @@ void ekp_init(void) {
     REGISTER(TIM2 + 0x14) = 1;           /* EGR: take both over */
     REGISTER(TIM2 + 0x00) = 1;           /* CR1: enabled */
     REGISTER(USART1 + 0x0C) = 0x200C;    /* CR1: enabled, transmits and receives */
+    (void)REGISTER(USART1 + 0x04);       /* whatever came before */
 }
 
 uint32_t ekp_ticks(void) { return REGISTER(TIM2 + 0x24); }
