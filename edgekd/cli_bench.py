@@ -69,8 +69,8 @@ def bench(
     every output is compared with the reference, instructions are counted one by one, the stack is painted. Milliseconds are predicted from
     the instructions. It needs arm-none-eabi-gcc, and qemu-system-arm (or, for M0+, M3 and M4, pip install unicorn).
 
-    vela compiles the model for the target's Ethos-U with Arm's compiler: cycles of each layer, SRAM, flash, and what the processor beside it
-    is left with. Nothing runs; all of it is predicted. It needs pip install 'edgekd[ethos-u]'.
+    vela compiles the model for the target's Ethos-U with Arm's compiler: cycles of each layer, SRAM, flash, and what the processor beside
+    it is left with. Nothing runs; all of it is predicted. It needs pip install 'edgekd[ethos-u]'.
     """
     from edgekd import console
     from edgekd.bench import Wanted

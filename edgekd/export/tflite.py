@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -31,22 +31,24 @@ TYPES = {
     "float16": schema.TensorType.FLOAT16,
     "float32": schema.TensorType.FLOAT32,
 }
+#: Which activations keep their names in the file: they take room that no runtime needs.
+Names = Literal["borders", "all"]
 #: Activations → the weights that go with them.
 WEIGHTS = {"int8": ("int4", "int8"), "int16": ("int8",), "float16": ("float16", "float32"), "float32": ("float16", "float32")}
 #: Operators that TFLite has 4-bit weights for.
 FOUR_BITS = (ops.Conv2D, ops.DepthwiseConv2D, ops.FullyConnected)
 
 
-def export(graph: QuantGraph, out: Path) -> Artifact:
+def export(graph: QuantGraph, out: Path, *, names: Names = "borders") -> Artifact:
     """Write ``out``/model.tflite, atomically. Raises InputError as encode does."""
-    content = encode(graph)
+    content = encode(graph, names=names)
     atomic_write(out / FILE_NAME, content)
     figures = {"model_bytes": Figure(len(content), "B", "counted", "the file")}
     return Artifact("tflite", FILE_NAME, hashlib.sha256(content).hexdigest(), figures, (FILE_NAME,))
 
 
-def encode(graph: QuantGraph) -> bytes:
-    """The bytes of the file; the same graph gives the same bytes.
+def encode(graph: QuantGraph, *, names: Names = "borders") -> bytes:
+    """The bytes of the file; the same graph gives the same bytes. Tensors between the borders have names only if ``names`` is all.
 
     ``graph`` is channels last; its activations are int8 (weights int8 or int4), int16 (weights int8; biases become int64), float32,
     float16 (then the constants are float16 and the activations computed in float32, as TFLite's float16 quantization has it) or int32
@@ -58,7 +60,7 @@ def encode(graph: QuantGraph) -> bytes:
             f"layout {graph.layout}", where=f"graph {graph.name}", expected="channels_last", mend="run the pass to_channels_last first"
         )
     arranged = arrange(graph)
-    layout = _Layout(arranged.graph)
+    layout = _Layout(arranged.graph, names)
     document = json.dumps(dict(graph.metadata), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     metadata = {METADATA_NAME: document.encode()}
     if arranged.plan is not None:
@@ -91,13 +93,13 @@ def read_metadata(path: Path) -> dict[str, Any]:
 class _Layout:
     """Tensors and operators as they will stand in the file, in a fixed order: inputs, then as the operators need them."""
 
-    def __init__(self, graph: QuantGraph) -> None:
+    def __init__(self, graph: QuantGraph, names: Names = "borders") -> None:
         self.graph = graph
         self.tensors: list[FileTensor] = []
         self.operators: list[FileOperator] = []
         self.numbers: dict[str, int] = {}
         self._extra: dict[tuple[Any, ...], int] = {}
-        self._shown = {*graph.inputs, *graph.outputs}
+        self._shown = {*graph.inputs, *graph.outputs} if names == "borders" else set(graph.tensors)
         for name in graph.inputs:
             self._activation(name)
         for op in graph.ops:
