@@ -13,6 +13,8 @@ from edgekd.export.c_weighted import folded_bias
 DSP = ("cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")
 #: Weights that one step of the DSP kernels reads: rows are filled up to a multiple of it.
 ROW = 8
+#: Bytes that the planes of a depthwise convolution may take, unless three lines take more.
+PLANES = 2048
 
 
 def records(call: Call, sums: np.ndarray) -> Mapping[str, Field]:
@@ -46,10 +48,34 @@ def tile_bytes(call: Call, core: str) -> int:
     return 64 * -(-size // ROW) + (16 * -(-size // 4) if depth % 4 else depth)
 
 
+def taps_of_three(call: Call) -> Mapping[str, Field]:
+    """Depthwise weights [out][3][3 and a zero], and records."""
+    taps = call.raw["weights"]
+    filled = np.pad(taps.transpose(2, 0, 1), ((0, 0), (0, 0), (0, 1)))
+    return {"weights": Array(filled), **records(call, taps.sum(axis=(0, 1), dtype=np.int64))}
+
+
+def plane_bytes(call: Call, core: str) -> int:
+    """The planes of four channels, as ek_lines_of in dsp/depthwise3_s8.c has them."""
+    out_h, out_w, stride_h, stride_w = (call.number(name) for name in ("out_h", "out_w", "stride_h", "stride_w"))
+    turned = out_w * -(-out_h // 4) < out_h * -(-out_w // 4)
+    outputs, lines, stride, line_stride = (out_h, out_w, stride_h, stride_w) if turned else (out_w, out_h, stride_w, stride_h)
+    words = -(-outputs // 4) * 2 * stride + 1
+    band = min(max((PLANES // (16 * words) - 3) // line_stride + 1, 1), lines)
+    return 16 * words * ((band - 1) * line_stride + 3)
+
+
+def is_three_by_three(call: Call, core: str | None) -> bool:
+    f = call.fields
+    taps = (f["k_h"], f["k_w"], f["dilation_h"], f["dilation_w"], f["multiplier_or_groups"]) == (3, 3, 1, 1, 1)
+    return has_dsp(call, core) and taps and call.number("out_c") >= 4 and {f["stride_h"], f["stride_w"]} <= {1, 2}
+
+
 def has_dsp(call: Call, core: str | None) -> bool:
     return core in DSP
 
 
 CMSIS: Kernels = {
     "conv_s8": (Kernel("ek_conv_dsp_s8", "dsp/conv_s8.c", padded_rows, tile_bytes, has_dsp),),
+    "depthwise_s8": (Kernel("ek_depthwise3_dsp_s8", "dsp/depthwise3_s8.c", taps_of_three, plane_bytes, is_three_by_three),),
 }

@@ -22,10 +22,6 @@ typedef struct {
     "ldmia r1!, {r8, r9, r10, r12}\n\tsxtb16 r11, " word ", ror #8\n\t"                                                            \
     "smlad r2, r11, r8, r2\n\tsmlad r3, r11, r9, r3\n\tsmlad r4, r11, r10, r4\n\tsmlad r5, r11, r12, r5\n\t"
 #define EK_EIGHT "ldrd r7, lr, [r0], #8\n\t" EK_FOUR("r7") EK_FOUR("lr")
-#define EK_SCALE(sum) \
-    "add r11, r8, " sum ", asr #31\n\tsmmlar " sum ", " sum ", r6, " sum "\n\tqadd " sum ", " sum ", r11\n\t" \
-    "asr " sum ", " sum ", r7\n\tssat " sum ", #8, " sum ", asr #1\n\t"
-#define EK_RARELY(sum) "mov r0, " sum "\n\tmov r1, r6\n\tmov r2, r7\n\tldr r3, [sp, #36]\n\tldr r12, [sp, #40]\n\tblx r12\n\tmov " sum ", r0\n\t"
 static __attribute__((naked, noinline)) void ek_multiply_tile_s8(const ek_tile_job *job __attribute__((unused)))
 {
     /* On the stack: 0 times that the loop of sixteen runs, 4 tile, 8 where it is entered, 12 record, 16 its end, 20 y, 24 32 28 steps,

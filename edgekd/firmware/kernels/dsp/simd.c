@@ -7,6 +7,13 @@
 #define EK_DSP 0
 #endif
 
+/* In the body of a short loop: the compiler shall not make it a call of memcpy or memset, which takes longer. */
+#if defined(__GNUC__)
+#define EK_KEEP_LOOP __asm__ volatile("")
+#else
+#define EK_KEEP_LOOP ((void)0)
+#endif
+
 /* Words at any address: one LDR or STR where the core loads unaligned words. */
 typedef struct {
     uint32_t value;
@@ -113,6 +120,14 @@ static __attribute__((noinline, unused)) int32_t ek_scaled_rarely_s8(int32_t sum
     const int32_t y = ek_requantize(sum, (int32_t)((uint32_t)multiplier >> 1), -1 - shift);
     return ek_clamp(ek_add_wrap(y, twice_zero >> 1), -128, 127);
 }
+
+/* What the assembly of a kernel does with a sum in a register, r6 M, r7 s - 1, r8 the addend; r11 is lost. And the rare way: the stack
+ * pointer + 36 leads to twice_zero and to ek_scaled_rarely_s8; r0 to r3 and r12 are lost. */
+#define EK_SCALE(sum)                                                                                             \
+    "add r11, r8, " sum ", asr #31\n\tsmmlar " sum ", " sum ", r6, " sum "\n\tqadd " sum ", " sum ", r11\n\t"     \
+    "asr " sum ", " sum ", r7\n\tssat " sum ", #8, " sum ", asr #1\n\t"
+#define EK_RARELY(sum)                                                                                            \
+    "mov r0, " sum "\n\tmov r1, r6\n\tmov r2, r7\n\tldr r3, [sp, #36]\n\tldr r12, [sp, #40]\n\tblx r12\n\tmov " sum ", r0\n\t"
 
 EK_INLINE int8_t ek_scaled_any_s8(int32_t sum, const ek_record *r, int32_t twice_zero)
 {

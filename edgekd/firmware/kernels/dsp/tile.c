@@ -48,21 +48,50 @@ static void ek_tile_s8(const ek_conv *p, const int8_t *x, const ek_place place[E
     }
 }
 
-/* Any depth: each place's column is gathered first, its end filled with zeros up to a multiple of 4. */
+EK_INLINE int8_t *ek_copy_s8(int8_t *to, const int8_t *from, int32_t count)
+{
+    for (; count >= 4; count -= 4, to += 4, from += 4) {
+        ek_store4(to, ek_load4(from));
+        EK_KEEP_LOOP;
+    }
+    for (; count > 0; count--) {
+        *to++ = *from++;
+        EK_KEEP_LOOP;
+    }
+    return to;
+}
+
+EK_INLINE int8_t *ek_fill_s8(int8_t *to, int32_t value, int32_t count)
+{
+    for (; count > 0; count--) {
+        *to++ = (int8_t)value;
+        EK_KEEP_LOOP;
+    }
+    return to;
+}
+
+/* Any depth: one place's column is gathered first, its end filled with zeros up to a multiple of 4. */
 static void ek_gather_s8(const ek_conv *p, const int8_t *x, const ek_place *place, int8_t *column, int32_t size)
 {
-    const int32_t depth = p->depth, x_step = p->dilation_w * p->in_c;
+    const int32_t depth = p->depth, joined = p->dilation_w == 1 && depth == p->in_c, taps = p->k_w;
+    const int32_t first = ek_clamp(-place->ix, 0, taps), last = ek_clamp(p->in_w - place->ix, first, taps);
     int8_t *const end = column + size;
     for (int32_t ky = 0; ky < p->k_h; ky++) {
-        const int32_t iy = place->iy + ky * p->dilation_h, row = place->at + ky * p->dilation_h * p->in_w * p->in_c;
-        for (int32_t kx = 0, ix = place->ix, from = row; kx < p->k_w; kx++, ix += p->dilation_w, from += x_step) {
-            const int32_t inside = (uint32_t)iy < p->in_h && (uint32_t)ix < p->in_w;
-            for (int32_t k = 0; k < depth; k++) {
-                *column++ = inside ? x[from + k] : (int8_t)p->in_zero;
+        const int32_t iy = place->iy + ky * p->dilation_h, inside = (uint32_t)iy < p->in_h;
+        const int32_t at = place->at + ky * p->dilation_h * p->in_w * p->in_c;
+        if (joined && inside) {
+            column = ek_fill_s8(column, p->in_zero, first * depth);
+            column = ek_copy_s8(column, x + (at + first * depth), (last - first) * depth);
+            column = ek_fill_s8(column, p->in_zero, (taps - last) * depth);
+            continue;
+        }
+        for (int32_t kx = 0, ix = place->ix; kx < taps; kx++, ix += p->dilation_w) {
+            if (inside && (uint32_t)ix < p->in_w) {
+                column = ek_copy_s8(column, x + (at + kx * p->dilation_w * p->in_c), depth);
+            } else {
+                column = ek_fill_s8(column, p->in_zero, depth);
             }
         }
     }
-    while (column != end) {
-        *column++ = 0;
-    }
+    ek_fill_s8(column, 0, (int32_t)(end - column));
 }
