@@ -51,9 +51,7 @@ def samples(graph: QuantGraph, rng: np.random.Generator, n: int = 4) -> np.ndarr
     return np.where(rng.random(shape) < 0.1, rng.choice([info.min, info.max], shape), x).astype(info.dtype)
 
 
-def assert_all(
-    cases: Iterable[QuantGraph | tuple[QuantGraph, np.ndarray]], folder: Path, *, profile: str = "tflm", real: int = 12
-) -> None:
+def assert_all(cases: Iterable[QuantGraph | tuple[QuantGraph, np.ndarray]], folder: Path, *, profile: str = "tflm", real: int = 12) -> None:
     """C equals the reference under ``profile`` on every case's samples (drawn where none are given), and of ``real`` cases, evenly
     chosen, the real TFLM."""
     rng = np.random.default_rng(0)

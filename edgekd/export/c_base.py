@@ -15,7 +15,8 @@ from edgekd.quant.reference.rounding import activation_bounds, quantize_multipli
 
 #: Values of a tensor → their type in C.
 C_TYPES = {
-    "int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "uint16": "uint16_t", "int32": "int32_t", "int64": "int64_t", "float32": "float",
+    "int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "uint16": "uint16_t", "int32": "int32_t", "int64": "int64_t",
+    "float32": "float",
 }  # fmt: skip
 
 

@@ -29,7 +29,7 @@ def _size(tensor: Tensor) -> int:
 
 
 def move(op: ops.Op, graph: QuantGraph, name: str, shape: Sequence[int], sides: tuple[Sequence[int], Sequence[int]]) -> dict[str, Field]:
-    """An ek_move of ``shape`` values of ``name``, from and to ``sides`` (bytes an axis); neighbouring axes merged, what lies together a run."""
+    """An ek_move of ``shape`` values of ``name``, from and to ``sides`` (bytes an axis); neighbours merged, what lies together is a run."""
     run = _size(graph.tensor(name))
     merged: list[list[int]] = []
     for size, source, target in zip(shape[::-1], sides[0][::-1], sides[1][::-1], strict=True):
@@ -100,10 +100,10 @@ def pad(op: ops.Pad, graph: QuantGraph) -> list[Call]:
 
 
 def gather(op: ops.Gather, graph: QuantGraph) -> list[Call]:
-    """Rows of a constant table. Where an index lies beyond it, the reference raises an error; C, which has none to give, takes the nearest."""
+    """Rows of a constant table. For an index beyond it the reference raises an error; C, which has none to give, takes the nearest row."""
     table, indices, y = (graph.tensor(name) for name in (*op.inputs, *op.outputs))
     if table.data is None or table.dtype == "int4" or table.dtype != y.dtype or indices.dtype != "int32":
-        raise lacks(op, graph, f"of a {table.dtype} {'constant' if table.is_constant else 'computed'} table by {indices.dtype}")
+        raise lacks(op, graph, f"of a{' constant' if table.is_constant else ' computed'} {table.dtype} table by {indices.dtype}")
     if table.quantization is not None and y.quantization is not None and table.quantization.single != y.quantization.single:
         raise InputError("the table's scale is not the output's", where=f"operator {op.name}", expected="one scale")
     row = math.prod(table.shape[1:]) * _size(table)

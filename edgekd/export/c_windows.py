@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from edgekd.errors import InputError
-from edgekd.export.c_base import Build, Call, Field, Kernels, bounds_of, lacks
+from edgekd.export.c_base import Array, Build, Call, Field, Kernels, bounds_of, lacks
 from edgekd.export.c_binary import check_one_scale, checked, kind_of, named
 from edgekd.quant import ops
 from edgekd.quant.graph import STORAGE, QuantGraph
@@ -21,6 +21,8 @@ from edgekd.quant.reference.rounding import quantize_multiplier
 KEPT, REDUCED = 3, 2
 #: Values that an int32 sum of int16 surely holds.
 MOST_WIDE = 1 << 16
+#: Values along an axis whose positions in units of 2^-16 surely fit int32.
+LONGEST_LINE = 1 << 14
 
 
 def pool(name: str, op: ops.AveragePool2D | ops.MaxPool2D, graph: QuantGraph) -> list[Call]:
@@ -92,38 +94,37 @@ def total(op: ops.Mean | ops.Sum, graph: QuantGraph) -> list[Call]:
     return [Call(kind, "ek_reduce", fields, op.inputs, op.outputs[0])]
 
 
-def nearest_line(indices: np.ndarray, size: int, bits: int) -> tuple[int, int] | None:
-    """(scale, start) for which min((i · scale + start) >> bits, size − 1) is index i; None where none was found."""
-    i, k, one = np.arange(len(indices)), indices.astype(np.int64), 1 << bits
-    guesses = ((k[-1] << bits) // max(len(k) - 1, 1), (size << bits) // len(k))
-    for off in sorted(range(-256, 257), key=abs):
+def nearest_line(indices: np.ndarray, size: int) -> tuple[int, int] | None:
+    """(scale, start) for which min((i · scale + start) >> 16, size − 1) is index i; None where there is none, or 32 bits overflow."""
+    if max(size, len(indices)) > LONGEST_LINE:
+        return None
+    i, k = np.arange(len(indices)), indices.astype(np.int64)
+    guesses = ((k[-1] << 16) // max(len(k) - 1, 1), (size << 16) // len(k))
+    for off in sorted(range(-64, 65), key=abs):
         for scale in (int(guess) + off for guess in guesses):
-            start = max(int((k * one - i * scale).max()), 0)
-            if scale >= 0 and (np.minimum((i * scale + start) >> bits, size - 1) == k).all():
+            start = max(int(((k << 16) - i * scale).max()), 0)
+            if scale >= 0 and (np.minimum((i * scale + start) >> 16, size - 1) == k).all():
                 return scale, start
     return None
 
 
 def resize_nearest(op: ops.ResizeNearest, graph: QuantGraph) -> list[Call]:
-    """Positions on a line in fixed point, found so that they are those of TFLite's float32."""
+    """Which pixels TFLite's float32 arithmetic takes is found here: on the device they are a line in fixed point, or else a table."""
     check_one_scale(op, graph)
     x, y = graph.tensor(op.inputs[0]), graph.tensor(op.outputs[0])
     pixel = x.shape[3] * STORAGE[x.dtype].itemsize
-    if max(*x.shape[1:3], *y.shape[1:3]) >= 1 << 14 or pixel >= 1 << 16 or x.dtype != y.dtype:
+    if max(*x.shape[1:3], *y.shape[1:3], pixel) >= 1 << 16 or x.dtype != y.dtype:
         raise lacks(op, graph, f"from {x.dtype} {x.shape} to {y.dtype} {y.shape}")
-    sizes = ((1, "h"), (2, "w"))
-    found = [(nearest_indices(x.shape[axis], y.shape[axis], op.align_corners, op.half_pixel_centers), x.shape[axis]) for axis, _ in sizes]
-    for bits in (16, 20) if max(x.shape[1:3]) < 1 << 10 else (16,):
-        lines = [nearest_line(indices, size, bits) for indices, size in found]
-        if None not in lines:
-            break
-    else:
-        raise lacks(op, graph, f"from {x.shape} to {y.shape}")
-    fields: dict[str, Field] = {"channels": pixel, "bits": bits}
-    for (axis, name), line in zip(sizes, lines, strict=True):
-        assert line is not None
-        fields |= {f"scale_{name}": line[0], f"start_{name}": line[1], f"in_{name}": x.shape[axis], f"out_{name}": y.shape[axis]}
-    return [Call("resize_nearest", "ek_resize", fields, op.inputs, op.outputs[0])]
+    rows, columns = (
+        nearest_indices(x.shape[axis], y.shape[axis], op.align_corners, op.half_pixel_centers).astype(np.uint16) for axis in (1, 2)
+    )
+    down, across = nearest_line(rows, x.shape[1]), nearest_line(columns, x.shape[2])
+    sizes: dict[str, Field] = {"in_w": x.shape[2], "out_h": y.shape[1], "out_w": y.shape[2], "channels": pixel}
+    if down is None or across is None:
+        fields: dict[str, Field] = {**sizes, "rows": Array(rows), "columns": Array(columns)}
+        return [Call("resize_nearest_table", "ek_resize_table", fields, op.inputs, op.outputs[0])]
+    lines: dict[str, Field] = {"scale_h": down[0], "start_h": down[1], "scale_w": across[0], "start_w": across[1]}
+    return [Call("resize_nearest", "ek_resize", {**sizes, **lines, "in_h": x.shape[1]}, op.inputs, op.outputs[0])]
 
 
 def resize_bilinear(op: ops.ResizeBilinear, graph: QuantGraph) -> list[Call]:
@@ -144,7 +145,7 @@ def resize_bilinear(op: ops.ResizeBilinear, graph: QuantGraph) -> list[Call]:
 
 PORTABLE: Kernels = named(
     "average_pool_s8", "average_pool_s16", "max_pool_s8", "max_pool_s16", "reduce_sum_s8", "reduce_sum_s16", "reduce_max_s8",
-    "reduce_max_s16", "resize_nearest", "resize_bilinear_s8",
+    "reduce_max_s16", "resize_nearest", "resize_nearest_table", "resize_bilinear_s8",
 )  # fmt: skip
 BUILD: dict[type[ops.Op], Build] = {
     ops.AveragePool2D: partial(pool, "average_pool"),
