@@ -1,6 +1,6 @@
 """Spoken digits from samples to label on an emulated Cortex-M4: builds the firmware of models/spoken_digits/firmware and boots it in QEMU.
 
-python tools/demo_mcu.py [--model RUN] [--target T] [--kernels portable] [--clips N] [--out DIR]
+python tools/demo_mcu.py [--model RUN] [--target T] [--kernels cmsis] [--clips N] [--out DIR]
 
 Prints what the firmware answered for each clip, and flash and RAM by part. Every answer is compared with the Python that trained the
 student: features with edgekd.data.logmel, logits with the NumPy reference of the graph. Exit 1 where they differ.
@@ -37,6 +37,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FIRMWARE = ROOT / "models" / "spoken_digits" / "firmware"
 NAME = "digits"
 STACK_BYTES = 2048
+#: Clips that the table shows.
+SHOWN = 10
 HARNESS_PARTS = ("ek_start", "ek_stack", "ek_semihosting")
 #: Object files → what they are called in the table, in this order.
 PARTS = {
@@ -187,6 +189,7 @@ def clips_for(features: LogMel, frames: int, count: int) -> Clips:
         return recorded(count)
     rng, samples = np.random.default_rng(3), (frames - 1) * features.hop + features.frame
     n = np.arange(samples)
+    count = min(count, SHOWN)
     waves = [
         8000 * np.sin(2 * np.pi * rng.uniform(200, 2000) * n / features.rate) * np.hanning(samples) + rng.normal(0, 200, samples)
         for _ in range(count)
@@ -209,8 +212,10 @@ def recorded(count: int) -> Clips:
 def report(built: Built, clips: Clips, answers: Sequence[Heard], profile: Profile) -> None:
     """What a firmware engineer wants to know."""
     print(f"\n{'CLIP':<20}{'HEARD':<7}{'FEATURES':>12}{'INFERENCE':>12}   instructions")
-    for name, answer in list(zip(clips.names, answers, strict=True))[:20]:
+    for name, answer in list(zip(clips.names, answers, strict=True))[:SHOWN]:
         print(f"{name:<20}{answer.label:<7}{answer.heard:>12,}{answer.thought:>12,}")
+    if len(answers) > SHOWN:
+        print("…")
     if clips.said is not None:
         right = sum(a.label == said for a, said in zip(answers, clips.said, strict=True))
         print(f"{right} of {len(answers)} right")
@@ -231,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, default=FIRMWARE / "student", help="a run of models/spoken_digits, or a saved graph")
     parser.add_argument("--target", default="nrf52840dk", help="a microcontroller's profile, whose memory the linker script gets")
     parser.add_argument("--kernels", default="portable")
-    parser.add_argument("--clips", type=int, default=10, help="how many, at most the 300 of the test set")
+    parser.add_argument("--clips", type=int, default=300, help="how many, at most the 300 of the test set")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "demo-mcu", help="where C, objects and the ELF file are left")
     parser.add_argument("--limit", type=float, default=300.0, help="seconds that QEMU may take")
     options = parser.parse_args(arguments)
@@ -240,7 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         features = log_mel_of(graph)
         built = build(graph, profile, options.kernels, options.out)
         print(f"{built.elf}: {profile.device.board}, {profile.device.core}; {toolchain.version()}, {options.kernels} kernels")
-        clips = clips_for(features, graph.tensor(graph.inputs[0]).shape[1], options.clips)
+        clips = clips_for(features, graph.tensor(graph.inputs[0]).shape[1], max(1, options.clips))
         print(f"clips: {clips.source}\nrunning on {qemu.version()}, machine {built.board.machine}")
         answers = listen(built, clips, features.rate, options.limit)
     except EdgekdError as error:
