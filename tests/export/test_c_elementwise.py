@@ -151,7 +151,8 @@ def requantize(x: Q, y: Q, kinds: tuple[str, str]) -> QuantGraph:
 def test_between_types(tmp_path: Path) -> None:
     wide, narrow, floating = (3e-4, 0), (0.05, -17), "float32"
     cases = [
-        requantize(wide, narrow, ("int16", "int8")), requantize(narrow, wide, ("int8", "int16")), requantize(wide, (1e-3, 0), ("int16",) * 2),
+        requantize(wide, narrow, ("int16", "int8")), requantize(narrow, wide, ("int8", "int16")),
+        requantize(wide, (1e-3, 0), ("int16", "int16")),
         *(graph_of([activation("x", (500,), None, floating), activation("y", (500,), q, kind)], ops.Quantize("op", ("x",), ("y",)))
           for q, kind in ((narrow, "int8"), (wide, "int16"), ((0.5, 3), "int8"))),
         *(graph_of([activation("x", (500,), q, kind), activation("y", (500,), None, floating)], ops.Dequantize("op", ("x",), ("y",)))
