@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -161,7 +162,7 @@ def of_answer(said: answers.Answer, timer_hz: int | None, shift: int, where: str
     def instructions(ticks: np.ndarray, empty: int) -> np.ndarray:
         return np.maximum(np.rint(ticks / each) - round(empty / each), 0).astype(np.int64)
 
-    granularity = 1 if each >= 2 or each == 1 else round(1 / each + 0.5)
+    granularity = 1 if each >= 2 or each == 1 else math.ceil(1 / each)
     layers = instructions(said.layers, said.empty_mark)
     return Run(said.outputs, instructions(said.ticks, said.empty_run), layers, said.stack_bytes, granularity, where)
 
