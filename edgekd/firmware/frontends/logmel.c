@@ -24,10 +24,12 @@ typedef union {
 #define EK_NARROW 1
 #endif
 
-/* t = b (c - i s), each part rounded to the nearest integer, ties up. b is at most 2^28 and a few, for it is of half the samples or fewer.
- * c and s come as turns, the second time negated, because a sum of products is one instruction and a difference three. */
+/* Between the first stages and the last all values are held times 4, which is 2^30 at most: with 2^15 more in the table a product's high
+ * word is what >> 15 would leave of it, and to add it times 4 is one instruction. */
+
+/* t = b (c - i s), each part rounded to the nearest integer, ties up; of b times 4, and of turns. */
 #if defined(EK_NARROW) && EK_NARROW
-/* x y + z w over 2^15, x and z in halves of 16 bits: no product exceeds 32 bits, and what is carried is carried. */
+/* (x y + z w + 2^14) >> 15, x and z in halves of 16 bits: no product exceeds 32 bits, and what is carried is carried. */
 static inline int32_t ek_sum(int32_t x, int32_t y, int32_t z, int32_t w) {
     const int32_t low_x = (x & 0xFFFF) * y, low_z = (z & 0xFFFF) * w;
     const int32_t high = (x >> 16) * y + (z >> 16) * w;
@@ -35,16 +37,20 @@ static inline int32_t ek_sum(int32_t x, int32_t y, int32_t z, int32_t w) {
     return high * 2 + (low_x >> 15) + (low_z >> 15) + rest;
 }
 
-static inline void ek_turn(ek_bin b, int32_t c, int32_t s, int32_t minus_s, int32_t *re, int32_t *im) {
-    *re = ek_sum(b.at.re, c >> 15, b.at.im, s >> 15);
-    *im = ek_sum(b.at.im, c >> 15, b.at.re, minus_s >> 15);
+static inline void ek_turn(ek_bin b, int32_t c, int32_t s, int32_t *re, int32_t *im) {
+    const int32_t x = b.at.re >> 2, y = b.at.im >> 2;
+    *re = ek_sum(x, c >> 15, y, s >> 15);
+    *im = ek_sum(y, c >> 15, x, -(s >> 15));
 }
 #else
-static inline void ek_turn(ek_bin b, int32_t c, int32_t s, int32_t minus_s, int32_t *re, int32_t *im) {
-    const int64_t half = (int64_t)1 << 31;
-    const int32_t x = b.at.re * 4, y = b.at.im * 4; /* 2^2 here and 2^15 in the table: the high word is the result */
-    *re = (int32_t)((half + (int64_t)x * c + (int64_t)y * s) >> 32);
-    *im = (int32_t)((half + (int64_t)y * c + (int64_t)x * minus_s) >> 32);
+static inline int32_t ek_rounded(int64_t sum) {
+    return (int32_t)((uint32_t)((uint64_t)sum >> 32) + ((uint32_t)sum >> 31));
+}
+
+static inline void ek_turn(ek_bin b, int32_t c, int32_t s, int32_t *re, int32_t *im) {
+    const int32_t minus_s = -s; /* a sum of products is one instruction, a difference three */
+    *re = ek_rounded((int64_t)b.at.re * c + (int64_t)b.at.im * s);
+    *im = ek_rounded((int64_t)b.at.im * c + (int64_t)b.at.re * minus_s);
 }
 #endif
 
@@ -59,14 +65,14 @@ static void ek_begin(const int16_t *samples, ek_bin *x) {
         const int32_t v2 = (samples[n + 2 * quarter] * ek_window[1][quarter - n] + half) >> EK_BITS;
         const int32_t v3 = (samples[n + 3 * quarter] * ek_window[0][quarter - n] + half) >> EK_BITS;
         const int32_t even = v0 + v2, odd = v1 + v3;
-        block[0].at.re = even + odd;
+        block[0].at.re = (even + odd) * 4;
         block[0].at.im = 0;
-        block[1].at.re = v0 - v2;
-        block[1].at.im = v3 - v1;
-        block[2].at.re = even - odd;
+        block[1].at.re = (v0 - v2) * 4;
+        block[1].at.im = (v3 - v1) * 4;
+        block[2].at.re = (even - odd) * 4;
         block[2].at.im = 0;
-        block[3].at.re = v0 - v2;
-        block[3].at.im = v1 - v3;
+        block[3].at.re = (v0 - v2) * 4;
+        block[3].at.im = (v1 - v3) * 4;
         uint32_t bit = EK_FRAME / 8;
         while (n & bit) {
             n ^= bit;
@@ -76,34 +82,64 @@ static void ek_begin(const int16_t *samples, ek_bin *x) {
     }
 }
 
+/* a + t and a - t, t not yet times 4. */
 static inline void ek_butterfly(ek_bin *a, ek_bin *b, int32_t re, int32_t im) {
     const int32_t x = a->at.re, y = a->at.im; /* read before anything is written, which might be the same memory */
-    b->at.re = x - re;
-    b->at.im = y - im;
-    a->at.re = x + re;
-    a->at.im = y + im;
+    b->at.re = x - re * 4;
+    b->at.im = y - im * 4;
+    a->at.re = x + re * 4;
+    a->at.im = y + im * 4;
 }
 
-/* The stages between the first two and the last. One k after the other, so that its factors stay in registers for all blocks. */
+/* The same with t = b and t = -i b: k = 0, and k at a quarter of a turn. */
+static inline void ek_plain_butterflies(ek_bin *a, uint32_t half) {
+    const ek_bin p = a[0], q = a[half], r = a[half / 2], s = a[half + half / 2];
+    a[0].at.re = p.at.re + q.at.re;
+    a[0].at.im = p.at.im + q.at.im;
+    a[half].at.re = p.at.re - q.at.re;
+    a[half].at.im = p.at.im - q.at.im;
+    a[half / 2].at.re = r.at.re + s.at.im;
+    a[half / 2].at.im = r.at.im - s.at.re;
+    a[half + half / 2].at.re = r.at.re - s.at.im;
+    a[half + half / 2].at.im = r.at.im + s.at.re;
+}
+
+/* factor x rounded, of x times 4 and an eighth of a turn, whose cosine and sine are one number. */
+#define EK_EIGHTH (23170 << 15)
+static inline int32_t ek_times(int32_t x, int32_t factor) {
+#if defined(EK_NARROW) && EK_NARROW
+    return ek_sum(x >> 2, factor >> 15, 0, 0);
+#else
+    return ek_rounded((int64_t)x * factor);
+#endif
+}
+
+/* Stage of blocks of eight: k = 0 and 2 are plain, 1 and 3 take one product for each part. Sums of so few samples are far from overflow. */
+static void ek_eights(ek_bin *x) {
+    for (ek_bin *a = x; a < x + EK_FRAME; a += 8) {
+        ek_plain_butterflies(a, 4);
+        const ek_bin b1 = a[5], b3 = a[7];
+        ek_butterfly(a + 1, a + 5, ek_times(b1.at.re + b1.at.im, EK_EIGHTH), ek_times(b1.at.im - b1.at.re, EK_EIGHTH));
+        ek_butterfly(a + 3, a + 7, ek_times(b3.at.im - b3.at.re, EK_EIGHTH), ek_times(b3.at.re + b3.at.im, -EK_EIGHTH));
+    }
+}
+
+/* The stages between those and the last. */
 static void ek_stages(ek_bin *x) {
-    uint32_t step = EK_FRAME / 8;
-    for (uint32_t half = 4; half < EK_FRAME / 2; half *= 2, step /= 2) {
-        for (ek_bin *a = x; a < x + EK_FRAME; a += 2 * half) { /* k = 0: a multiplication by 1; at a quarter of a turn by i */
-            ek_bin *b = a + half;
-            ek_butterfly(a, b, b->at.re, b->at.im);
-            b += half / 2;
-            ek_butterfly(a + half / 2, b, b->at.im, -b->at.re);
-        }
-        const int32_t(*factor)[2] = ek_turns + step;
-        for (uint32_t k = 1; k < half; k++, factor += step) {
-            const int32_t c = (*factor)[0], s = (*factor)[1], minus_s = -s;
-            if (k == half / 2) {
-                continue;
-            }
-            for (ek_bin *a = x + k; a < x + EK_FRAME; a += 2 * half) {
-                int32_t re, im;
-                ek_turn(a[half], c, s, minus_s, &re, &im);
-                ek_butterfly(a, a + half, re, im);
+    uint32_t step = EK_FRAME / 16;
+    for (uint32_t half = 8; half < EK_FRAME / 2; half *= 2, step /= 2) {
+        for (ek_bin *block = x; block < x + EK_FRAME; block += 2 * half) {
+            ek_plain_butterflies(block, half);
+            const int32_t(*factor)[2] = ek_turns;
+            ek_bin *a = block, *b = block + half;
+            for (uint32_t part = 0; part < 2; part++) { /* up to a quarter of a turn, and behind it */
+                for (const ek_bin *const end = a + half / 2; ++b, ++a < end;) {
+                    int32_t re, im;
+                    factor += step;
+                    ek_turn(*b, (*factor)[0], (*factor)[1], &re, &im);
+                    ek_butterfly(a, b, re, im);
+                }
+                factor += step;
             }
         }
     }
@@ -116,15 +152,15 @@ static inline uint64_t ek_power(int32_t re, int32_t im) {
 /* The last stage, of what the filters read, straight to powers. */
 static void ek_powers(ek_bin *x) {
 #if EK_LAST_BIN == EK_FRAME / 2
-    const uint64_t last = ek_power(x[0].at.re - x[EK_FRAME / 2].at.re, 0);
+    const uint64_t last = ek_power((x[0].at.re >> 2) - (x[EK_FRAME / 2].at.re >> 2), 0);
     const uint32_t end = EK_FRAME / 2;
 #else
     const uint32_t end = EK_LAST_BIN + 1;
 #endif
     for (uint32_t k = EK_FIRST_BIN; k < end; k++) {
         int32_t re, im;
-        ek_turn(x[EK_FRAME / 2 + k], ek_turns[k][0], ek_turns[k][1], -ek_turns[k][1], &re, &im);
-        x[k].power = ek_power(x[k].at.re + re, x[k].at.im + im);
+        ek_turn(x[EK_FRAME / 2 + k], ek_turns[k][0], ek_turns[k][1], &re, &im);
+        x[k].power = ek_power((x[k].at.re >> 2) + re, (x[k].at.im >> 2) + im);
     }
 #if EK_LAST_BIN == EK_FRAME / 2
     x[EK_FRAME / 2].power = last;
@@ -158,6 +194,7 @@ static inline int32_t ek_level(uint64_t energy) {
 /* EK_FRAME samples to EK_MELS values of the input; x holds EK_FRAME values. */
 static void ek_features(const int16_t *samples, EK_INPUT *row, ek_bin *x) {
     ek_begin(samples, x);
+    ek_eights(x);
     ek_stages(x);
     ek_powers(x);
     const uint16_t *weight = ek_weights;
