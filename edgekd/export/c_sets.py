@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgekd.errors import InputError
-from edgekd.export import c_binary, c_elementwise, c_fast, c_matmul, c_shape, c_tables, c_weighted, c_windows
+from edgekd.export import c_binary, c_cmsis, c_elementwise, c_fast, c_matmul, c_shape, c_tables, c_weighted, c_windows
 from edgekd.export.c_base import Call, Kernel, Kernels
 
 #: Plain C for any 32-bit core: one line an operator's file.
@@ -20,6 +20,7 @@ PORTABLE: Kernels = {
 SETS: dict[str, tuple[Kernels, ...]] = {
     "portable": (PORTABLE,),
     "cmsis": (c_fast.CMSIS, PORTABLE),
+    "cmsis-nn": (c_cmsis.CMSIS_NN, PORTABLE),
 }
 #: Cores that scratch is counted for where none is named.
 CORES = ("cortex-m0", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")

@@ -1,0 +1,59 @@
+"""Layers as calls of CMSIS-NN 4.0 alone, one after the other, as who writes them by hand would: what the own kernels are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from edgekd.export.c_base import Array, Call, Field, Kernel, Kernels
+from edgekd.export.c_weighted import is_pointwise
+
+HELIUM = "cortex-m55"
+
+
+def as_tflite(call: Call) -> Mapping[str, Field]:
+    """Weights and bias as the file has them; ``multiplier`` int32 [multipliers, shifts]."""
+    scales = [field.values.astype(np.int32) for field in (call.fields["multiplier"], call.fields["shift"]) if isinstance(field, Array)]
+    return {**{name: Array(values) for name, values in call.raw.items()}, "multiplier": Array(np.concatenate(scales)), "shift": None}
+
+
+def conv_bytes(call: Call, core: str) -> int:
+    """arm_convolve_wrapper_s8_get_buffer_size."""
+    size = call.number("k_h") * call.number("k_w") * call.number("in_c")
+    if is_pointwise(call) or call.number("k_h") == call.number("k_w") == 1 and not (call.number("pad_top") or call.number("pad_left")):
+        return 0
+    return 4 * -(-size // 8) * 8 if core == HELIUM else 4 * size
+
+
+def depthwise_bytes(call: Call, core: str) -> int:
+    """arm_depthwise_conv_wrapper_s8_get_buffer_size."""
+    if call.number("multiplier_or_groups") != 1 or (call.number("dilation_h"), call.number("dilation_w")) != (1, 1):
+        return 0
+    taps = call.number("k_h") * call.number("k_w")
+    if core == HELIUM:
+        return 4 * 124 * taps + 4
+    return 2 * call.number("in_c") * taps if core not in ("cortex-m0", "cortex-m3") else 0
+
+
+def pool_bytes(call: Call, core: str) -> int:
+    return 4 * call.number("channels") if core not in ("cortex-m0", "cortex-m3", HELIUM) else 0
+
+
+def _ungrouped(call: Call, core: str | None) -> bool:
+    return call.fields["multiplier_or_groups"] == 1
+
+
+def _one_scale(call: Call, core: str | None) -> bool:
+    return all(isinstance(f := call.fields[name], Array) and len(np.unique(f.values)) == 1 for name in ("multiplier", "shift"))
+
+
+CMSIS_NN: Kernels = {
+    "conv_s8": (Kernel("ek_conv_nn_s8", "cmsis/conv_s8.c", as_tflite, conv_bytes, _ungrouped),),
+    "depthwise_s8": (Kernel("ek_depthwise_nn_s8", "cmsis/depthwise_s8.c", as_tflite, depthwise_bytes),),
+    "fully_connected_s8": (
+        Kernel("ek_fully_connected_nn_s8", "cmsis/fully_connected_s8.c", as_tflite, when=_one_scale),
+        Kernel("ek_conv_nn_s8", "cmsis/conv_s8.c", as_tflite, conv_bytes),
+    ),
+    "average_pool_s8": (Kernel("ek_average_pool_nn_s8", "cmsis/average_pool_s8.c", scratch=pool_bytes),),
+}
