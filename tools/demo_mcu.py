@@ -1,6 +1,6 @@
 """Spoken digits from samples to label on an emulated Cortex-M4: builds the firmware of models/spoken_digits/firmware and boots it in QEMU.
 
-python tools/demo_mcu.py [--model RUN] [--target T] [--kernels cmsis] [--clips N] [--out DIR]
+python tools/demo_mcu.py [--model RUN] [--target T] [--kernels portable] [--clips N] [--out DIR]
 
 Prints what the firmware answered for each clip, and flash and RAM by part. Every answer is compared with the Python that trained the
 student: features with edgekd.data.logmel, logits with the NumPy reference of the graph. Exit 1 where they differ.
@@ -23,11 +23,13 @@ import numpy as np
 from edgekd.convert import read_model
 from edgekd.data import spoken_digits
 from edgekd.data.logmel import LogMel
-from edgekd.errors import EdgekdError, InputError
+from edgekd.errors import EdgekdError, InputError, MissingDependency
 from edgekd.export.c import export
 from edgekd.export.c_frontend import kind_of, log_mel_of
-from edgekd.mcu import boards, qemu, toolchain
+from edgekd.export.c_sets import SETS
+from edgekd.mcu import boards, cmsis, qemu, toolchain
 from edgekd.mcu.boards import HARNESS
+from edgekd.mcu.harness import Sources
 from edgekd.profile.load import load
 from edgekd.profile.schema import Profile
 from edgekd.quant.graph import QuantGraph
@@ -37,6 +39,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FIRMWARE = ROOT / "models" / "spoken_digits" / "firmware"
 NAME = "digits"
 STACK_BYTES = 2048
+#: What a library says that calls CMSIS-NN.
+CALLS_CMSIS = '#include "arm_nnfunctions.h"'
 #: Clips that the table shows.
 SHOWN = 10
 HARNESS_PARTS = ("ek_start", "ek_stack", "ek_semihosting")
@@ -98,7 +102,8 @@ def build(graph: QuantGraph, profile: Profile, kernels: str, out: Path) -> Built
     board = boards.boards_of(core)[0]
     out.mkdir(parents=True, exist_ok=True)
     export(graph, out, kernels=kernels, core=boards.plain_core(core))
-    flags = [*boards.CORES[core], "-I", str(out), "-I", str(HARNESS)]
+    calls = cmsis.sources() if CALLS_CMSIS in (out / f"{NAME}.c").read_text(encoding="utf-8") else None
+    flags = [*boards.CORES[core], "-I", str(out), "-I", str(HARNESS), *(calls.flags if calls else ())]
     weights = '-DEK_WEIGHTS=__attribute__((section(".ek_weights")))'
     strict = ["-Wconversion", "-Werror"]
     sources = {
@@ -109,6 +114,7 @@ def build(graph: QuantGraph, profile: Profile, kernels: str, out: Path) -> Built
         board.name: (board.port, list(toolchain.HARNESS_FLAGS)),
     }
     objects = [toolchain.compile_c(path, out / f"{name}.o", [*flags, *more]) for name, (path, more) in sources.items()]
+    objects += called(objects, calls, flags, out) if calls else []
     flash, ram = profile.device.flash_bytes or board.flash.nbytes, profile.device.ram_bytes
     script = toolchain.Script(board.flash.origin, flash, board.ram.origin, ram, STACK_BYTES)
     elf, placed = out / f"{NAME}.elf", out / f"{NAME}.ld"
@@ -119,6 +125,25 @@ def build(graph: QuantGraph, profile: Profile, kernels: str, out: Path) -> Built
     return Built(elf, board, *parts_of(elf.with_suffix(".map").read_text(encoding="utf-8", errors="replace"), board))
 
 
+def built_with(graph: QuantGraph, profile: Profile, kernels: str | None, out: Path) -> tuple[Built, str]:
+    """The firmware, and the kernels that it has: ``kernels``, or the fastest that can be had. Raises EdgekdError as ``build`` does."""
+    try:
+        return build(graph, profile, kernels or "cmsis", out), kernels or "cmsis"
+    except MissingDependency as error:
+        if kernels or "CMSIS-NN" not in str(error):
+            raise
+        print(f"portable kernels: {error}", file=sys.stderr)
+    return build(graph, profile, "portable", out), "portable"
+
+
+def called(objects: list[Path], calls: Sources, flags: list[str], out: Path) -> list[Path]:
+    """Objects of the functions of CMSIS-NN that ``objects`` call, and of those that these call in turn."""
+    done: dict[Path, Path] = {}
+    while new := {path for name in toolchain.undefined([*objects, *done.values()]) if (path := calls.find(name))} - set(done):
+        done |= {path: toolchain.compile_c(path, out / f"cmsis_{path.stem}.o", flags) for path in sorted(new)}
+    return list(done.values())
+
+
 def parts_of(linked: str, board: boards.Board) -> tuple[dict[str, int], dict[str, int]]:
     """Flash and RAM by part, of the linker's map."""
     flash, ram = dict[str, int](), dict[str, int]()
@@ -126,7 +151,8 @@ def parts_of(linked: str, board: boards.Board) -> tuple[dict[str, int], dict[str
         if not (nbytes := int(size, 16)) or name.startswith((".debug", ".comment", ".ARM.attributes")):
             continue
         stem = Path(path.partition("(")[0]).stem
-        part = PARTS.get(stem, "start-up" if stem == board.name else "compiler's library")
+        other = "start-up" if stem == board.name else "CMSIS-NN" if stem.startswith("cmsis_") else "compiler's library"
+        part = PARTS.get(stem, other)
         in_ram = board.ram.origin <= int(address, 16) < board.ram.origin + (1 << 28)
         if in_ram:
             part = "arena" if name == ".ek_arena" else part
@@ -232,10 +258,10 @@ def report(built: Built, clips: Clips, answers: Sequence[Heard], profile: Profil
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Spoken digits from samples to label on an emulated Cortex-M4.")
     parser.add_argument("--model", type=Path, default=FIRMWARE / "student", help="a run of models/spoken_digits, or a saved graph")
     parser.add_argument("--target", default="nrf52840dk", help="a microcontroller's profile, whose memory the linker script gets")
-    parser.add_argument("--kernels", default="portable")
+    parser.add_argument("--kernels", choices=SETS, help="default: cmsis, or portable where the model calls CMSIS-NN and that is not here")
     parser.add_argument("--clips", type=int, default=300, help="how many, at most the 300 of the test set")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "demo-mcu", help="where C, objects and the ELF file are left")
     parser.add_argument("--limit", type=float, default=300.0, help="seconds that QEMU may take")
@@ -243,8 +269,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         graph, profile = digits(options.model), load(options.target)
         features = log_mel_of(graph)
-        built = build(graph, profile, options.kernels, options.out)
-        print(f"{built.elf}: {profile.device.board}, {profile.device.core}; {toolchain.version()}, {options.kernels} kernels")
+        built, kernels = built_with(graph, profile, options.kernels, options.out)
+        print(f"{built.elf}: {profile.device.board}, {profile.device.core}; {toolchain.version()}, {kernels} kernels")
         clips = clips_for(features, graph.tensor(graph.inputs[0]).shape[1], max(1, options.clips))
         print(f"clips: {clips.source}\nrunning on {qemu.version()}, machine {built.board.machine}")
         answers = listen(built, clips, features.rate, options.limit)
