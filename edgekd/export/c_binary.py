@@ -96,19 +96,20 @@ def add(sign: int, op: ops.Add | ops.Sub, graph: QuantGraph) -> list[Call]:
         a, b, signs = b, a, (sign, 1)
     large, small, out = (quantization(graph, name)[0] for name in (a, b, y))
     mantissa, shift = quantize_multiplier(small / (2 * large))
-    multiplier, out_shift = checked(quantize_multiplier(2 * large / ((1 << bits) * out)), op, 0)
+    multiplier, out_shift = checked(quantize_multiplier(2 * large / ((1 << bits) * out)), op, -1)
     low, high = bounds_of(op, graph)
     fields = {
-        **_within(rows(op, graph, a, b)), **_zeros(a, b, y, graph), "unit": signs[0] << (bits - 1), "b_high": mantissa >> 16,
-        "b_low": mantissa & 0xFFFF, "multiplier": multiplier, "b_right": -shift, "right": -out_shift, "b_sign": signs[1], "low": low,
-        "high": high,
+        **_within(rows(op, graph, a, b)), **_zeros(a, b, y, graph), "unit": signs[0] << bits, "b_unit": 2 * signs[1],
+        "b_high": (mantissa >> 16) << (bits - 15), "b_low": mantissa & 0xFFFF, "multiplier": multiplier, "b_right": -shift,
+        "right": -out_shift, "low": low, "high": high,
     }  # fmt: skip
     return [Call(kind, "ek_sum", fields, (a, b), y)]
 
 
 def mul(op: ops.Mul, graph: QuantGraph) -> list[Call]:
     kind, (a, b), y = kind_of("mul", op, graph), op.inputs, op.outputs[0]
-    multiplier, shift = checked(ratio(RATIO, (quantization(graph, a)[0], quantization(graph, b)[0]), quantization(graph, y)[0]), op)
+    most = 14 if kind == "mul_s8" else 30
+    multiplier, shift = checked(ratio(RATIO, (quantization(graph, a)[0], quantization(graph, b)[0]), quantization(graph, y)[0]), op, most)
     low, high = bounds_of(op, graph)
     fields = {
         **_within(rows(op, graph, a, b)), **_zeros(a, b, y, graph), "multiplier": multiplier, "shift": shift, "low": low, "high": high,

@@ -36,7 +36,8 @@ def random_q(rng: np.random.Generator, spread: float = 3.0) -> Q:
 def result_q(op: type[ops.Op], a: Q, b: Q, rng: np.random.Generator) -> Q:
     """Now fitting, now saturating, now with few values used."""
     zero = int(rng.integers(-128, 128))
-    size = {ops.Mul: a[0] * b[0] * 128, ops.SquaredDifference: max(a[0], b[0]) ** 2 * 256, ops.PRelu: a[0]}.get(op, a[0] + b[0])
+    sizes: dict[type[ops.Op], float] = {ops.Mul: a[0] * b[0] * 128, ops.SquaredDifference: max(a[0], b[0]) ** 2 * 256, ops.PRelu: a[0]}
+    size = sizes.get(op, a[0] + b[0])
     return size * float(np.exp(rng.uniform(-2, 2))), zero
 
 
@@ -95,6 +96,9 @@ def test_broadcasting(tmp_path: Path) -> None:
 
 def test_two_operands_of_16_bits(tmp_path: Path) -> None:
     kinds = (ops.Add, ops.Sub, ops.Mul, ops.Maximum, ops.Minimum)
+    ends = np.random.default_rng(0).choice(np.array([-(1 << 15), (1 << 15) - 1, -1, 0], np.int16), (40, 66))
+    same = [two_activations(op, ((33,), (33,)), seed, "int16") for op in kinds for seed in range(4)]
+    assert_all([(graph, ends) for graph in same], tmp_path / "ends", real=0)
     assert_all((two_activations(op, shapes, 7 * k + i, "int16") for k, op in enumerate(kinds) for i, shapes in enumerate(SHAPES)), tmp_path)
 
 

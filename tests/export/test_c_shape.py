@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +78,7 @@ def concatenations(dtype: str) -> Iterator[QuantGraph]:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("make", [transposes, slices, paddings, concatenations], ids=lambda make: make.__name__)
-def test_moves(make, dtype: str, tmp_path: Path) -> None:
+def test_moves(make: Callable[[str], Iterator[QuantGraph]], dtype: str, tmp_path: Path) -> None:
     assert_all(make(dtype), tmp_path, real=6)
 
 

@@ -38,7 +38,7 @@ def pools(dtype: str) -> Iterator[QuantGraph]:
         rng = np.random.default_rng(seed)
         size = tuple(int(n) for n in rng.integers(1, 12, 2))
         kernel, stride = (tuple(int(min(n, s)) for n, s in zip(rng.integers(1, 6, 2), size, strict=True)) for _ in range(2))
-        padding = same_padding(size, kernel, stride) if seed % 2 else (0, 0, 0, 0)
+        padding = same_padding((size[0], size[1]), (kernel[0], kernel[1]), (stride[0], stride[1])) if seed % 2 else (0, 0, 0, 0)
         out = tuple((size[i] + padding[2 * i] + padding[2 * i + 1] - kernel[i]) // stride[i] + 1 for i in range(2))
         channels, q = int(rng.choice([1, 2, 3, 4, 5, 8, 13])), random_q(rng, dtype)
         activation_name = ("none", "relu", "relu6")[seed % 3]
@@ -58,7 +58,14 @@ def test_pools(dtype: str, tmp_path: Path) -> None:
 def test_average_of_a_large_window(size: int, tmp_path: Path) -> None:
     """Up to 360 values it multiplies by a reciprocal, beyond that it divides; the largest sums there can be among them."""
     graph = one(
-        ops.AveragePool2D, (size, size, 3), (1, 1, 3), ((0.1, 5),) * 2, "int8", kernel=(size, size), stride=(1, 1), padding=(0, 0, 0, 0)
+        ops.AveragePool2D,
+        (size, size, 3),
+        (1, 1, 3),
+        ((0.1, 5), (0.1, 5)),
+        "int8",
+        kernel=(size, size),
+        stride=(1, 1),
+        padding=(0, 0, 0, 0),
     )
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.integers(-128, 128, (40, size, size, 3)), np.full((1, size, size, 3), -128), np.full((1, size, size, 3), 127)])
@@ -67,7 +74,8 @@ def test_average_of_a_large_window(size: int, tmp_path: Path) -> None:
 
 def test_every_average(tmp_path: Path) -> None:
     """Every quotient that a window of 19 by 17 values can have near its ends and around zero."""
-    graph = one(ops.AveragePool2D, (19, 17, 1), (1, 1, 1), ((0.1, 5),) * 2, "int8", kernel=(19, 17), stride=(1, 1), padding=(0, 0, 0, 0))
+    q = (0.1, 5)
+    graph = one(ops.AveragePool2D, (19, 17, 1), (1, 1, 1), (q, q), "int8", kernel=(19, 17))
     x = np.zeros((1400, 323), np.int8)
     sums = np.concatenate([np.arange(-128 * 323, -128 * 323 + 400), np.arange(-350, 350), np.arange(127 * 323 - 299, 127 * 323 + 1)])
     x[:] = (sums // 323)[:, None]
@@ -101,7 +109,7 @@ def test_reductions(dtype: str, tmp_path: Path) -> None:
 
 
 def test_largest_of_16_bits(tmp_path: Path) -> None:
-    assert_all([one(ops.ReduceMax, (4, 5, 6), (6,), ((1e-4, 0),) * 2, "int16", axes=(1, 2))], tmp_path, real=0)
+    assert_all([one(ops.ReduceMax, (4, 5, 6), (6,), ((1e-4, 0), (1e-4, 0)), "int16", axes=(1, 2))], tmp_path, real=0)
 
 
 def resizings(op: type[ops.Op], dtype: str) -> Iterator[QuantGraph]:
@@ -132,7 +140,7 @@ def test_refused() -> None:
     outside = one(ops.MaxPool2D, (4, 4, 1), (3, 4, 1), (q, q), "int8", kernel=(1, 1), stride=(2, 1), padding=(1, 0, 0, 0))
     with pytest.raises(InputError, match="windows that each hold a value"):
         c.encode(outside)
-    wide = one(ops.ResizeBilinear, (4, 4, 1), (8, 8, 1), ((1e-3, 0),) * 2, "int16", size=(8, 8))
+    wide = one(ops.ResizeBilinear, (4, 4, 1), (8, 8, 1), ((1e-3, 0), (1e-3, 0)), "int16", size=(8, 8))
     with pytest.raises(InputError, match="C has no ResizeBilinear of int16"):
         c.encode(wide)
     scattered = one(ops.Mean, (2, 2, 2, 2, 2, 2), (2, 2, 2), (q, q), "int8", axes=(1, 3, 5))

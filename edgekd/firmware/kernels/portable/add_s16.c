@@ -5,12 +5,15 @@ static void ek_add_row_s16(const void *rows, const void *first, const void *seco
     const int16_t *a = first, *b = second;
     int16_t *y = out;
     const int32_t unit = p->unit, base = -p->a_zero * p->unit, b_zero = p->b_zero, b_high = p->b_high, b_low = p->b_low;
-    const int32_t b_sign = p->b_sign, multiplier = p->multiplier, out_zero = p->out_zero, low = p->low, high = p->high;
-    const int b_right = p->b_right, right = p->right, step_a = p->rows.step_a, step_b = p->rows.step_b;
-    for (int32_t n = p->rows.count; n > 0; n--) {
+    const int32_t b_unit = p->b_unit, multiplier = p->multiplier, offset = 2 * p->out_zero + 1, low = p->low, high = p->high;
+    const int32_t b_right = p->b_right, right = p->right - 1;
+    const int step_a = p->rows.step_a, step_b = p->rows.step_b;
+    for (const int16_t *end = y + p->rows.count; y != end; y++) {
         const int32_t q = *b - b_zero;
-        const int32_t sum = *a * unit + base + b_sign * ek_divide_small(q * b_high + ((q * b_low + 32768) >> 16), b_right);
-        *y++ = (int16_t)ek_clamp(ek_divide_small(ek_doubling_high(sum, multiplier), right) + out_zero, low, high);
+        const int32_t sum = *a * unit + base + b_unit * ek_divide_small(q * b_high + ((q * b_low + 32768) >> 16), b_right);
+        const int32_t found = ek_high(sum, multiplier);
+        /* Half of what is left of a shift less far, with the zero point in it. */
+        *y = (int16_t)ek_clamp((((found + (found >> 31)) >> right) + offset) >> 1, low, high);
         a += step_a;
         b += step_b;
     }

@@ -5,3 +5,9 @@ EK_INLINE int32_t ek_divide_small(int32_t x, int32_t right)
     const int32_t half = (int32_t)((UINT32_C(1) << right) >> 1);
     return (x + half + ((x >> 31) & -(right > 0))) >> right;
 }
+
+/* x * multiplier / 2^32, a half up: for x twice as large it is ek_doubling_high, and takes the upper register alone. */
+EK_INLINE int32_t ek_high(int32_t x, int32_t multiplier)
+{
+    return (int32_t)(((int64_t)x * multiplier + (INT64_C(1) << 31)) >> 32);
+}
