@@ -171,6 +171,7 @@ def _source(placed: Plan, stem: str, arrays: Arrays, kernels: str) -> str:
         f"/* Written by edgekd from graph {io.fingerprint(graph)}, {kernels} kernels. What it is: see {stem}.h. */",
         f'#include "{stem}.h"\n',
         *(c_files.text(name) for name in (c_files.TYPES, *c_files.needed(used))),
+        *(f"EK_APART({name});" for name in sorted({kernel.function for layer in placed.layers for _, kernel in layer.calls})),
         arrays.text(),
         *structs,
         f"#ifdef {upper}_STATIC_ARENA\n_Alignas(16) int8_t {stem}_arena[{upper}_ARENA_BYTES];\n#endif",
@@ -190,7 +191,12 @@ def _layer(layer: Layer, at: int, stem: str, arrays: Arrays, pointers: _Pointers
         fields = {**call.fields, **kernel.pack(call)}
         structs.append(f"static const {call.struct} {name} = {initializer(fields, arrays)};")
         scratch = pointers.scratch(layer) if layer.scratch_bytes else "NULL"
-        arguments = [f"&{name}", *(pointers.within(n, constant=True) for n in call.inputs), pointers.within(call.output), scratch]
+        arguments = [
+            f"ek_parameters(&{name})",
+            *(pointers.within(n, constant=True) for n in call.inputs),
+            pointers.within(call.output),
+            scratch,
+        ]
         body.append(f"    {kernel.function}({', '.join(arguments)});")
 
 

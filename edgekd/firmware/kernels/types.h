@@ -26,6 +26,22 @@
 #define EK_NOINLINE static
 #endif
 
+/* A kernel is compiled once for all layers alike: a compiler that sees a layer's constants compiles it anew for them, with warnings of
+ * loops that do not run, which no test of the kernel foretells. EK_APART(kernel) is not inlined; ek_parameters() hides its constants. */
+#if defined(__GNUC__)
+#define EK_APART(kernel) __typeof__(kernel) kernel __attribute__((noinline))
+#else
+#define EK_APART(kernel) struct ek_nothing
+#endif
+
+EK_INLINE const void *ek_parameters(const void *p)
+{
+#if defined(__GNUC__)
+    __asm__("" : "+r"(p));
+#endif
+    return p;
+}
+
 /* Convolution (weights [out_c, k_h, k_w, in_c / groups]), depthwise [k_h, k_w, out_c], fully connected as a convolution of one tap whose
  * rows are in_h * in_w, transposed convolution; weights and bias as the set of kernels packs them. real = scale * (q - zero). */
 typedef struct {

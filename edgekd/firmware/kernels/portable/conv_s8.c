@@ -67,8 +67,8 @@ EK_INLINE void ek_conv_place_s8(const ek_conv *p, const ek_taps *t, const int8_t
     const int8_t *w = p->weights;
     int32_t c = 0;
     for (int32_t group = 0; group < groups; group++, x += p->depth) {
-        int32_t left = out;
-        for (; left >= 4; left -= 4, c += 4, w += 4 * size) {
+        const int32_t start = c, whole = start + out / 4 * 4;
+        for (; c < whole; c += 4, w += 4 * size) {
             ek_sum4 sum[2];
             sum[0] = ek_bias4_s8(p, c);
             if (partial) {
@@ -81,7 +81,7 @@ EK_INLINE void ek_conv_place_s8(const ek_conv *p, const ek_taps *t, const int8_t
                 ek_store4_s8(p, c, &sum[1], y + p->out_c + c);
             }
         }
-        for (; left > 0; left--, c++, w += size) {
+        for (; c < start + out; c++, w += size) {
             ek_sum4 sum = {ek_bias_s8(p, c), 0, 0, 0};
             if (partial) {
                 ek_conv_outside_s8(p, t, w, 1, &sum);

@@ -52,7 +52,7 @@ EK_INLINE int16_t ek_output_s16(const ek_conv *p, int32_t c, int64_t sum)
     return (int16_t)ek_clamp(ek_requantize64(sum, p->multiplier[c], p->shift[c]), p->low, p->high);
 }
 
-static void ek_store4_s16(const ek_conv *p, int32_t c, const ek_wide4 *sum, int16_t *y)
+EK_INLINE void ek_store4_s16(const ek_conv *p, int32_t c, const ek_wide4 *sum, int16_t *y)
 {
     y[0] = ek_output_s16(p, c, sum->c0);
     y[1] = ek_output_s16(p, c + 1, sum->c1);
