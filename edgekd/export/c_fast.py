@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from edgekd.export.c_base import Array, Call, Field, Kernel, Kernels
-from edgekd.export.c_weighted import folded_bias
+from edgekd.export.c_weighted import folded_bias, is_pointwise
 
-#: Cores with the DSP extension (the M55 has it as well).
-DSP = ("cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")
+#: Cores with the DSP extension, and with Helium. On the others the DSP kernels are plain C; they run on every core, None.
+DSP = ("cortex-m4", "cortex-m7", "cortex-m33", None)
+HELIUM = "cortex-m55"
 #: Weights that one step of the DSP kernels reads: rows are filled up to a multiple of it.
 ROW = 8
 #: Bytes that the planes of a depthwise convolution may take, unless three lines take more.
@@ -75,7 +76,44 @@ def has_dsp(call: Call, core: str | None) -> bool:
     return core in DSP
 
 
+def has_helium(call: Call, core: str | None) -> bool:
+    return core == HELIUM
+
+
+def as_rows(call: Call) -> Mapping[str, Field]:
+    """Weights as TFLite has them, [out, …]; the bias holds what in_zero adds."""
+    weights = call.raw["weights"]
+    return {"weights": Array(weights), **folded_bias(call, weights.reshape(len(weights), -1).sum(axis=1, dtype=np.int64))}
+
+
+def as_taps(call: Call) -> Mapping[str, Field]:
+    """Depthwise weights as TFLite has them, [kh, kw, out]; the bias holds what in_zero adds."""
+    weights = call.raw["weights"]
+    return {"weights": Array(weights), **folded_bias(call, weights.sum(axis=(0, 1), dtype=np.int64))}
+
+
+def column_bytes(call: Call, core: str) -> int:
+    """Four columns of 8 bits, where the input cannot be read as it lies."""
+    return 0 if is_pointwise(call) else 4 * call.number("k_h") * call.number("k_w") * call.number("depth")
+
+
+def pointer_bytes(call: Call, core: str) -> int:
+    """A pointer for every tap, and a row of in_zero."""
+    return 4 * call.number("k_h") * call.number("k_w") + call.number("in_c")
+
+
+def has_helium_and_eight(call: Call, core: str | None) -> bool:
+    return has_helium(call, core) and call.fields["multiplier_or_groups"] == 1 and call.number("out_c") >= 8
+
+
 CMSIS: Kernels = {
-    "conv_s8": (Kernel("ek_conv_dsp_s8", "dsp/conv_s8.c", padded_rows, tile_bytes, has_dsp),),
-    "depthwise_s8": (Kernel("ek_depthwise3_dsp_s8", "dsp/depthwise3_s8.c", taps_of_three, plane_bytes, is_three_by_three),),
+    "conv_s8": (
+        Kernel("ek_conv_mve_s8", "mve/conv_s8.c", as_rows, column_bytes, has_helium),
+        Kernel("ek_conv_dsp_s8", "dsp/conv_s8.c", padded_rows, tile_bytes, has_dsp),
+    ),
+    "depthwise_s8": (
+        Kernel("ek_depthwise_mve_s8", "mve/depthwise_s8.c", as_taps, pointer_bytes, has_helium_and_eight),
+        Kernel("ek_depthwise3_dsp_s8", "dsp/depthwise3_s8.c", taps_of_three, plane_bytes, is_three_by_three),
+    ),
+    "fully_connected_s8": (Kernel("ek_row_mve_s8", "mve/row_s8.c", as_rows, when=has_helium),),
 }

@@ -48,7 +48,7 @@ def _needs(name: str) -> list[str]:
     folder = name.partition("/")[0]
     resolved: list[str] = []
     for other in filter(None, (part.strip().removesuffix(".c") for part in head.group(1).split(","))):
-        choices = [f"{place}/{other}.c" for place in dict.fromkeys((folder, "portable"))]
+        choices = [f"{other}.c"] if "/" in other else [f"{place}/{other}.c" for place in dict.fromkeys((folder, "portable"))]
         resolved.append(next((path for path in choices if _at(path).is_file()), choices[0]))
     return resolved
 

@@ -1,4 +1,4 @@
-/* edgekd kernel; needs: */
+/* edgekd kernel; needs: words */
 /* The instructions of Arm's DSP extension that the kernels use, and requantization by them. The compiler's arm_acle.h has no SXTB16 that
  * rotates, so each is a line of assembly here; on cores without the extension it is plain C. */
 #if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && defined(__GNUC__) && !defined(EK_PLAIN)
@@ -6,22 +6,6 @@
 #else
 #define EK_DSP 0
 #endif
-
-/* In the body of a short loop: the compiler shall not make it a call of memcpy or memset, which takes longer. */
-#if defined(__GNUC__)
-#define EK_KEEP_LOOP __asm__ volatile("")
-#else
-#define EK_KEEP_LOOP ((void)0)
-#endif
-
-/* Words at any address: one LDR or STR where the core loads unaligned words. */
-typedef struct {
-    uint32_t value;
-} __attribute__((packed, may_alias)) ek_word;
-
-EK_INLINE uint32_t ek_load4(const void *from) { return ((const ek_word *)from)->value; }
-
-EK_INLINE void ek_store4(void *to, uint32_t value) { ((ek_word *)to)->value = value; }
 
 EK_INLINE int32_t ek_low_half(uint32_t x) { return (int16_t)(uint16_t)x; }
 

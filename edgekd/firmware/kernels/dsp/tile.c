@@ -1,13 +1,7 @@
-/* edgekd kernel; needs: simd */
+/* edgekd kernel; needs: simd, gather */
 /* Columns of a convolution's input, four places side by side, as the multiplications want them. Of every four values k, k + 1, k + 2, k + 3
  * a tile holds first the pairs (k, k + 2) of the places 0 to 3, then the pairs (k + 1, k + 3): just as the instruction that splits a word
  * of weights pairs them. A tap that falls outside counts as one that reads in_zero. */
-enum { EK_PLACES = 4 };
-
-typedef struct {
-    int32_t iy, ix, at; /* the place's first tap, which may lie outside: row, column, and offset in the input */
-} ek_place;
-
 /* ``groups`` times four values from each of four addresses on. */
 static int32_t *ek_spread_s8(int32_t *to, const int8_t *const from[EK_PLACES], int32_t groups)
 {
@@ -48,50 +42,3 @@ static void ek_tile_s8(const ek_conv *p, const int8_t *x, const ek_place place[E
     }
 }
 
-EK_INLINE int8_t *ek_copy_s8(int8_t *to, const int8_t *from, int32_t count)
-{
-    for (; count >= 4; count -= 4, to += 4, from += 4) {
-        ek_store4(to, ek_load4(from));
-        EK_KEEP_LOOP;
-    }
-    for (; count > 0; count--) {
-        *to++ = *from++;
-        EK_KEEP_LOOP;
-    }
-    return to;
-}
-
-EK_INLINE int8_t *ek_fill_s8(int8_t *to, int32_t value, int32_t count)
-{
-    for (; count > 0; count--) {
-        *to++ = (int8_t)value;
-        EK_KEEP_LOOP;
-    }
-    return to;
-}
-
-/* Any depth: one place's column is gathered first, its end filled with zeros up to a multiple of 4. */
-static void ek_gather_s8(const ek_conv *p, const int8_t *x, const ek_place *place, int8_t *column, int32_t size)
-{
-    const int32_t depth = p->depth, joined = p->dilation_w == 1 && depth == p->in_c, taps = p->k_w;
-    const int32_t first = ek_clamp(-place->ix, 0, taps), last = ek_clamp(p->in_w - place->ix, first, taps);
-    int8_t *const end = column + size;
-    for (int32_t ky = 0; ky < p->k_h; ky++) {
-        const int32_t iy = place->iy + ky * p->dilation_h, inside = (uint32_t)iy < p->in_h;
-        const int32_t at = place->at + ky * p->dilation_h * p->in_w * p->in_c;
-        if (joined && inside) {
-            column = ek_fill_s8(column, p->in_zero, first * depth);
-            column = ek_copy_s8(column, x + (at + first * depth), (last - first) * depth);
-            column = ek_fill_s8(column, p->in_zero, (taps - last) * depth);
-            continue;
-        }
-        for (int32_t kx = 0, ix = place->ix; kx < taps; kx++, ix += p->dilation_w) {
-            if (inside && (uint32_t)ix < p->in_w) {
-                column = ek_copy_s8(column, x + (at + kx * p->dilation_w * p->in_c), depth);
-            } else {
-                column = ek_fill_s8(column, p->in_zero, depth);
-            }
-        }
-    }
-    ek_fill_s8(column, 0, (int32_t)(end - column));
-}
