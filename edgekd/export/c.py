@@ -120,6 +120,7 @@ def _header(placed: Plan, stem: str, kernels: str) -> str:
             lines.append(f"#define {upper}_{name.upper()}_SCALE {literal(float(scale))}")
             lines.append(f"#define {upper}_{name.upper()}_ZERO ({literal(zero)})")
     lines += ["", *(f"typedef {C_TYPES[tensor.dtype]} {stem}_{name}_t;" for name, tensor in (*inputs, *outputs))]
+    lines += ["", "#ifdef __cplusplus", 'extern "C" {', "#endif"]
     labels = _labels(graph)
     if labels:
         lines += ["", f"#define {upper}_LABELS {len(labels)}", f"extern const char *const {stem}_labels[{upper}_LABELS];"]
@@ -138,6 +139,9 @@ def _header(placed: Plan, stem: str, kernels: str) -> str:
         f"extern const char *const {stem}_layer_names[{upper}_LAYERS + 1];",
         "#endif",
         "",
+        "#ifdef __cplusplus",
+        "}",
+        "#endif",
         "#endif",
     ]
     return "\n".join(lines) + "\n"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import wave
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgekd.data.audio_folder import load
-from edgekd.data.logmel import LogMel
+from edgekd.data.audio_folder import DEFAULTS, load
+from edgekd.data.logmel import LogMel, features_of
 from edgekd.errors import InputError
 
 
@@ -70,6 +71,7 @@ def test_given_splits_and_defaults(tmp_path: Path) -> None:
                 write(tmp_path / split / label / f"{at}.wav", tone(400, 16000, 16000), 16000)
     data = load(tmp_path, validation=0.25)
     assert data.shape == (49, 32, 1) and (len(data.train), len(data.validation), len(data.test)) == (6, 2, 4)
+    assert data.front_end == {"kind": "log-mel", **asdict(features_of({}, **DEFAULTS))}  # a device computes the same
 
 
 @pytest.mark.parametrize(("length", "features", "message"), [

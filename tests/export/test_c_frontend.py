@@ -16,7 +16,9 @@ import pytest
 from edgekd.data import spoken_digits
 from edgekd.data.logmel import LogMel
 from edgekd.errors import InputError
+from edgekd.export.c import export
 from edgekd.export.c_frontend import kind_of, log_mel_of, scratch_bytes, sources
+from edgekd.quant import io
 from edgekd.quant.graph import QuantGraph, Quantization, Tensor
 from edgekd.quant.grid import PIXELS
 
@@ -149,6 +151,33 @@ def test_compiles_for_cores_without_a_heap_or_libm(core: str, tmp_path: Path) ->
     called = {line.split()[-1] for line in listed.stdout.splitlines()}
     helpers = {"__aeabi_lmul", "__aeabi_llsl", "__aeabi_llsr", "__clzsi2", "__aeabi_uidiv", "__aeabi_uidivmod"}
     assert called <= {"memcpy", "memmove", "memset"} | (helpers if core == "cortex-m0plus" else set())
+
+
+def test_compiles_for_risc_v(tmp_path: Path) -> None:
+    compiler = shutil.which("riscv64-unknown-elf-gcc") or pytest.skip("no RISC-V compiler")
+    write(heard(LogMel(), 39), tmp_path)
+    command = [compiler, "--specs=picolibc.specs", *FLAGS, "-march=rv32imac", "-mabi=ilp32", "-c", "m_frontend.c", "-o", "m.o"]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=120)
+
+
+def test_from_cpp(repository: Path, tmp_path: Path) -> None:
+    """C++ calls library and front-end as C does."""
+    gcc, gxx = (shutil.which(name) or pytest.skip(f"no {name}") for name in ("gcc", "g++"))
+    export(io.load(repository / "models" / "spoken_digits" / "firmware" / "student"), tmp_path)
+    (tmp_path / "main.cpp").write_text(
+        '#include "student_frontend.h"\n'
+        "int main() {\n"
+        "    alignas(16) static int8_t arena[STUDENT_ARENA_BYTES];\n"
+        "    static int16_t samples[STUDENT_SAMPLES];\n"
+        "    student_features(samples, student_input(arena), STUDENT_FEATURES_SCRATCH(arena));\n"
+        "    student_run(arena);\n"
+        "    return student_labels[0][0] != '0' || student_output(arena) == nullptr;\n"
+        "}\n"
+    )
+    subprocess.run([gcc, *FLAGS, "-c", "student.c", "student_frontend.c"], cwd=tmp_path, check=True, timeout=120)
+    objects = ["student.o", "student_frontend.o"]
+    subprocess.run([gxx, "-Wall", "-Wextra", "-Werror", "main.cpp", *objects, "-o", "program"], cwd=tmp_path, check=True, timeout=120)
+    subprocess.run([str(tmp_path / "program")], check=True, timeout=60)
 
 
 @pytest.mark.parametrize("frame", [1 << bits for bits in range(5, 12)])
