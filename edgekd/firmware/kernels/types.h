@@ -81,10 +81,29 @@ EK_INLINE int32_t ek_clamp(int32_t x, int32_t low, int32_t high) { return ek_min
 EK_INLINE int32_t ek_add_wrap(int32_t a, int32_t b) { return (int32_t)((uint32_t)a + (uint32_t)b); }
 
 /* x * multiplier / 2^31, a half rounded up: gemmlowp's SaturatingRoundingDoublingHighMul for multipliers above -2^31. */
+#if defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__)
+#define EK_SHORT_MULTIPLY
+#endif
+#ifdef EK_SHORT_MULTIPLY
+/* Of cores that have no product of 64 bits: from four of halves, in fewer instructions than the compiler's library takes. */
+#if defined(__GNUC__)
+__attribute__((noinline, unused))
+#endif
+static int32_t ek_doubling_high(int32_t x, int32_t multiplier)
+{
+    const int32_t x_high = x >> 16, m_high = multiplier >> 16;
+    const uint32_t x_low = (uint32_t)x & 0xFFFF, m_low = (uint32_t)multiplier & 0xFFFF;
+    const int32_t first = x_high * (int32_t)m_low + (int32_t)((x_low * m_low) >> 16);
+    const int32_t second = (int32_t)x_low * m_high + (int32_t)((uint32_t)first & 0xFFFF);
+    const int32_t high = x_high * m_high + (first >> 16) + (second >> 16); /* of 64 bits; the next 16 are those of `second` */
+    return (int32_t)((uint32_t)high << 1) + (int32_t)(((((uint32_t)second & 0xFFFF) >> 14) + 1) >> 1);
+}
+#else
 EK_INLINE int32_t ek_doubling_high(int32_t x, int32_t multiplier)
 {
     return (int32_t)(((int64_t)x * multiplier + ((int64_t)1 << 30)) >> 31);
 }
+#endif
 
 /* x / 2^exponent, a half rounded away from zero; 0 <= exponent <= 31, x above -2^31 (where exponent is not 0). */
 EK_INLINE int32_t ek_divide_by_power(int32_t x, int32_t exponent)

@@ -6,8 +6,12 @@ EK_INLINE int32_t ek_divide_small(int32_t x, int32_t right)
     return (x + half + ((x >> 31) & -(right > 0))) >> right;
 }
 
-/* x * multiplier / 2^32, a half up: for x twice as large it is ek_doubling_high, and takes the upper register alone. */
+/* x * multiplier / 2^32, a half up, for even x: ek_doubling_high of half as much, which takes the upper register alone. */
 EK_INLINE int32_t ek_high(int32_t x, int32_t multiplier)
 {
+#ifdef EK_SHORT_MULTIPLY
+    return ek_doubling_high(x >> 1, multiplier);
+#else
     return (int32_t)(((int64_t)x * multiplier + (INT64_C(1) << 31)) >> 32);
+#endif
 }
