@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass
 
+from edgekd.export import c_ops
 from edgekd.export.onnx_nodes import OPERATORS as ONNX
 from edgekd.export.tflite import FOUR_BITS
 from edgekd.export.tflite_builtin import SIXTEEN
@@ -31,6 +32,7 @@ HEADINGS = (
     "int4 weights",
     "TFLite",
     "TFLM",
+    "C",
     "XNNPACK",
     "ONNX, OpenVINO",
     "onnxruntime",
@@ -70,6 +72,7 @@ def _row(op: type[ops.Op]) -> tuple[str, ...]:
         _mark(op in FOUR_BITS),
         _mark(op in TFLITE),
         _mark(op in TFLITE and op not in UNSUPPORTED.get("tflm", ())),
+        _mark(op in c_ops.BUILD or op in c_ops.ALIASES),
         ELSE if op in DECLINED else SOME if op in TAKES else _mark(op in TFLITE),
         _mark(in_onnx),
         ("float inside" if onnxruntime.COMPILE.get(op) is onnxruntime.through_float else YES) if in_onnx else NO,
@@ -94,6 +97,7 @@ def markdown() -> str:
         "",
         "- **QAT**: trained under fake-quantizers. **float**, **int8**, **16x8** (int16 activations, int8 weights), **int4 weights**:",
         "  in the reference and in TFLite files. **TFLM**: TensorFlow Lite Micro has a kernel.",
+        "  **C**: the C exporter has one, of int8 and of every dtype that TFLM's kernel takes, with its integers.",
         "- **XNNPACK**: *yes* where LiteRT hands the int8 operator to it, *some* where that depends on scales or constants, else",
         "  LiteRT's own kernel computes it. The reference foretells the integers of all three kinds of kernels.",
         "- **onnxruntime**: *float inside* where it computes between Dequantize and Quantize; the profile `onnxruntime` foretells both.",

@@ -87,3 +87,50 @@ def compile_c(sources: Sequence[str], out: Path, flags: Sequence[str], compiler:
 
 def compile_one(graph: QuantGraph, folder: Path, *, kernels: str = "portable", flags: Sequence[str] = ("-O1",)) -> Compiled:
     return compile_all([graph], folder, kernels=kernels, flags=flags)[0]
+
+
+#: Runs the samples of a file, each in an arena of its own from the heap, so that AddressSanitizer sees its ends.
+_DRIVER = """
+#include <stdio.h>
+#include <stdlib.h>
+#include "{stem}.h"
+int main(int argc, char **argv)
+{{
+    FILE *in = argc > 2 ? fopen(argv[1], "rb") : NULL, *out = argc > 2 ? fopen(argv[2], "wb") : NULL;
+    if (in == NULL || out == NULL) return 2;
+    for (;;) {{
+        void *arena = aligned_alloc(16, {upper}_ARENA_BYTES);
+        size_t got = fread({stem}_input(arena), sizeof({stem}_input_t), {upper}_INPUT_SIZE, in);
+        if (got < {upper}_INPUT_SIZE) return free(arena), fclose(out);
+        {stem}_run(arena);
+        {writes}
+        free(arena);
+    }}
+}}
+"""
+
+
+def run_sanitized(graph: QuantGraph, x: np.ndarray, folder: Path, *, kernels: str = "portable") -> np.ndarray:
+    """Outputs [N, values of all] of a program under AddressSanitizer and UBSan, whose first complaint is the failure's message."""
+    library = c.encode(graph, kernels=kernels)
+    stem, upper = library.stem, library.stem.upper()
+    (folder / f"{stem}.h").write_text(library.header)
+    (folder / f"{stem}.c").write_text(library.source)
+    names = [f"output{i or ''}" for i in range(len(graph.outputs))]
+    write = "fwrite({stem}_{name}(arena), sizeof({stem}_{name}_t), {upper}_{big}_SIZE, out);"
+    writes = "".join(write.format(stem=stem, name=name, upper=upper, big=name.upper()) for name in names)
+    (folder / "driver.c").write_text(_DRIVER.format(stem=stem, upper=upper, writes=writes))
+    sources = [str(folder / f"{stem}.c"), str(folder / "driver.c")]
+    compile_c(sources, folder / "driver", ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"))
+    (folder / "x").write_bytes(np.ascontiguousarray(x).tobytes())
+    command = [str(folder / "driver"), str(folder / "x"), str(folder / "y")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[:4000]
+    raw = np.frombuffer((folder / "y").read_bytes(), np.uint8).reshape(len(x), -1)
+    parts, start = [], 0
+    for name in graph.outputs:
+        tensor = graph.tensor(name)
+        nbytes = math.prod(tensor.shape) * STORAGE[tensor.dtype].itemsize
+        parts.append(np.ascontiguousarray(raw[:, start : start + nbytes]).view(STORAGE[tensor.dtype]))
+        start += nbytes
+    return joined(parts)

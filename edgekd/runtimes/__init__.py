@@ -8,13 +8,14 @@ from typing import Protocol
 import numpy as np
 
 #: Runtime → ``open(path, *, threads)``. litert_xnnpack is LiteRT as it comes; litert_ref has its reference kernels.
+#: c_host is a C library that this host compiles.
 RUNTIMES = {
     "tflm": "edgekd.runtimes.tflm:open_model",
+    "c_host": "edgekd.runtimes.c_host:open_model",
     "litert_ref": "edgekd.runtimes.litert:open_reference",
     "litert_xnnpack": "edgekd.runtimes.litert:open_xnnpack",
     "onnxruntime": "edgekd.runtimes.onnxruntime:open_model",
     "openvino": "edgekd.runtimes.openvino:open_model",
-    "c_host": "edgekd.runtimes.c_host:open_model",
 }
 
 

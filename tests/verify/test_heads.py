@@ -65,7 +65,7 @@ def test_good_files_pass_in_every_runtime(tmp_path: Path) -> None:
         assert figures["accuracy_who"].value == pytest.approx(0.9, abs=0.01)
         assert figures["reference_accuracy_who"].value == pytest.approx(0.9, abs=0.01)
         assert figures["top1_agreement_who"].value > 0.995
-        if verdict.runtime in ("tflm", "litert_ref", "litert_xnnpack"):
+        if verdict.runtime in ("tflm", "c_host", "litert_ref", "litert_xnnpack"):
             assert verdict.reason == "bit-equal for 100.0000% of 300 samples and 100.0000% of 1500 outputs"
         else:
             assert verdict.reason.startswith("kind: top-1 agrees for") and "; who: top-1 agrees for" in verdict.reason
