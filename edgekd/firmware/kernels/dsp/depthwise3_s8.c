@@ -12,16 +12,17 @@ typedef struct {
     int32_t x_step, x_line, y_step, y_line; /* bytes from one value to the next along a line, and to the next line */
     int32_t stride, line_stride;
     int32_t words, band; /* words of a line in a plane; lines of outputs that are computed from one filling of the planes */
+    int32_t turned;      /* lines are columns */
 } ek_lines;
 
 static ek_lines ek_lines_of(const ek_conv *p)
 {
     const int32_t row_x = p->in_w * p->in_c, row_y = p->out_w * p->out_c;
     const int32_t rows = p->out_h * ((p->out_w + 3) / 4), columns = p->out_w * ((p->out_h + 3) / 4);
-    ek_lines l = {p->out_w, p->out_h, p->in_w, p->in_h, p->pad_left, p->pad_top, p->in_c, row_x, p->out_c, row_y, p->stride_w, p->stride_h, 0, 0};
+    ek_lines l = {p->out_w, p->out_h, p->in_w, p->in_h, p->pad_left, p->pad_top, p->in_c, row_x, p->out_c, row_y, p->stride_w, p->stride_h, 0, 0, 0};
     if (columns < rows) {
         const ek_lines turned = {p->out_h, p->out_w, p->in_h,  p->in_w,     p->pad_top,  p->pad_left, row_x,
-                                 p->in_c,  row_y,    p->out_c, p->stride_h, p->stride_w, 0,           0};
+                                 p->in_c,  row_y,    p->out_c, p->stride_h, p->stride_w, 0,           0,           1};
         l = turned;
     }
     l.words = (l.outputs + 3) / 4 * 2 * l.stride + 1;
@@ -157,12 +158,12 @@ static void ek_tap_pairs_s8(const int8_t *w, int32_t turned, int32_t stride, uin
 {
     for (int32_t i = 0; i < 3; i++) {
         const int8_t *const row = turned ? w + i : w + 4 * i;
-        const uint32_t a = (uint16_t)row[0], b = (uint16_t)row[turned ? 4 : 1], c = (uint16_t)row[turned ? 8 : 2];
-        *taps++ = a | b << 16;
-        *taps++ = c;
+        const uint32_t a = (uint32_t)row[0], b = (uint32_t)row[turned ? 4 : 1], c = (uint32_t)row[turned ? 8 : 2];
+        *taps++ = ek_low_halves(a, b);
+        *taps++ = c & 0xFFFFu;
         if (stride == 1) {
             *taps++ = a << 16;
-            *taps++ = b | c << 16;
+            *taps++ = ek_low_halves(b, c);
         }
     }
 }
@@ -170,7 +171,7 @@ static void ek_tap_pairs_s8(const int8_t *w, int32_t turned, int32_t stride, uin
 static void ek_depthwise3_dsp_s8(const ek_conv *p, const int8_t *x, int8_t *y, void *scratch)
 {
     const ek_lines l = ek_lines_of(p);
-    const int32_t turned = l.y_step != p->out_c, pitch = 4 * l.words, blocks = (l.outputs + 3) / 4;
+    const int32_t pitch = 4 * l.words, blocks = (l.outputs + 3) / 4;
     uint32_t *const planes = scratch;
     uint32_t taps[12];
     ek_line_job job = {0};
@@ -194,7 +195,7 @@ static void ek_depthwise3_dsp_s8(const ek_conv *p, const int8_t *x, int8_t *y, v
             ek_planes_s8(&l, x + first, line * l.line_stride - l.ahead, in_lines, p->in_zero, planes);
             for (int32_t c = first; c < first + EK_PLANES; c++) {
                 const ek_record *const record = ek_records(p) + c;
-                ek_tap_pairs_s8(p->weights + 12 * c, turned, l.stride, taps);
+                ek_tap_pairs_s8(p->weights + 12 * c, l.turned, l.stride, taps);
                 job.lines = lines;
                 job.bias = record->bias;
                 job.multiplier = record->multiplier;

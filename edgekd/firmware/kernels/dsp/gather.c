@@ -6,7 +6,7 @@ typedef struct {
     int32_t iy, ix, at; /* the place's first tap, which may lie outside: row, column, and offset in the input */
 } ek_place;
 
-EK_INLINE int8_t *ek_copy_s8(int8_t *to, const int8_t *from, int32_t count)
+EK_INLINE int8_t *ek_column_copy(int8_t *to, const int8_t *from, int32_t count)
 {
 #if defined(__ARM_FEATURE_MVE)
     int8_t *const end = to + count;
@@ -30,7 +30,7 @@ EK_INLINE int8_t *ek_copy_s8(int8_t *to, const int8_t *from, int32_t count)
 #endif
 }
 
-EK_INLINE int8_t *ek_fill_s8(int8_t *to, int32_t value, int32_t count)
+EK_INLINE int8_t *ek_column_fill(int8_t *to, int32_t value, int32_t count)
 {
     for (; count > 0; count--) {
         *to++ = (int8_t)value;
@@ -48,21 +48,21 @@ static void ek_gather_s8(const ek_conv *p, const int8_t *x, const ek_place *plac
     int8_t *const end = column + size;
     int32_t at = place->at, iy = place->iy;
     for (int32_t ky = p->k_h; ky > 0; ky--, iy += p->dilation_h, at += row) {
-        if ((uint32_t)iy >= p->in_h) {
-            column = ek_fill_s8(column, p->in_zero, taps * depth);
+        if (!ek_within(iy, p->in_h)) {
+            column = ek_column_fill(column, p->in_zero, taps * depth);
         } else if (joined) {
-            column = ek_fill_s8(column, p->in_zero, lead);
-            column = ek_copy_s8(column, x + (at + lead), body);
-            column = ek_fill_s8(column, p->in_zero, trail);
+            column = ek_column_fill(column, p->in_zero, lead);
+            column = ek_column_copy(column, x + (at + lead), body);
+            column = ek_column_fill(column, p->in_zero, trail);
         } else {
             for (int32_t kx = 0, ix = place->ix; kx < taps; kx++, ix += p->dilation_w) {
-                if ((uint32_t)ix < p->in_w) {
-                    column = ek_copy_s8(column, x + (at + kx * p->dilation_w * p->in_c), depth);
+                if (ek_within(ix, p->in_w)) {
+                    column = ek_column_copy(column, x + (at + kx * p->dilation_w * p->in_c), depth);
                 } else {
-                    column = ek_fill_s8(column, p->in_zero, depth);
+                    column = ek_column_fill(column, p->in_zero, depth);
                 }
             }
         }
     }
-    ek_fill_s8(column, 0, (int32_t)(end - column));
+    ek_column_fill(column, 0, (int32_t)(end - column));
 }

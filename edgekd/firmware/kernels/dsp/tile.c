@@ -34,7 +34,7 @@ static void ek_tile_s8(const ek_conv *p, const int8_t *x, const ek_place place[E
             const int32_t step = ky * y_step + kx * x_step;
             for (int i = 0; i < EK_PLACES; i++) {
                 const int32_t iy = place[i].iy + ky * p->dilation_h, ix = place[i].ix + kx * p->dilation_w;
-                const int32_t inside = (uint32_t)iy < p->in_h && (uint32_t)ix < p->in_w;
+                const int32_t inside = ek_within(iy, p->in_h) && ek_within(ix, p->in_w);
                 from[i] = inside ? x + (place[i].at + step) : outside;
             }
             tile = ek_spread_s8(tile, from, groups);

@@ -15,3 +15,6 @@ EK_INLINE uint32_t ek_load4(const void *from) { return ((const ek_word *)from)->
 
 EK_INLINE void ek_store4(void *to, uint32_t value) { ((ek_word *)to)->value = value; }
 
+
+/* Whether 0 <= i < n. */
+EK_INLINE int32_t ek_within(int32_t i, int32_t n) { return (uint32_t)i < (uint32_t)n; }

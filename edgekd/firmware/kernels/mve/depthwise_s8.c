@@ -1,4 +1,4 @@
-/* edgekd kernel; needs: helium */
+/* edgekd kernel; needs: helium, dsp/words */
 /* Depthwise convolution with one output a channel: eight channels at a time, of at least eight. Weights [k_h, k_w, out_c]; the bias holds what in_zero adds; a tap
  * outside counts as one that reads in_zero. Scratch: a pointer for every tap, then a row of in_zero. */
 
@@ -45,7 +45,7 @@ static void ek_depthwise_mve_s8(const ek_conv *p, const int8_t *x, int8_t *y, vo
     const int32_t count = p->k_h * p->k_w, common = ek_all_common(p);
     const int8_t **const taps = scratch;
     int8_t *const outside = (int8_t *)(taps + count);
-    memset(outside, (int)p->in_zero, p->in_c);
+    memset(outside, (int)p->in_zero, (size_t)p->in_c);
     for (int32_t oy = 0; oy < p->out_h; oy++) {
         for (int32_t ox = 0; ox < p->out_w; ox++, y += p->out_c) {
             const int8_t **tap = taps;
@@ -53,7 +53,7 @@ static void ek_depthwise_mve_s8(const ek_conv *p, const int8_t *x, int8_t *y, vo
                 const int32_t iy = oy * p->stride_h - p->pad_top + ky * p->dilation_h;
                 for (int32_t kx = 0; kx < p->k_w; kx++) {
                     const int32_t ix = ox * p->stride_w - p->pad_left + kx * p->dilation_w;
-                    const int32_t inside = (uint32_t)iy < p->in_h && (uint32_t)ix < p->in_w;
+                    const int32_t inside = ek_within(iy, p->in_h) && ek_within(ix, p->in_w);
                     *tap++ = inside ? x + (iy * p->in_w + ix) * p->in_c : outside;
                 }
             }
