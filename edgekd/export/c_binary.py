@@ -94,14 +94,17 @@ def add(sign: int, op: ops.Add | ops.Sub, graph: QuantGraph) -> list[Call]:
     signs = 1, sign
     if quantization(graph, a)[0] < quantization(graph, b)[0]:
         a, b, signs = b, a, (sign, 1)
-    large, small, out = (quantization(graph, name)[0] for name in (a, b, y))
+    (large, a_zero), (small, b_zero), (out, out_zero) = (quantization(graph, name) for name in (a, b, y))
     mantissa, shift = quantize_multiplier(small / (2 * large))
+    b_high, b_low, less = (mantissa >> 16) << (bits - 15), mantissa & 0xFFFF, {20: 11, 15: 16}[bits]
+    if shift == 0:  # of equal scales: twice as much, shifted by 1
+        b_high, b_low, shift = 1 << bits, 0, -1
     multiplier, out_shift = checked(quantize_multiplier(2 * large / ((1 << bits) * out)), op, -1)
     low, high = bounds_of(op, graph)
     fields = {
-        **_within(rows(op, graph, a, b)), **_zeros(a, b, y, graph), "unit": signs[0] << bits, "b_unit": 2 * signs[1],
-        "b_high": (mantissa >> 16) << (bits - 15), "b_low": mantissa & 0xFFFF, "multiplier": multiplier, "b_right": -shift,
-        "right": -out_shift, "low": low, "high": high,
+        **_within(rows(op, graph, a, b)), "unit": signs[0] << bits, "base": -a_zero * (signs[0] << bits), "b_high": b_high, "b_low": b_low,
+        "b_base": -b_zero * b_high, "b_less": (1 << (less - 1)) - b_zero * b_low, "multiplier": multiplier, "offset": 2 * out_zero + 1,
+        "b_right": -shift - 1, "right": -out_shift - 1, "b_sign": signs[1], "low": low, "high": high,
     }  # fmt: skip
     return [Call(kind, "ek_sum", fields, (a, b), y)]
 

@@ -15,3 +15,10 @@ EK_INLINE int32_t ek_high(int32_t x, int32_t multiplier)
     return (int32_t)(((int64_t)x * multiplier + (INT64_C(1) << 31)) >> 32);
 #endif
 }
+
+/* x as the nearest integer of so many bits. */
+#if defined(__ARM_FEATURE_SAT) && defined(__GNUC__)
+#define EK_SATURATE(x, bits) __builtin_arm_ssat(x, bits)
+#else
+#define EK_SATURATE(x, bits) ek_clamp(x, -(INT32_C(1) << ((bits)-1)), (INT32_C(1) << ((bits)-1)) - 1)
+#endif
