@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from edgekd import report, runs
 from edgekd.cli import app
+from edgekd.export.c_frontend import sources
 from edgekd.quant import io
 from edgekd.quant.graph import QuantGraph
 from edgekd.records import Figure, Measurement, Record
@@ -61,6 +62,18 @@ def test_a_torch_module_for_a_microcontroller(tmp_path: Path) -> None:
     (row,) = report.rows([tmp_path / "out"])
     assert row["target"] == "nucleo-l4r5zi" and row["ok"] and {b["name"] for b in row["budgets"]} == {"model_bytes", "peak_ram_bytes"}
     assert all(b["actual"] and b["actual"] <= b["limit"] for b in row["budgets"])
+
+
+@pytest.mark.slow
+def test_pixels_from_0_to_1_are_fed_as_they_lie(tmp_path: Path) -> None:
+    """Normalization and scale come to p − 128, which the metadata says, and C then does."""
+    save_file(residual().state_dict(), tmp_path / "w.safetensors")
+    more = ("--weights", tmp_path / "w.safetensors", "--mean", "0", "--std", "1")
+    _, graph = quantized(MODULE, "nucleo-l4r5zi", tmp_path, *more)
+    assert graph.metadata["input"]["front_end"] == {"kind": "pixels"}
+    scale, zero = graph.tensor(graph.inputs[0]).quantization.single  # type: ignore[union-attr]
+    assert (scale, zero) == (pytest.approx(1 / 255), -128)
+    assert "#define EK_FLIP 1" in sources(graph, "m")["m_frontend.c"]
 
 
 @pytest.mark.slow

@@ -1,8 +1,8 @@
 """What turns samples into the input of an exported C library: ``<stem>_frontend.h`` and ``.c``, as the graph's metadata names it.
 
-metadata["input"]["front_end"] holds ``kind`` and its numbers (``log-mel``: the fields of ``edgekd.data.logmel.LogMel``); without it an
-input of 8-bit pixels gets the front-end for these. The C is edgekd/firmware/frontends with the model's own tables before it; it computes
-the same integers as the Python that made the training data.
+metadata["input"]["front_end"] holds ``kind`` and its numbers. ``log-mel``: the fields of ``edgekd.data.logmel.LogMel``. ``pixels``:
+q = p − 128, whatever scale and zero point make of it. Without it an input of (p − 128)/128 gets the front-end for pixels. The C is
+edgekd/firmware/frontends with the model's own tables before it; it computes the same integers as the Python that made the training data.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ def kind_of(graph: QuantGraph) -> str:
     table = told.get("front_end")
     if table is None:
         return EIGHT_BITS if told.get("value") == PIXELS else ""
-    if not isinstance(table, dict) or table.get("kind") != KIND:
-        raise InputError(f"front end {table!r}", where=f"metadata of {graph.name}, input", expected=f'a table with kind = "{KIND}"')
-    return KIND
+    if not isinstance(table, dict) or table.get("kind") not in (KIND, EIGHT_BITS):
+        expected = f'a table with kind = "{KIND}" or "{EIGHT_BITS}"'
+        raise InputError(f"front end {table!r}", where=f"metadata of {graph.name}, input", expected=expected)
+    return table["kind"]
 
 
 def log_mel_of(graph: QuantGraph) -> LogMel:
@@ -114,7 +115,7 @@ void {stem}_stream_read(const {stem}_stream_t *stream, {stem}_input_t *input);
         (
             _opening(stem),
             _constants(stem, features, frames),
-            _fed(tensor),
+            _fed(tensor, _line(tensor)),
             _tables(features),
             _text("logmel.c"),
             f"\ntypedef {stem}_stream_t ek_stream;\n",
@@ -209,10 +210,11 @@ def _pixels(graph: QuantGraph, stem: str) -> tuple[str, str]:
 #define {up}_PIXELS {count}u
 void {stem}_pixels(const uint8_t *pixels, {stem}_input_t *input);
 """
-    flip = tensor.dtype == "int8" and _line(tensor) == (1, 0)
+    line = (1, 0) if "front_end" in graph.metadata["input"] else _line(tensor)
+    flip = tensor.dtype == "int8" and line == (1, 0)
     constants = f"#define EK_COUNT {count}u\n#define EK_FLIP {int(flip)}\n#define EK_INPUT {stem}_input_t\n"
     public = f"\nvoid {stem}_pixels(const uint8_t *pixels, {stem}_input_t *input) {{\n    ek_features(pixels, input);\n}}\n"
-    return header, _opening(stem) + constants + _fed(tensor) + _text("pixels.c") + public
+    return header, _opening(stem) + constants + _fed(tensor, line) + _text("pixels.c") + public
 
 
 def _line(tensor: Tensor) -> tuple[int, int] | None:
@@ -224,11 +226,11 @@ def _line(tensor: Tensor) -> tuple[int, int] | None:
     return (int(factor), zero) if factor.is_integer() and limits.min <= low and high <= limits.max else None
 
 
-def _fed(tensor: Tensor) -> str:
-    """``ek_fed(p)``: the model's integer for 8-bit p, which stands for (p − 128)/128."""
+def _fed(tensor: Tensor, line: tuple[int, int] | None) -> str:
+    """``ek_fed(p)``: the model's integer for 8-bit p, by ``_line``, else what stands for (p − 128)/128."""
     kind = _TYPES[tensor.dtype]
     opening = f"\nstatic inline {kind} ek_fed(int32_t p) {{\n"
-    if line := _line(tensor):
+    if line:
         times = "" if line[0] == 1 else f" * {line[0]}"
         plus = f" + {line[1]}" if line[1] else ""
         return f"{opening}    return ({kind})((p - 128){times}{plus});\n}}\n\n"

@@ -175,6 +175,15 @@ class Work:
                 said, where=f"{self.task.profile.name} with {self.task.profile.deploy.runtime}", expected="operators that it has"
             )
 
+    @property
+    def _front_end(self) -> dict[str, Any]:
+        """What a device without floating point needs to know: that it feeds p − 128, where normalization and scale come to just that."""
+        if self.task.data.pixels == Pixels() or self.entry is None:
+            return {}
+        every = np.arange(256, dtype=np.uint8).reshape(-1, 1, 1, 1).repeat(self.task.data.test.shape[-1], 3)
+        plain = np.array_equal(self.task.data.fed(every, self.entry), every.astype(np.int16) - 128)
+        return {"front_end": {"kind": "pixels"}} if plain else {}
+
     def _metadata(self, student: str) -> dict[str, Any]:
         task = self.task
         pixels = PIXELS if task.data.pixels == Pixels() else f"{asdict(task.data.pixels)} of 8-bit pixels"
@@ -182,7 +191,7 @@ class Work:
             "labels": list(task.data.labels),
             "target": task.profile.name,
             "scheme": task.profile.scheme.model_dump(),
-            "input": {"value": pixels} if task.data.test.dtype == np.uint8 else {},
+            "input": {"value": pixels, **self._front_end} if task.data.test.dtype == np.uint8 else {},
             "output": {"value": f"as the {task.model.form} answers"},
             "quantized": {"by": host.library("nncf"), "samples": len(task.data.calibration), "seed": task.seed}
             if task.scheme.is_integer

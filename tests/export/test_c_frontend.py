@@ -218,6 +218,9 @@ def test_pixels(tmp_path: Path) -> None:
     }
     """
     pixels = np.arange(259, dtype=np.int64).astype(np.uint8)  # not a multiple of four
+    graph = graph_of((1, 7, 37, 1), {"value": "p/255", "front_end": {"kind": "pixels"}}, "int8", Quantization.per_tensor(1 / 255, -128))
+    made = compiled(write(graph, tmp_path / "plain", program), *SANITIZED)
+    np.testing.assert_array_equal(answers(made, pixels), pixels.astype(np.int16) - 128)
     cases: list[tuple[Any, Quantization, np.ndarray]] = [
         ("int8", Quantization.per_tensor(1 / 128), pixels.astype(np.int16) - 128),
         ("int16", Quantization.per_tensor(1 / 32768), (pixels.astype(np.int32) - 128) * 256),
