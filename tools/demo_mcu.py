@@ -107,7 +107,7 @@ def build(graph: QuantGraph, profile: Profile, kernels: str, out: Path) -> Built
     weights = '-DEK_WEIGHTS=__attribute__((section(".ek_weights")))'
     strict = ["-Wconversion", "-Werror"]
     sources = {
-        f"model_{NAME}": (out / f"{NAME}.c", [weights, "-Wconversion"]),
+        f"model_{NAME}": (out / f"{NAME}.c", [weights, *strict]),
         f"model_{NAME}_frontend": (out / f"{NAME}_frontend.c", strict),
         "main": (FIRMWARE / "main.c", [*strict, *toolchain.HARNESS_FLAGS]),
         **{name: (HARNESS / f"{name}.c", list(toolchain.HARNESS_FLAGS)) for name in HARNESS_PARTS},
