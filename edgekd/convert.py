@@ -218,7 +218,7 @@ def subjects_of(graph: QuantGraph, files: Sequence[Path]) -> tuple[list[Subject]
             elif runtime == "c_host" and (why := c_host.why_not(path)) is not None:
                 not_run[f"{path.name} in {runtime}"] = why
             else:
-                subjects.append(Subject(runtime, RUNTIMES[runtime], path, EXPORTERS["c"] if runtime == "c_host" else ""))
+                subjects.append(Subject(runtime, RUNTIMES[runtime], path))
     return subjects, not_run
 
 

@@ -159,7 +159,7 @@ def _source(placed: Plan, stem: str, arrays: Arrays, kernels: str) -> str:
     body: list[str] = []
     pointers = _Pointers(placed, arrays)
     for at, layer in enumerate(placed.layers):
-        body.append(f"    EK_LAYER({at}); /* {type(layer.op).__name__} */")
+        body.append(f"    EK_LAYER({at}); /* {type(layer.op).__name__} {comment(layer.op.outputs[0])} */")
         _layer(layer, at, stem, arrays, pointers, structs, body)
     if placed.layers:
         body.append(f"    EK_LAYER({len(placed.layers) - 1});")

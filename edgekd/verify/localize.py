@@ -24,6 +24,7 @@ CUTTERS = {
     ".tflite": "edgekd.verify.cut_tflite:cut",
     ".onnx": "edgekd.verify.cut_onnx:cut",
     ".xml": "edgekd.verify.cut_openvino:cut",
+    ".c": "edgekd.verify.cut_c:cut",
 }
 #: Whether edgekd wrote an ONNX file.
 ONNX_IS_OWN = "edgekd.verify.cut_onnx:is_own"

@@ -37,6 +37,7 @@ def test_a_wrong_library_is_found_out(tmp_path: Path) -> None:
     source.write_text(wrong)
     judged = CliRunner().invoke(app, ["verify", str(GOLDEN), str(source), "--threads", "1"])
     assert judged.exit_code == 1 and "student.c                c_host          NO" in judged.stdout, judged.output
+    assert "; first at relu (Conv2D, tensor relu)" in judged.stdout
 
 
 def test_kernels_and_core(tmp_path: Path) -> None:

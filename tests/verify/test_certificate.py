@@ -68,6 +68,7 @@ def test_good_files_pass_in_every_runtime(tmp_path: Path) -> None:
     ("runtime", "tensor", "layer"),
     [
         ("tflm", "depth.w", "depth (DepthwiseConv2D, tensor depth)"),
+        ("c_host", "point", "point (Conv2D, tensor point)"),
         ("litert_ref", "logits", "logits (FullyConnected, tensor logits)"),
         ("litert_xnnpack", "point", "point (Conv2D, tensor point)"),
     ],
