@@ -30,7 +30,8 @@ from edgekd.stages import device_samples
 
 @dataclass(frozen=True)
 class Wanted:
-    """What was asked for. ``target`` may be "" for a run, which knows its own; ``keep``: a folder for what is built."""
+    """What was asked for. ``target`` may be "" for a run, which knows its own; ``keep``: a folder for what is built;
+    ``cmsis_nn``: one with CMSIS-NN."""
 
     model: Path
     target: str
@@ -39,6 +40,7 @@ class Wanted:
     samples: Path | None = None
     seconds: float = 60.0
     keep: Path | None = None
+    cmsis_nn: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def bench(wanted: Wanted, progress: Progress) -> Benched:
     profile = _profile(wanted, run)
     graph = channels_last(read_model(wanted.model))
     x, y, inputs = _samples(wanted, graph, run)
-    subject = Subject(graph, profile, x, y, inputs, write, wanted.kernels, wanted.seconds, wanted.keep)
+    subject = Subject(graph, profile, x, y, inputs, write, wanted.kernels, wanted.seconds, wanted.keep, wanted.cmsis_nn)
     found = load(DEVICES[wanted.device])(subject, progress)
     done = Benched(graph.name, profile.name, inputs, found)
     return done if run is None else replace(done, record=_record(run, wanted, done, time.monotonic() - began))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 #: Figures of the table, in this order, and what they are called there.
 LINES = {
     "instructions": "instructions an inference",
+    "cycles": "cycles without wait states",
     "latency_ms": "milliseconds",
     "flash_bytes": "flash of the model, B",
     "flash_code_bytes": "  code",
@@ -56,6 +57,10 @@ def bench(
     samples: Samples = None,
     seconds: Seconds = 60.0,
     keep: Keep = None,
+    cmsis_nn: Annotated[
+        Path | None,
+        typer.Option("--cmsis-nn", help="A folder with CMSIS-NN, for --kernels cmsis: else $EDGEKD_CMSIS_NN, else pip install bakenn."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")] = False,
 ) -> None:
     """Flash, RAM, stack, instructions, accuracy of a model on a device, before the board exists. Exit code 1 if it computes something else.
@@ -70,7 +75,7 @@ def bench(
     the instructions. It needs arm-none-eabi-gcc, and qemu-system-arm (or, for M0+, M3 and M4, pip install unicorn).
 
     vela compiles the model for the target's Ethos-U with Arm's compiler: cycles of each layer, SRAM, flash, and what the processor beside
-    it is left with. Nothing runs; all of it is predicted. It needs pip install 'edgekd[ethos-u]'.
+    it is left with. Nothing runs; all of it is predicted. It needs edgekd's extra ethos-u.
     """
     from edgekd import console
     from edgekd.bench import Wanted
@@ -78,7 +83,7 @@ def bench(
 
     sets = tuple(dict.fromkeys(name.strip() for name in kernels.split(",") if name.strip()))
     with console.bars() as bars:
-        done = run(Wanted(model, target, device, sets, samples, seconds, keep), bars)
+        done = run(Wanted(model, target, device, sets, samples, seconds, keep, cmsis_nn), bars)
     if as_json:
         typer.echo(json.dumps(done.document(), indent=2, ensure_ascii=False))
     else:

@@ -94,6 +94,11 @@ def symbols(elf: Path) -> dict[str, int]:
     return {name: int(size, 16) if size else 0 for size, name in rows}
 
 
+def disassembly(elf: Path, options: Sequence[str] = ()) -> str:
+    """As objdump writes it."""
+    return _run([find("objdump"), "-d", *options, str(elf)], "objdump")
+
+
 def undefined(objects: Sequence[Path]) -> set[str]:
     """Symbols that these objects use and none of them defines."""
     text = _run([find("nm"), *map(str, objects)], "nm")

@@ -21,6 +21,7 @@ from edgekd.mcu import answers
 from edgekd.mcu.boards import CORES
 from edgekd.mcu.harness import Firmware, Run, of_answer
 from edgekd.mcu.qemu import failure
+from edgekd.mcu.timing import Block
 
 #: Core → model of Unicorn's. The instructions of M0+ and M4 without floating point are a part of M4's.
 MODELS = {"cortex-m0plus": arm.UC_CPU_ARM_CORTEX_M3, "cortex-m3": arm.UC_CPU_ARM_CORTEX_M3, "cortex-m4": arm.UC_CPU_ARM_CORTEX_M4}
@@ -42,17 +43,36 @@ class _Host:
     exit_code: int | None = None
     executed: int = 0
     block: int = 0
-    block_end: int = 0
+    block_bytes: int = 0
     lengths: dict[tuple[int, int], tuple[int, ...]] = field(default_factory=dict)
+    #: Block → how often it ran, and how often a jump ended it.
+    runs: dict[tuple[int, int], list[int]] = field(default_factory=dict)
 
 
 def version() -> str:
     return f"Unicorn {installed_version('unicorn')}"
 
 
+def blocks(firmware: Firmware, inputs: np.ndarray, *, model: int = 0) -> list[Block]:
+    """As blocks.count, of one inference."""
+    host = _Host(answers.request(inputs[:1], model))
+    _execute(firmware, host, count=True, limit_s=600.0)
+    return [Block(at, len(host.lengths[at, size]), *counts) for (at, size), counts in host.runs.items()]
+
+
 def run(firmware: Firmware, inputs: np.ndarray, *, model: int = 0, count: bool = True, limit_s: float = 60.0) -> Run:
     """As harness.run; counting is slower by a factor of ten and more. Raises EdgekdError for a core that Unicorn has not."""
     host = _Host(answers.request(inputs, model))
+    _execute(firmware, host, count=count, limit_s=limit_s)
+    said = answers.answer(bytes(host.answer), inputs.shape[1])
+    if not len(said.outputs):
+        raise EdgekdError(f"no inference was done under Unicorn in {limit_s:g} s")
+    # 1 GHz at 2^0 ns an instruction: a tick is one.
+    return of_answer(said, 10**9 if count else None, 0, f"{version()}, {firmware.order.core}")
+
+
+def _execute(firmware: Firmware, host: _Host, *, count: bool, limit_s: float) -> None:
+    """Until the firmware ends, or the time is over. Raises EdgekdError where it stops otherwise."""
     machine = _machine(firmware)
     _hooks(machine, host, count=count)
     stack, reset = struct.unpack("<2I", machine.mem_read(firmware.board.flash.origin, 8))
@@ -70,11 +90,6 @@ def run(firmware: Firmware, inputs: np.ndarray, *, model: int = 0, count: bool =
         raise EdgekdError(failure(host.exit_code, "Unicorn", ""))
     if not ended and time.monotonic() - began < limit_s:
         raise EdgekdError("the firmware stopped under Unicorn without a word")
-    said = answers.answer(bytes(host.answer), inputs.shape[1])
-    if not len(said.outputs):
-        raise EdgekdError(f"no inference was done under Unicorn in {limit_s:g} s")
-    # 1 GHz at 2^0 ns an instruction: a tick is one.
-    return of_answer(said, 10**9 if count else None, 0, f"{version()}, {firmware.order.core}")
 
 
 def _machine(firmware: Firmware) -> unicorn.Uc:
@@ -119,8 +134,12 @@ def _block(host: _Host) -> Callable[..., None]:
         starts = host.lengths.get(key)
         if starts is None:
             starts = host.lengths[key] = _starts(bytes(machine.mem_read(address, size)), address)
+            host.runs[key] = [0, 0]
+        if host.block_bytes and host.block + host.block_bytes != address:
+            host.runs[host.block, host.block_bytes][1] += 1
+        host.runs[key][0] += 1
         host.executed += len(starts)
-        host.block, host.block_end = address, size
+        host.block, host.block_bytes = address, size
 
     return entered
 
@@ -141,7 +160,7 @@ def _timer(host: _Host, count: bool) -> Callable[..., int]:
         if offset != _TIMER_VALUE or not count:
             return 0xFFFFFFFF
         pc = machine.reg_read(arm.UC_ARM_REG_PC)
-        starts = host.lengths[(host.block, host.block_end)]
+        starts = host.lengths[host.block, host.block_bytes]
         done = host.executed - sum(start >= pc for start in starts)
         return 0xFFFFFFFF - (done & 0xFFFFFFFF)
 

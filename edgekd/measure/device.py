@@ -26,7 +26,7 @@ class Subject:
     what they are.
 
     ``kernels`` are the sets of kernels to compare; ``keep``: where to leave what is built, None: nowhere. ``seconds``: how long accuracy
-    may take, for each set.
+    may take, for each set. ``cmsis_nn``: a folder with CMSIS-NN, None: wherever else it is found.
     """
 
     graph: QuantGraph
@@ -38,6 +38,7 @@ class Subject:
     kernels: tuple[str, ...] = ("portable",)
     seconds: float = 60.0
     keep: Path | None = None
+    cmsis_nn: Path | None = None
 
 
 @dataclass(frozen=True)

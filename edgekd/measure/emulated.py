@@ -15,7 +15,7 @@ import numpy as np
 
 from edgekd.errors import DoesNotFit, EdgekdError, InputError
 from edgekd.lazy import load
-from edgekd.mcu import boards, emulators, toolchain
+from edgekd.mcu import boards, emulators, timing, toolchain
 from edgekd.mcu.harness import Firmware, Order, Run, TooLarge, build, without_layers
 from edgekd.measure import cycles
 from edgekd.measure.device import Bench, Layer, Progress, Row, Subject
@@ -100,7 +100,7 @@ class _Work:
             kept = {"bit_equal": figures["bit_equal"]}
             return Row(self.kernels, Measurement(f"C, {self.kernels}", subject.profile.name, kept), failed=failed)
         layers, layers_note = self._layers(order, run)
-        figures |= self._times(run, where)
+        figures |= self._times(firmware, run, where)
         if subject.y is not None:
             figures |= self._accuracies(firmware, where)
         measurement = Measurement(f"C, {self.kernels}", subject.profile.name, figures, tuple(self._notes(firmware, run)))
@@ -111,7 +111,7 @@ class _Work:
         artifact = self.subject.write("c", graph, folder, kernels=self.kernels, core=boards.plain_core(self.emulator.core))
         device = self.subject.profile.device
         assert device.flash_bytes is not None
-        sources = load(SOURCES[self.kernels])() if self.kernels in SOURCES else None
+        sources = load(SOURCES[self.kernels])(self.subject.cmsis_nn) if self.kernels in SOURCES else None
         return Order(((folder, Path(artifact.path).stem),), self.emulator.core, device.flash_bytes, device.ram_bytes, sources=sources)
 
     def _sizes(self, firmware: Firmware, run: Run, where: str) -> dict[str, Figure]:
@@ -127,12 +127,26 @@ class _Work:
             "stack_bytes": Figure(run.stack_bytes, "B", "emulated", f"{where}, painted"),
         }
 
-    def _times(self, run: Run, where: str) -> dict[str, Figure]:
+    def _times(self, firmware: Firmware, run: Run, where: str) -> dict[str, Figure]:
         device = self.subject.profile.device
         middle = float(np.median(run.instructions))
         figures = {"instructions": Figure(middle, "instructions", "emulated", where, n=len(run.instructions))}
-        predicted = cycles.latency(middle, self.core, device.clock_mhz, device.board)
+        if self.core not in cycles.RATIOS:
+            return figures
+        timed = self._cycles(firmware)
+        if timed is not None:
+            stated = "by the timings that Arm states for each instruction, memory without wait states"
+            figures["cycles"] = Figure(timed, "cycles", "predicted", f"{where}, {stated}")
+        predicted = cycles.latency(middle, timed, self.core, device.clock_mhz, device.board)
         return figures if predicted is None else {**figures, "latency_ms": predicted}
+
+    def _cycles(self, firmware: Firmware) -> float | None:
+        """Of the first sample, by Arm's timings; None where the emulator cannot tell which instructions ran."""
+        try:
+            blocks = self.emulator.blocks(firmware, as_bytes(self.subject.x[:1]), self.folder)
+        except EdgekdError:
+            return None
+        return timing.cycles(firmware.elf, blocks, cycles.RATIOS[self.core].timing)
 
     def _notes(self, firmware: Firmware, run: Run) -> list[str]:
         flash, ram, device = firmware.flash(), firmware.ram(), self.subject.profile.device

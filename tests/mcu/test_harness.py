@@ -77,7 +77,9 @@ def test_stack_is_what_the_model_takes(tmp_path: Path) -> None:
 )
 def test_a_stack_that_runs_out_of_its_room_is_a_fault_and_says_so(core: str, deep: int, tmp_path: Path) -> None:
     firmware = build(order(tiny.write(tmp_path, deep=deep), core), tmp_path)
-    with pytest.raises(EdgekdError, match=f"the firmware stopped on {firmware.board.name} with .*most likely the stack ran out of its room"):
+    with pytest.raises(
+        EdgekdError, match=f"the firmware stopped on {firmware.board.name} with .*most likely the stack ran out of its room"
+    ):
         run(firmware, X.view(np.uint8), tmp_path)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgekd.errors import EdgekdError, MissingDependency
-from edgekd.mcu import emulators, harness
+from edgekd.mcu import blocks, emulators, harness, timing
 from edgekd.mcu.harness import Order, build
 from tests.mcu import tiny
 from tests.mcu.tools import needs_gcc, needs_qemu
@@ -33,6 +33,15 @@ def test_the_same_outputs_instructions_and_stack_as_qemu(core: str, layers: bool
     assert (ours.stack_bytes, ours.granularity) == (theirs.stack_bytes, 1)
     fast = unicorn.run(firmware, X.view(np.uint8), count=False)
     assert (fast.outputs == theirs.outputs).all() and fast.granularity is None
+
+
+@needs_qemu
+def test_the_same_blocks_as_qemus_plugin(tmp_path: Path) -> None:
+    unicorn = pytest.importorskip("edgekd.mcu.unicorn", reason="unicorn is not installed", exc_type=ImportError)
+    firmware = build(_order(tmp_path, "cortex-m4"), tmp_path)
+    x = X[:1].view(np.uint8)
+    ours, theirs = unicorn.blocks(firmware, x), blocks.count(firmware, x, tmp_path)
+    assert timing.cycles(firmware.elf, ours, "cortex-m4") == timing.cycles(firmware.elf, theirs, "cortex-m4")
 
 
 @needs_gcc

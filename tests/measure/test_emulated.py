@@ -51,7 +51,7 @@ def test_every_figure_says_what_it_is(graph: QuantGraph) -> None:
     assert found.ok and not row.failed
     kinds = {name: figure.kind for name, figure in figures.items()}
     assert kinds["instructions"] == kinds["stack_bytes"] == kinds["peak_ram_bytes"] == kinds["accuracy"] == kinds["bit_equal"] == "emulated"
-    assert kinds["flash_bytes"] == kinds["arena_bytes"] == "counted" and kinds["latency_ms"] == "predicted"
+    assert kinds["flash_bytes"] == kinds["arena_bytes"] == "counted" and kinds["latency_ms"] == kinds["cycles"] == "predicted"
     assert figures["bit_equal"].value == 1 and figures["bit_equal"].n == 30 and figures["instructions"].n == COUNTED
     parts = ("flash_code_bytes", "flash_weights_bytes", "flash_constants_bytes")
     assert figures["flash_bytes"].value == sum(figures[name].value for name in parts)
@@ -59,7 +59,8 @@ def test_every_figure_says_what_it_is(graph: QuantGraph) -> None:
     assert figures["peak_ram_bytes"].value == ram and figures["static_bytes"].value == 0
     low, middle, high = figures["latency_ms"].low, figures["latency_ms"].value, figures["latency_ms"].high
     assert low is not None and high is not None and low < middle < high
-    assert middle == pytest.approx(figures["instructions"].value * 1.48 / 64e3)
+    assert middle == pytest.approx(figures["cycles"].value * 1.28 / 64e3)
+    assert 1 < figures["cycles"].value / figures["instructions"].value < 2
     assert row.unit == "instructions" and sum(layer.value for layer in row.layers) == pytest.approx(figures["instructions"].value, rel=0.01)
 
 
@@ -124,10 +125,13 @@ def test_targets_that_are_no_emulated_microcontrollers(graph: QuantGraph) -> Non
 
 
 def test_cores_that_are_not_modelled_get_no_milliseconds() -> None:
-    assert cycles.latency(1e6, "cortex-m7", 280, "board") is None and cycles.latency(1e6, "cortex-m55", 32, "board") is None
-    found = cycles.latency(1e6, "cortex-m4f", 100, "board")
+    assert cycles.latency(1e6, 1e6, "cortex-m7", 280, "board") is None and cycles.latency(1e6, None, "cortex-m55", 32, "board") is None
+    found = cycles.latency(1e6, 1.25e6, "cortex-m4f", 100, "board")
     assert found is not None and found.kind == "predicted" and "no measurement" in found.where
-    assert (found.low, found.value, found.high) == pytest.approx((10.36, 14.8, 19.24))
+    assert (found.low, found.value, found.high) == pytest.approx((11.2, 16.0, 20.8))
+    rough = cycles.latency(1e6, None, "cortex-m4f", 100, "board")
+    assert rough is not None and rough.low is not None and rough.high is not None
+    assert rough.low < 16 * 0.7 and rough.high > 16 * 1.3 and "instructions at 1.4 cycles" in rough.where
 
 
 def test_bytes_and_values(graph: QuantGraph) -> None:
