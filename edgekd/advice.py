@@ -87,13 +87,13 @@ def advise(request: Request, samples: int, progress: Progress) -> Advice:
 
 
 def load(request: Request) -> tuple[LoadedRecipe, Dataset, list[Job]]:
-    """The recipe, its data, and a job for each target, which may be none."""
+    """The recipe, its data as the teachers see them, and a job for each target, which may be none."""
     if request.targets:
         jobs = load_jobs(request)
-        return jobs[0].loaded, jobs[0].data, jobs
+        return jobs[0].loaded, jobs[0].data.for_teachers, jobs
     loaded = load_recipe(request.recipe)
     preset(loaded.recipe, request.preset)
-    return loaded, load_data(loaded), []
+    return loaded, load_data(loaded).for_teachers, []
 
 
 def soft_temperatures(recipe: Recipe) -> dict[int, float]:

@@ -172,7 +172,7 @@ def recipes_schema() -> None:
 
 def _recipe_problems(path: Path, data: bool) -> list[Problem]:
     """Problems of the recipe itself, of the names that it uses, and, if asked for, of its data."""
-    from edgekd.data.load import check_recipe_data
+    from edgekd.data.front_end import FrontEnds
     from edgekd.recipe.load import check
 
     recipe, problems = check(path)
@@ -180,7 +180,7 @@ def _recipe_problems(path: Path, data: bool) -> list[Problem]:
         return problems
     problems = list(_unknown_names(recipe))
     if data and not problems:
-        check_recipe_data(recipe.data.source, recipe.data.options, path.parent, channels=recipe.channels)
+        FrontEnds(recipe, path.parent).data(recipe.student.frontend)
     return problems
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from edgekd.jobs import Request
     from edgekd.plan.halving import Rungs
+    from edgekd.plan.search import Candidate
     from edgekd.searching import Searched
 
 PASSES = "0.5,1.5"
@@ -140,7 +141,7 @@ def _show(found: Searched) -> None:
             passes, accuracy = t.last
             kept = " (nothing better)" if name == "found" and one.own and one.best.candidate.name == one.own.candidate.name else ""
             cells = (f"{100 * accuracy:.2f}", f"{passes:g}", f"{t.candidate.macs:,}", f"{t.candidate.parameters:,}")
-            table.add_row(one.target, f"{name}: {t.candidate.family} {t.candidate.name}{kept}", *cells)
+            table.add_row(one.target, f"{name}: {t.candidate.family} {t.candidate.name}{kept}{_fed(t.candidate)}", *cells)
     console = _wide(Console)
     console.print(table)
     agrees = "not known" if found.score_agrees is None else f"{found.score_agrees:+.2f}"
@@ -148,6 +149,14 @@ def _show(found: Searched) -> None:
     console.print("one seed, float, short, the best of many: by itself too high. Builds of both over several seeds tell.")
     targets = " ".join(f"--target {one.target}" for one in found.found)
     console.print(f"\nedgekd build {shlex.quote(found.recipe)} {targets} --student {shlex.quote(str(found.folder))}", soft_wrap=True)
+
+
+def _fed(candidate: Candidate) -> str:
+    """The features that a student is fed, and what they cost beside it."""
+    if not candidate.front_end_work:
+        return ""
+    changed = ", ".join(f"{name} {value:g}" for name, value in candidate.front_end.items()) or "the recipe's own"
+    return f"\nfront-end: {changed}; {candidate.front_end_work:,} multiplications"
 
 
 def _wide(console: type[Console]) -> Console:

@@ -11,7 +11,8 @@ from typing import Any
 
 from edgekd import lazy, runs
 from edgekd.data.dataset import Dataset
-from edgekd.data.load import check_recipe_data
+from edgekd.data.front_end import FrontEnds
+from edgekd.data.logmel import work_of
 from edgekd.errors import InputError, MissingDependency
 from edgekd.export import EXPORTERS
 from edgekd.plan.budget import Budget, budgets
@@ -115,8 +116,9 @@ def load_jobs(request: Request) -> list[Job]:
         _ = one.initial  # raises where it is not there
     families = [student_family(one.recipe, one.folder) for one in each]
     limits = [budgets(profile, loaded.recipe, request.preset, request.overrides) for profile in profiles]
-    data = load_data(loaded)
-    return [Job(request, own, p, data, family, b) for own, p, family, b in zip(each, profiles, families, limits, strict=True)]
+    fronts = FrontEnds(loaded.recipe, loaded.folder)
+    data = [fronts.data(one.recipe.student.frontend) for one in each]
+    return [Job(request, own, p, d, family, b) for own, p, d, family, b in zip(each, profiles, data, families, limits, strict=True)]
 
 
 def check_ends(jobs: Sequence[Job]) -> None:
@@ -128,8 +130,8 @@ def check_ends(jobs: Sequence[Job]) -> None:
 
 
 def load_data(loaded: LoadedRecipe) -> Dataset:
-    r = loaded.recipe
-    return check_recipe_data(r.data.source, r.data.options, loaded.folder, channels=r.channels)
+    """What the recipe's student is fed; what its teachers see is ``for_teachers`` of it."""
+    return FrontEnds(loaded.recipe, loaded.folder).data(loaded.recipe.student.frontend)
 
 
 def plan_job(job: Job) -> Plan:
@@ -141,11 +143,20 @@ def plan_job(job: Job) -> Plan:
         return choose(job.profile, job.family, some, job.budgets, lambda spec: sketch(job, job.family, spec), file_measurer(job))
 
     if table is None:
-        return replace(plan := chosen(specs), notes=(*plan.notes, *_bits(job)))
+        return replace(plan := chosen(specs), notes=(*plan.notes, *_front_end(job), *_bits(job)))
     if table.macs == "fit":
         specs = fitting(specs, lambda spec: fits_at_all(lambda: chosen([spec])), lambda spec: least_share(job.family, spec))
     plan = chosen(list(specs))
-    return replace(plan, notes=(*plan.notes, *_bits(job), *lazy.load("edgekd.compress.apply:notes")(table, job.profile)))
+    return replace(plan, notes=(*plan.notes, *_front_end(job), *_bits(job), *lazy.load("edgekd.compress.apply:notes")(table, job.profile)))
+
+
+def _front_end(job: Job) -> tuple[str, ...]:
+    """What a plan has to say of the features that are computed before the student is run: no figure of its own counts them."""
+    frames, mels, _ = job.data.shape
+    if (work := work_of(job.data.front_end, frames)) is None:
+        return ()
+    costs = f"{work.multiplications:,} multiplications a clip, {work.ram_bytes:,} B of RAM for a frame, {work.table_bytes:,} B of tables"
+    return (f"front-end: {frames} frames of {mels} mel bands; {costs}; not in the figures above",)
 
 
 def _bits(job: Job) -> tuple[str, ...]:
@@ -267,7 +278,7 @@ def asked_of(run: Path) -> tuple[Recipe, Profile, Record]:
 def built_from(run: Path) -> tuple[Recipe, Profile, Dataset, Record]:
     """As ``asked_of``, with the data. Raises InputError also if that changed."""
     recipe, profile, record = asked_of(run)
-    data = check_recipe_data(recipe.data.source, recipe.data.options, Path(record.config["recipe_folder"]), channels=recipe.channels)
+    data = FrontEnds(recipe, Path(record.config["recipe_folder"])).data(recipe.student.frontend)
     if data.sha256 != runs.request(run)["data"]:
         raise InputError("the data is not what this run was trained on", where=str(run), mend="edgekd build again")
     return recipe, profile, data, record

@@ -20,7 +20,7 @@ from edgekd.verify.certificate import Samples
 def teach(recipe: str, progress: Progress, *, fresh: bool, threads: int) -> list[dict[str, Any]]:
     """Train the recipe's teachers; returns the record of each as it is stored in the cache, beside a copy of the checkpoint."""
     loaded = load_recipe(recipe)
-    data = load_data(loaded)
+    data = load_data(loaded).for_teachers
     lazy.load("torch:set_num_threads")(host.threads(threads))
     return lazy.load("edgekd.train.teach_recipe:teach_all")(loaded, data, runs.cache_folder(), progress, fresh=fresh)
 
@@ -59,14 +59,14 @@ def build(request: Request, root: Path, progress: Progress, *, resume: bool, ann
 
     def rehearse(made_up: Any) -> None:
         for job, chosen, run in zip(jobs, plans, folders, strict=True):
-            Build(job, chosen, made_up, run, progress).rehearse()
+            Build(job, chosen, fed(made_up, job.data), run, progress).rehearse()
 
-    opened = lazy.load("edgekd.train.lesson:open_lesson")
+    opened, fed = (lazy.load(f"edgekd.train.lesson:{name}") for name in ("open_lesson", "fed"))
     lesson = opened(jobs[0].loaded, jobs[0].data, runs.cache_folder(), progress, jobs[0].preset, rehearse)
     for job, chosen, run in zip(jobs, plans, folders, strict=True):
         announce(run)
         with runs.lock(run):
-            Build(job, chosen, lesson, run, progress).all()
+            Build(job, chosen, fed(lesson, job.data), run, progress).all()
     return folders
 
 

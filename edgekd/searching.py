@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from edgekd.plan.front import Point, front, picture
 from edgekd.plan.halving import Rungs, Trained, first_rung, halve, winner
 from edgekd.plan.search import Asked, Candidate, Count, Space, explore
 from edgekd.plan.space import check_space
+from edgekd.recipe.schema import FRONTEND
 from edgekd.short_trainings import Trainer
 from edgekd.students.family import open_family
 from edgekd.supernets import Cutter, counted_kin, kindred, shared_family
@@ -83,6 +85,13 @@ def search(request: Request, root: Path, progress: Progress, *, trials: int, run
             mend="search first, then compress",
         )
     spaces = [_space(jobs[0], name) for name in _families(jobs[0])]
+    if supernet and FRONTEND in jobs[0].loaded.recipe.search:
+        raise InputError(
+            f"[search.{FRONTEND}] beside --supernet",
+            where="command line",
+            expected="one of the two: only students of one input share weights",
+            mend="search the front-end first, write it into [student] frontend, and delete it from [search]",
+        )
     lazy.load("torch:set_num_threads")(host.threads(request.threads))
     work = Work(jobs, spaces, Counter(jobs, spaces), root, trials, progress)
     folder, counted, trained, cutter = _by_supernet(work, rungs.first, supernet) if supernet else _by_training(work, rungs)
@@ -110,15 +119,16 @@ class Work:
 
     def explored(self, spaces: Sequence[Space], count: Count, supernet: float = 0.0) -> tuple[Path, tuple[Candidate, ...]]:
         """The search's folder, and all that was counted."""
-        first = self.jobs[0]
+        first, fixed, free = self.jobs[0], *_front_end(self.jobs[0], self.counter)
         folder = self.root / f"{first.loaded.recipe.name}-search-{runs.digest(_same(self.jobs, spaces, supernet))[:10]}"
-        asked = Asked(folder, self.trials, first.request.seed)
-        return folder, explore(spaces, count, asked, lambda n, of: self.progress("search", n, of))
+        asked = Asked(folder, self.trials, first.request.seed, free)
+        told = partial(self.progress, "search")
+        return folder, explore(spaces, lambda family, options, drawn: count(family, options, {**fixed, **drawn}), asked, told)
 
 
 def _by_training(work: Work, rungs: Rungs) -> tuple[Path, int, list[Trained], None]:
     folder, candidates = work.explored(work.spaces, work.counter.count)
-    trainer = Trainer(work.jobs[0], folder, work.progress)
+    trainer = Trainer(work.jobs[0], work.counter.fronts, folder, work.progress)
     return folder, len(candidates), halve(first_rung(candidates, work.own, rungs), work.own, trainer.train, rungs, work.progress), None
 
 
@@ -129,14 +139,23 @@ def _by_supernet(work: Work, first: int, passes: float) -> tuple[Path, int, list
     spaces = [kindred(work.spaces[0], family, kin)]
     folder, candidates = work.explored(spaces, counted_kin(work.counter, family, kin), passes)
     specs = [family.restore(c.spec) for c in candidates if min(c.use.values()) <= 1]
-    cutter = Cutter(family, [*specs, kin], Trainer(job, folder, work.progress))
+    cutter = Cutter(family, [*specs, kin], Trainer(job, work.counter.fronts, folder, work.progress))
     cutter.prepare(passes)
     return folder, len(candidates), halve(first_rung(candidates, work.own, rungs), work.own, cutter.train, rungs, work.progress), cutter
 
 
 def _families(job: Job) -> list[str]:
     """The families of the recipe's search, or its student's own."""
-    return list(job.loaded.recipe.search) or [job.loaded.recipe.student.family]
+    return [name for name in job.loaded.recipe.search if name != FRONTEND] or [job.loaded.recipe.student.family]
+
+
+def _front_end(job: Job, counter: Counter) -> tuple[dict[str, Any], Mapping[str, Sequence[Any]]]:
+    """What of the student's features is fixed, and what is chosen. Raises InputError for data that is not computed so."""
+    table, fixed = job.loaded.recipe.search.get(FRONTEND), dict(job.loaded.recipe.student.frontend or {})
+    if table is None:
+        return fixed, {}
+    counter.fronts.check({**table.options, **table.space}, f"recipe, search.{FRONTEND}")
+    return {**fixed, **table.options}, table.space
 
 
 def _space(job: Job, name: str) -> Space:
@@ -181,9 +200,10 @@ def _found(job: Job, own: Candidate, trained: Sequence[Trained], folder: Path, c
     best = winner(trained, target)
     itself = next((t for t in trained if t.candidate.name == own.name), None)
     passes = min(p for t in fitting for p in t.accuracy)
-    points = [Point(t.candidate.macs, 100 * t.accuracy[passes], t.candidate.name) for t in fitting if passes in t.accuracy]
+    points = [Point(t.candidate.work, 100 * t.accuracy[passes], t.candidate.name) for t in fitting if passes in t.accuracy]
     title = f"validation accuracy after {passes:g} passes, %"
-    drawn = picture(points, cost=f"MAC, of what fits {target}", gain=title, marked=(own.name, best.candidate.name))
+    cost = "multiplications, of the front-end too" if best.candidate.front_end_work else "MAC"
+    drawn = picture(points, cost=f"{cost}, of what fits {target}", gain=title, marked=(own.name, best.candidate.name))
     runs.atomic_write(folder / f"{target}.svg", drawn.encode())
     student = _table(job, best.candidate, own)
     if cutter is not None:
@@ -197,6 +217,7 @@ def _table(job: Job, best: Candidate, own: Candidate) -> dict[str, Any]:
     student = job.loaded.recipe.student
     kept = {"softmax": True} if student.softmax else {}
     kept |= {"bits": student.bits} if student.bits else {}
+    kept |= {"frontend": dict(best.front_end)} if best.front_end else {}
     if best.name == own.name:
         return {"family": student.family, "options": student.options, "space": student.space, **kept}
     return {"family": best.family, "options": dict(best.options), **kept}
@@ -206,7 +227,8 @@ def _toml(student: Mapping[str, Any], best: Trained, n: int) -> str:
     passes, accuracy = best.last
     c = best.candidate
     measured = f"{accuracy:.2%} of {n} validation samples after {passes:g} passes in float, one seed"
-    said = f"# Found by a search: {measured}; {c.macs:,} MAC, {c.parameters:,} parameters"
+    features = f"; {c.front_end_work:,} multiplications for the features" if c.front_end_work else ""
+    said = f"# Found by a search: {measured}; {c.macs:,} MAC, {c.parameters:,} parameters{features}"
     return "\n".join([said, *table_lines("student", {key: _written(value) for key, value in student.items()}), ""])
 
 

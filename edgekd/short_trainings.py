@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from edgekd import lazy, runs
+from edgekd.data.front_end import FrontEnds
 from edgekd.errors import InputError
 from edgekd.jobs import Job
 from edgekd.plan.search import Candidate
@@ -20,10 +21,13 @@ Progress = Callable[[str, int, int], None]
 
 
 class Trainer:
-    """Short float trainings of one recipe: same data, losses, seed and schedule for all; each result is kept in ``folder``."""
+    """Short float trainings of one recipe: same samples, losses, seed and schedule for all; each result is kept in ``folder``.
 
-    def __init__(self, job: Job, folder: Path, progress: Progress) -> None:
-        self.job, self.progress = job, progress
+    Students of other front-ends see other features of the samples, and learn from the same answers of the teachers.
+    """
+
+    def __init__(self, job: Job, fronts: FrontEnds, folder: Path, progress: Progress) -> None:
+        self.job, self.fronts, self.progress = job, fronts, progress
         self.lesson = lazy.load("edgekd.train.lesson:open_lesson")(job.loaded, job.data, runs.cache_folder(), progress, self._short(1.0))
         # A recipe names its teachers' files: what they hold may have changed.
         self.folder = folder / f"taught-{self.lesson.teacher_sha256[:12]}"
@@ -45,20 +49,21 @@ class Trainer:
         spec = family.restore(candidate.spec)
         lazy.load("torch:manual_seed")(self.job.request.seed)
         state.mkdir(parents=True, exist_ok=True)
-        history = self.fit(family.build(spec), passes, family.resolution(spec), state / "float.state", "float")
+        training = self.training(passes, family.resolution(spec), candidate.front_end)
+        history = self.fit(family.build(spec), passes, training, state / "float.state", "float")
         shutil.rmtree(state)
         return float(history[-1]["validation"])
 
-    def training(self, passes: float, size: tuple[int, int]) -> Any:
-        """One of ``passes`` over the data, of students that are fed ``size``."""
-        return lazy.load("edgekd.train.student:Training")(self.lesson, self._short(passes), size, self.job.request.seed)
+    def training(self, passes: float, size: tuple[int, int], front_end: Mapping[str, Any]) -> Any:
+        """One of ``passes`` over the data, of students that are fed ``front_end`` in ``size``."""
+        lesson = lazy.load("edgekd.train.lesson:fed")(self.lesson, self.fronts.data(front_end))
+        return lazy.load("edgekd.train.student:Training")(lesson, self._short(passes), size, self.job.request.seed)
 
     def _short(self, passes: float) -> Preset:
         return self.job.preset.model_copy(update={"float_epochs": passes, "peers": 1, "patience": 0})
 
-    def fit(self, model: Any, passes: float, size: tuple[int, int], state: Path, name: str) -> Any:
+    def fit(self, model: Any, passes: float, training: Any, state: Path, name: str) -> Any:
         """Train ``model`` in place, going on from ``state`` where there is one; returns the history."""
-        training = self.training(passes, size)
         fit, phase, desk = (lazy.load(f"edgekd.train.loop:{name}") for name in ("fit", "Phase", "Desk"))
         p = training.preset
         asked = phase(name, passes, p.learning_rate, p.weight_decay, seed=self.job.request.seed, **training.keeps)

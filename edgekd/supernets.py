@@ -45,8 +45,8 @@ def counted_kin(counter: Counter, family: Family, own: Any) -> Callable[[str, An
     assert shared is not None
     kin = shared.kin(own)
 
-    def count(name: str, options: Any) -> Candidate:
-        found = counter.count(name, options)
+    def count(name: str, options: Any, front_end: Any) -> Candidate:
+        found = counter.count(name, options, front_end)
         if shared.kin(family.restore(found.spec)) != kin:
             raise InputError("of other kin", where="search", expected="students that can share weights")
         return found
@@ -73,7 +73,7 @@ class Cutter:
             if file.is_file():
                 lazy.load("edgekd.students.initial:begin")(self.net, file, mend="delete the file")
                 return
-            self.trainer.fit(self.net, passes, self.family.resolution(self.net.largest), self.folder / "supernet.state", "supernet")
+            self.trainer.fit(self.net, passes, self._training(self.net.largest), self.folder / "supernet.state", "supernet")
             weights = {name: value.contiguous() for name, value in self.net.state_dict().items()}
             runs.atomic_write(file, lazy.load("safetensors.torch:save")(weights))
             (self.folder / "supernet.state").unlink(missing_ok=True)
@@ -84,10 +84,14 @@ class Cutter:
         file = self.folder / f"{candidate.name}.json"
         if (known := stored(file)) is not None:
             return known
-        training = self.trainer.training(passes, self.family.resolution(self.net.largest))
+        training = self._training(self.net.largest)
         found = lazy.load("edgekd.train.loop:evaluate")(self.cut(candidate), training.validation, training.heads)
         runs.atomic_write(file, json.dumps({"accuracy": found}).encode())
         return found
+
+    def _training(self, spec: Any) -> Any:
+        fed = self.trainer.job.loaded.recipe.student.frontend or {}
+        return self.trainer.training(self.passes, self.family.resolution(spec), fed)
 
     def write(self, candidate: Candidate, file: Path) -> None:
         """The weights of the student that is cut out, for its training to begin from."""
@@ -100,6 +104,6 @@ class Cutter:
         assert self.family.shared is not None
         if self.family.shared.kin(spec) != self.family.shared.kin(self.net.largest):
             raise EdgekdError("it is of other kin than the supernet, and is not compared")
-        feed = self.trainer.training(self.passes, self.family.resolution(spec)).feed
+        feed = self._training(spec).feed
         generator = lazy.load("torch:Generator")().manual_seed(self.trainer.job.request.seed)
         return self.net.cut(spec, (batch.x for batch, _ in zip(feed.batches(generator), range(BATCHES), strict=False)))

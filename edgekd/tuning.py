@@ -48,8 +48,8 @@ def tune_recipe(request: Request, progress: Progress, *, trials: int, epochs: fl
     fits, MissingDependency without Optuna.
     """
     tune, make = lazy.load("edgekd.advise.tune:tune"), lazy.load("edgekd.advise.tune:Search")
-    _, data, jobs = load(request)
-    job, recipe = jobs[0], jobs[0].loaded.recipe
+    jobs = load(request)[2]
+    job, data, recipe = jobs[0], jobs[0].data, jobs[0].loaded.recipe
     space = search_space(recipe)
     if not space:
         raise InputError("no loss has a temperature, and there is no second weight", where="recipe, losses", expected="something to search")

@@ -73,6 +73,7 @@ class Dataset:
 
     ``tasks`` is for data of several: each names its own classes, and ``labels`` are the first one's. Left out, there is one of ``labels``.
     ``front_end`` is for images that were computed, of sound say: ``kind`` and the numbers by which a device computes the same.
+    ``teachers_see`` is the same samples as the teachers are fed them, where the student has a front-end of its own.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Dataset:
     labels: tuple[str, ...]
     tasks: tuple[Task, ...] = ()
     front_end: Mapping[str, Any] = field(default_factory=dict)
+    teachers_see: Dataset | None = None
 
     def __post_init__(self) -> None:
         if self.tasks and self.tasks[0].labels != self.labels:
@@ -97,6 +99,8 @@ class Dataset:
                 raise InputError(
                     f"{which} images are {split.x.shape[1:]}", where=self.name, expected=f"{self.train.x.shape[1:]} as in train"
                 )
+            if self.teachers_see is not None and not np.array_equal(split.y, getattr(self.teachers_see, which).y):
+                raise InputError(f"the teachers see other samples in the {which} split", where=self.name, expected="the same, in one order")
             if set(split.more) != set(self.train.more):
                 raise InputError(
                     f"{which} also holds {sorted(split.more)}", where=self.name, expected=f"{sorted(self.train.more)} as train"
@@ -121,6 +125,11 @@ class Dataset:
         return self.tasks or (Task("", self.labels),)
 
     @property
+    def for_teachers(self) -> Dataset:
+        """The same samples as the teachers are fed them."""
+        return self.teachers_see or self
+
+    @property
     def sizes(self) -> dict[str, int]:
         """How many classes each task has, by its name: a student answers so many values, side by side."""
         return {task.name: len(task.labels) for task in self.heads}
@@ -133,8 +142,11 @@ class Dataset:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of every pixel and label (and of every task and other reading), so that a stored result is never used with other data."""
+        """Hash of every pixel and label (and of every task, other reading, and what the teachers see instead), so that a stored result is
+        never used with other data."""
         digest = hashlib.sha256(repr((self.labels, self.shape)).encode())
+        if self.teachers_see is not None:
+            digest.update(self.teachers_see.sha256.encode())
         if self.tasks:
             digest.update(repr([(task.name, task.labels) for task in self.tasks]).encode())
         for split in (self.train, self.validation, self.test):

@@ -63,6 +63,15 @@ class Tables:
 
 
 @dataclass(frozen=True)
+class Work:
+    """What a clip costs before the student sees it: ``multiplications``, ``ram_bytes`` of one frame, ``table_bytes`` in flash."""
+
+    multiplications: int
+    ram_bytes: int
+    table_bytes: int
+
+
+@dataclass(frozen=True)
 class LogMel:
     """``rate`` in Hz; ``frame``, ``hop`` in samples; ``low_hz`` and ``high_hz`` bound the filters; 0 is ``floor_db``, one is ``step_db``.
 
@@ -115,6 +124,13 @@ class LogMel:
     def count(self, samples: int) -> int:
         """How many frames ``samples`` give."""
         return max(0, 1 + (samples - self.frame) // self.hop)
+
+    def work(self, frames: int) -> Work:
+        """Of ``frames``: the multiplications of the steps above, without those by 1 in step 3; bytes as above, 4 for a filter's place."""
+        n, bits = self.frame, self.frame.bit_length() - 1
+        weights = sum(len(values) for _, values in self.tables.filters)
+        transform, power, levels = 4 * (n * bits // 2 - (n - 1)), 2 * (n // 2 + 1), 2 * self.mels
+        return Work(frames * (n + transform + power + weights + levels), 8 * n, 6 * n + 1028 + 2 * weights + 4 * self.mels)
 
     @cached_property
     def tables(self) -> Tables:
@@ -183,6 +199,13 @@ def features_of(options: Mapping[str, Any] | None, **defaults: int | float) -> L
         if key not in names:
             raise InputError(f"{key!r} is not known", where="data.options.features", expected=", ".join(names))
     return LogMel(**{**defaults, **(options or {})})  # type: ignore[arg-type] -- __post_init__ checks the types
+
+
+def work_of(front_end: Mapping[str, Any], frames: int) -> Work | None:
+    """Of a dataset's ``front_end``; None where it is of another kind, whose work is not known."""
+    if front_end.get("kind") != KIND:
+        return None
+    return LogMel(**{key: value for key, value in front_end.items() if key != "kind"}).work(frames)
 
 
 def _mel(hz: float) -> float:

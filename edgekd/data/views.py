@@ -17,6 +17,9 @@ class Views:
     Odd views are mirrored where ``mirror`` is set; all but view 0 are moved by up to ``shift`` pixels (edges repeated) and lose one
     square of ``cutout`` pixels (DeVries and Taylor 2017), which becomes mid-grey. Rows move by up to ``shift_time`` more: of
     log-mel features they are frames, and a word may come early or late, but not higher or lower.
+
+    ``of`` is the height and width that all this is said of, where it is not the samples' own: another front-end's features of one clip
+    are moved by the same time, and lose the same square, to the nearest row and column.
     """
 
     count: int = 1
@@ -25,6 +28,7 @@ class Views:
     cutout: int = 0
     seed: int = 0
     shift_time: int = field(default=0, repr=False)
+    of: tuple[int, int] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not 1 <= self.count <= 4:
@@ -40,7 +44,8 @@ class Views:
     @property
     def sha256(self) -> str:
         # Outputs that were stored before there was a shift_time are found again.
-        return hashlib.sha256((repr(self) + (f" shift_time={self.shift_time}" if self.shift_time else "")).encode()).hexdigest()
+        later = (f" shift_time={self.shift_time}" if self.shift_time else "") + (f" of={self.of}" if self.of else "")
+        return hashlib.sha256((repr(self) + later).encode()).hexdigest()
 
     def apply(self, x: np.ndarray, chosen: np.ndarray, view: np.ndarray) -> np.ndarray:
         """View ``view[i]`` of sample ``chosen[i]`` whose pixels are ``x[i]``.
@@ -51,25 +56,36 @@ class Views:
         if not moved.any():
             return x
         n, h, w, _ = x.shape
+        tall, wide = self.of or (h, w)
         draws = _draws(self.seed, chosen, view)
         up = self.shift + self.shift_time
         dy = np.where(moved, draws[0] % (2 * up + 1) - up, 0)
         dx = np.where(moved, draws[1] % (2 * self.shift + 1) - self.shift, 0)
-        rows = np.clip(np.arange(h) + dy[:, None], 0, h - 1)
-        columns = np.clip(np.arange(w) + dx[:, None], 0, w - 1)
+        rows = np.clip(np.arange(h) + _scaled(dy, h, tall)[:, None], 0, h - 1)
+        columns = np.clip(np.arange(w) + _scaled(dx, w, wide)[:, None], 0, w - 1)
         if self.mirror:
             columns = np.where((view % 2 == 1)[:, None], w - 1 - columns, columns)
         out = x[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
         if self.cutout:
-            top, left = draws[2] % h - self.cutout // 2, draws[3] % w - self.cutout // 2
-            tall = (np.arange(h) >= top[:, None]) & (np.arange(h) < top[:, None] + self.cutout)
-            wide = (np.arange(w) >= left[:, None]) & (np.arange(w) < left[:, None] + self.cutout)
-            out[tall[:, :, None] & wide[:, None, :] & moved[:, None, None]] = 128
+            high = _within(h, tall, draws[2] % tall - self.cutout // 2, self.cutout)
+            across = _within(w, wide, draws[3] % wide - self.cutout // 2, self.cutout)
+            out[high[:, :, None] & across[:, None, :] & moved[:, None, None]] = 128
         return out
 
     def all(self, x: np.ndarray, view: int) -> np.ndarray:
         """One view of every sample of ``x`` uint8 [N, H, W, C]."""
         return self.apply(x, np.arange(len(x)), np.full(len(x), view))
+
+
+def _scaled(steps: np.ndarray, size: int, of: int) -> np.ndarray:
+    """``steps`` int64 of a side of ``of`` as steps of one of ``size``, rounded, ties upward."""
+    return steps if size == of else (2 * steps * size + of) // (2 * of)
+
+
+def _within(size: int, of: int, first: np.ndarray, count: int) -> np.ndarray:
+    """Which of ``size`` places lie, by their middles, among ``count`` of ``of`` places from ``first`` [n] on: bool [n, size]."""
+    at = (2 * np.arange(size) + 1) * of // (2 * size)
+    return (at >= first[:, None]) & (at < first[:, None] + count)
 
 
 def _draws(seed: int, chosen: np.ndarray, view: np.ndarray) -> np.ndarray:

@@ -93,9 +93,9 @@ def halve(
 
 
 def winner(trained: Sequence[Trained], target: str) -> Trained:
-    """Of those in the longest rung that fit ``target``, the most accurate; of two alike the one of fewer MACs."""
+    """Of those in the longest rung that fit ``target``, the most accurate; of two alike the one of fewer MACs, the front-end's included."""
     fitting = [t for t in trained if t.candidate.fits(target)]
-    return max(fitting, key=lambda t: (t.last[0], t.last[1], -t.candidate.macs))
+    return max(fitting, key=lambda t: (t.last[0], t.last[1], -t.candidate.work))
 
 
 def _rung(rung: Sequence[Candidate], passes: float, train: Train, progress: Callable[[int, int], None]) -> dict[str, float]:
@@ -126,6 +126,6 @@ def _rung(rung: Sequence[Candidate], passes: float, train: Train, progress: Call
 def _onward(there: Sequence[Candidate], own: Mapping[str, Candidate], accuracy: Mapping[str, float]) -> list[Candidate]:
     kept = {c.name: c for c in own.values() if c.name in accuracy}
     for target in own:
-        fitting = sorted((c for c in there if c.fits(target)), key=lambda c: (-accuracy[c.name], c.macs))
+        fitting = sorted((c for c in there if c.fits(target)), key=lambda c: (-accuracy[c.name], c.work))
         kept |= {c.name: c for c in fitting[: math.ceil(len(fitting) / ETA)]}
     return [c for c in there if c.name in kept]

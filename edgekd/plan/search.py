@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,8 @@ class Candidate:
     """A student that was counted: ``options`` are what its family is asked for, ``spec`` what the family describes it by.
 
     ``use`` is the largest share of a budget that it uses, by target: it fits where that is at most 1. ``score`` is a training-free one,
-    −inf where none was taken, since it fits nowhere. Bytes are those for the first target.
+    −inf where none was taken, since it fits nowhere. Bytes are those for the first target. ``front_end`` is what of the features that it
+    is fed is not as in the recipe's data, and ``front_end_work`` how many multiplications these take.
     """
 
     family: str
@@ -54,11 +55,19 @@ class Candidate:
     ram_bytes: int
     use: Mapping[str, float]
     score: float
+    front_end: Mapping[str, Any] = field(default_factory=dict)
+    front_end_work: int = 0
 
     @property
     def name(self) -> str:
         """The same student is the same name."""
-        return runs.digest({"family": self.family, "spec": dict(self.spec)})[:8]
+        fed = {"front_end": dict(self.front_end)} if self.front_end else {}
+        return runs.digest({"family": self.family, "spec": dict(self.spec), **fed})[:8]
+
+    @property
+    def work(self) -> int:
+        """Multiplications for one sample, those of its features included."""
+        return self.macs + self.front_end_work
 
     def fits(self, target: str) -> bool:
         return self.use[target] <= 1
@@ -66,32 +75,33 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Asked:
-    """How many ``trials`` in all, in the study that ``folder`` holds, from ``seed`` on."""
+    """How many ``trials`` in all, in the study that ``folder`` holds, from ``seed`` on; ``front_end`` is chosen from for every family."""
 
     folder: Path
     trials: int
     seed: int
+    front_end: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
 
-#: (family, options) → the candidate. Raises InputError for options that make no student.
-Count = Callable[[str, Mapping[str, Any]], Candidate]
+#: (family, options, what is chosen of the front-end) → the candidate. Raises InputError for what makes no student.
+Count = Callable[[str, Mapping[str, Any], Mapping[str, Any]], Candidate]
 
 
 def explore(spaces: Sequence[Space], count: Count, asked: Asked, progress: Callable[[int, int], None]) -> tuple[Candidate, ...]:
     """Every candidate of a search of ``asked.trials``, each once; trials that the study has already are not repeated.
 
-    Searched are a high score, few MACs, few bytes and little RAM at once, so that one search serves targets of all sizes; what fits no
-    target gives way to what fits one. Several processes may search the same at a time. Raises InputError where the spaces make no student
-    or the study is damaged, DoesNotFit if nothing fits any target.
+    Searched are a high score, few MACs (the front-end's multiplications among them), few bytes and little RAM at once, so that one search
+    serves targets of all sizes; what fits no target gives way to what fits one. Several processes may search the same at a time. Raises
+    InputError where the spaces make no student or the study is damaged, DoesNotFit if nothing fits any target.
     """
     asked.folder.mkdir(parents=True, exist_ok=True)
     study, wrong = _open(asked.folder / "study.journal"), list[InputError]()
     while (done := len(_finished(study))) < asked.trials:
         progress(done, asked.trials)
         trial = _next(study, asked.seed)
-        chosen, values = _suggested(trial, spaces)
+        chosen, values, front_end = _suggested(trial, spaces, asked.front_end)
         try:
-            counted = count(chosen.family, draw(chosen.options, chosen.space, lambda name, _, found=values: found[name]))
+            counted = count(chosen.family, draw(chosen.options, chosen.space, lambda name, _, found=values: found[name]), front_end)
         except InputError as error:
             study.tell(trial, state=TrialState.FAIL)
             wrong.append(error)
@@ -170,25 +180,28 @@ def _next(study: Study, seed: int) -> Trial:
     return study.ask()
 
 
-def _suggested(trial: Trial, spaces: Sequence[Space]) -> tuple[Space, dict[str, Any]]:
-    """The space, and a value of each of its choices.
+def _suggested(
+    trial: Trial, spaces: Sequence[Space], front_end: Mapping[str, Sequence[Any]]
+) -> tuple[Space, dict[str, Any], dict[str, Any]]:
+    """The space, a value of each of its choices, and of each of the front-end's.
 
     Choices are asked for by index: Optuna's own values are numbers and strings, ours lists as well. And all are asked for, those of other
     families and further stages too: what is not in every trial, NSGA-II does not inherit but draws anew.
     """
+
+    def of(prefix: str, asked: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+        return {name: values[trial.suggest_categorical(prefix + name, list(range(len(values))))] for name, values in asked.items()}
+
     place = trial.suggest_categorical("family", list(range(len(spaces)))) if len(spaces) > 1 else 0
-    every: list[dict[str, Any]] = []
-    for n, one in enumerate(spaces):
-        asked = choices(one.options, one.space).items()
-        every.append({name: values[trial.suggest_categorical(f"{n}.{name}", list(range(len(values))))] for name, values in asked})
-    return spaces[place], every[place]
+    every = [of(f"{n}.", choices(one.options, one.space)) for n, one in enumerate(spaces)]
+    return spaces[place], every[place], of("front-end.", front_end)
 
 
 def _tell(study: Study, trial: Trial, found: Candidate) -> None:
     trial.set_user_attr(_CANDIDATE, json.dumps(asdict(found)))
     trial.set_constraint("budgets", min(found.use.values()) - 1)
     score = found.score if found.score > -1e9 else -1e9  # a database has no −inf
-    study.tell(trial, [score, found.macs, found.model_bytes, found.ram_bytes])
+    study.tell(trial, [score, found.work, found.model_bytes, found.ram_bytes])
 
 
 def _complete(study: Study) -> list[FrozenTrial]:

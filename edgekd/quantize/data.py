@@ -10,7 +10,8 @@ import numpy as np
 
 from edgekd import lazy
 from edgekd.data.dataset import Dataset
-from edgekd.data.load import check_recipe_data, load_data
+from edgekd.data.front_end import FrontEnds
+from edgekd.data.load import load_data
 from edgekd.errors import InputError
 from edgekd.quant.graph import Quantization
 from edgekd.recipe.load import load as load_recipe
@@ -119,8 +120,7 @@ def open_data(text: str, shape: Shape | None, *, count: int, seed: int) -> Data:
         raise InputError("does not exist", where=f"--data {text}", expected=KINDS)
     loaded = load_recipe(text)
     recipe = loaded.recipe
-    return of_dataset(check_recipe_data(recipe.data.source, recipe.data.options, loaded.folder, channels=recipe.channels),
-                      shape, count=count, seed=seed)  # fmt: skip
+    return of_dataset(FrontEnds(recipe, loaded.folder).data(recipe.student.frontend), shape, count=count, seed=seed)
 
 
 def of_dataset(data: Dataset, shape: Shape | None, *, count: int, seed: int) -> Data:

@@ -12,6 +12,7 @@ from typing import Any
 from edgekd.profile.packaged import target_files
 from edgekd.profile.strict import Problem, shown
 from edgekd.recipe.rules_compress import compression
+from edgekd.recipe.rules_front_end import front_ends
 from edgekd.recipe.rules_training import training
 from edgekd.recipe.schema import BudgetOverride, Loss, Preset, SearchSpace, Student, Teacher, Views
 from edgekd.recipe.weights import named
@@ -35,6 +36,7 @@ def contradictions(sections: Mapping[str, Any]) -> Iterator[Problem]:
         yield from (replace(problem, key=f"teachers[{at}]{problem.key.removeprefix('teacher')}") for problem in _teacher(one))
     yield from training(sections)
     yield from compression(sections)
+    yield from front_ends(sections)
     if views := sections.get("views"):
         yield from _views(views)
     for name, preset in (sections.get("presets") or {}).items():

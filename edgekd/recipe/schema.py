@@ -87,7 +87,7 @@ class Student(Later):
     With ``softmax`` the exported file answers probabilities instead of logits; in int8 they saturate at both ends.
     """
 
-    later = {"initial": None, "bits": None}
+    later = {"initial": None, "bits": None, "frontend": None}
 
     family: Source
     options: dict[str, Any] = {}
@@ -98,6 +98,9 @@ class Student(Later):
     )
     initial: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.safetensors$")] | None = Field(
         default=None, description="safetensors file beside this file, whose weights the training begins from"
+    )
+    frontend: Annotated[dict[str, int | float], Field(min_length=1)] | None = Field(
+        default=None, description="Features that the student is fed in place of data.options.features, which the teachers go on seeing"
     )
 
 
@@ -222,6 +225,10 @@ class SearchSpace(Strict):
 
     options: dict[str, Any] = {}
     space: dict[str, list[Any]] = {}
+
+
+#: In [search] no family: what is chosen of the student's front-end, whatever its family.
+FRONTEND = "frontend"
 
 
 class BudgetOverride(Strict):

@@ -60,7 +60,7 @@ class Term:
 class Batch:
     """``x`` float [n, C, H, W] is the student's input; ``teacher`` has the stored logits float32 [n, classes] of each task, None where it
     has no teacher; ``labels`` int64 [n] of each task, −1 where unknown; ``indices`` int64 [n] say which training samples these are;
-    ``pixels`` uint8 [n, h, w, C] are the same views at the data's own resolution.
+    ``pixels`` uint8 [n, h, w, C] are the same views at the data's own resolution, as a teacher that runs along sees them.
     """
 
     x: torch.Tensor
@@ -76,7 +76,8 @@ class Feed:
 
     ``targets`` are one array float16 [views, N, classes] a task, None for one without a teacher; ``heads`` the data's tasks (left out:
     one, of all the student's outputs). ``chosen`` int64 [n] are the samples that are shown, None standing for all; ``weights`` [n] say how
-    often each is drawn in proportion, with replacement; None: each once a pass.
+    often each is drawn in proportion, with replacement; None: each once a pass. ``seen`` uint8 [N, h, w, C] is what a teacher that runs
+    along sees of each sample, where that is not what the student is fed.
     """
 
     split: Split
@@ -87,6 +88,7 @@ class Feed:
     heads: tuple[Task, ...] = field(default=())
     chosen: np.ndarray | None = None
     weights: np.ndarray | None = None
+    seen: np.ndarray | None = None
 
     @property
     def columns(self) -> tuple[slice, ...]:
@@ -117,6 +119,8 @@ class Feed:
         teacher = (None if t is None else torch.from_numpy(t[view, chosen].astype(np.float32)) for t in self.targets)
         labels = (torch.from_numpy(np.ascontiguousarray(self.split.classes(task)[chosen])) for task in range(self.split.tasks))
         x = student_input(resize(pixels, *self.size))
+        if self.seen is not None:
+            pixels = self.views.apply(self.seen[chosen], chosen, view)
         return Batch(x, tuple(teacher), tuple(labels), torch.from_numpy(chosen), pixels)
 
     def example(self) -> Batch:

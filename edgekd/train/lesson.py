@@ -11,6 +11,7 @@ import numpy as np
 
 from edgekd.data.dataset import Dataset
 from edgekd.data.views import Views
+from edgekd.errors import InputError
 from edgekd.recipe.load import LoadedRecipe
 from edgekd.recipe.schema import DataFree, Preset, Recipe
 from edgekd.teachers.soft_targets import key
@@ -34,7 +35,8 @@ class Lesson:
 
     ``targets`` of a task are None where nobody teaches it; ``answers`` also where its teacher is a file that has none for the test set:
     then its accuracy is not known. ``teacher_where`` is where they were computed, as a figure names it. ``live`` are teachers that losses
-    tap. ``chosen`` and ``weights`` are which training samples are shown and how often, as a Feed has them.
+    tap. ``chosen`` and ``weights`` are which training samples are shown and how often, as a Feed has them. ``data`` are what the student is
+    fed; ``data.for_teachers`` what all of this was made with.
     """
 
     recipe: Recipe
@@ -63,10 +65,11 @@ def open_lesson(
     """Load the teachers, and compute or find their outputs in ``cache``, over the views of ``preset`` or else the recipe's own.
 
     With [data_free] the lesson's data has a training split that is made from the teacher; with [curate] the critics have judged it.
-    Before any of that, which may take hours, all that can be wrong is looked for; ``rehearse`` gets a lesson like the one to come, whose
-    targets are made up, and raises what a training of it would.
+    Teachers and critics see ``data.for_teachers``; the lesson is one for a student that is fed ``data``. Before any of that, which may
+    take hours, all that can be wrong is looked for; ``rehearse`` gets a lesson like the one to come, whose targets are made up, and raises
+    what a training of it would.
     """
-    recipe = loaded.recipe
+    recipe, student_data, data = loaded.recipe, data, data.for_teachers
     tasks = [task_of(table.task, data.heads, where_of(recipe, table, "task")) for table in recipe.all_teachers]
     losses = terms(recipe, data.heads, set(tasks))
     views = Views(**((preset and preset.views) or recipe.views).model_dump())
@@ -77,7 +80,7 @@ def open_lesson(
     asked = Asked(data, views, validation=how == "per_class")
     opened = [ready(loaded, table, asked) for table in recipe.all_teachers]
     if rehearse is not None:
-        rehearse(_made_up(recipe, asked, losses, opened))
+        rehearse(fed(_made_up(recipe, asked, losses, opened), student_data))
     if recipe.data_free is not None:
         data = _without_data(opened[0], recipe.data_free, data, cache, progress)
         asked = replace(asked, data=data)
@@ -88,7 +91,21 @@ def open_lesson(
     where = "; ".join(dict.fromkeys(one.where for one in found))
     targets, tests = tuple(t for t, _ in each), tuple(a for _, a in each)
     lesson = Lesson(recipe, data, views, losses, targets, tests, sha256, where, live, teacher_parameters=_largest(opened))
-    return _judged(lesson)
+    return fed(_judged(lesson), student_data)
+
+
+def fed(lesson: Lesson, data: Dataset) -> Lesson:
+    """``lesson`` for a student that is fed ``data``: the same samples through any front-end, and the same views of them.
+
+    The teachers' outputs stay what they are. Raises InputError where the teachers see something else of ``data``.
+    """
+    if data is lesson.data or data.teachers_see is lesson.data.teachers_see is None:
+        return lesson
+    own = data.for_teachers
+    if own.sha256 != lesson.data.for_teachers.sha256:
+        expected = "the samples of [data], and no [data_free] beside it"
+        raise InputError("the teachers of this student see other samples", where="recipe, student.frontend", expected=expected)
+    return replace(lesson, data=data, views=replace(lesson.views, of=None if own is data else own.shape[:2]))
 
 
 def _made_up(recipe: Recipe, asked: Asked, losses: tuple[Term, ...], opened: Sequence[Ready]) -> Lesson:

@@ -71,7 +71,8 @@ class Training:
     @property
     def feed(self) -> Feed:
         lesson = self.lesson
-        samples = (lesson.chosen, lesson.weights)
+        other = lesson.data.teachers_see
+        samples = (lesson.chosen, lesson.weights, other.train.x if lesson.live and other is not None else None)
         return Feed(lesson.data.train, lesson.views, lesson.targets, self.preset.batch, self.size, self.heads, *samples)
 
     @property

@@ -14,7 +14,7 @@ PARTS = {f"part{n}": list(range(1, 13)) for n in range(8)}
 SPACES = [Space("a", {}, {**PARTS, "shape": [[1, 2], [2, 1]]}), Space("b", {"fixed": 1}, {"part": [5, 500]})]
 
 
-def counted(family: str, options: Mapping[str, Any]) -> Candidate:
+def counted(family: str, options: Mapping[str, Any], front_end: Mapping[str, Any]) -> Candidate:
     """A budget of 40: what is larger does not fit, and the larger of those that do are better."""
     size = sum(value for name, value in options.items() if name.startswith("part"))
     score = float(size) if size <= 40 else -math.inf
@@ -27,8 +27,8 @@ def seen(*_: object) -> None: ...
 def test_what_fits_is_searched_for_and_the_same_again(tmp_path: Path) -> None:
     fits: list[bool] = []
 
-    def noted(family: str, options: Mapping[str, Any]) -> Candidate:
-        made = counted(family, options)
+    def noted(family: str, options: Mapping[str, Any], front_end: Mapping[str, Any]) -> Candidate:
+        made = counted(family, options, front_end)
         if family == "a":
             fits.append(made.fits("t"))
         return made
@@ -47,9 +47,9 @@ def test_an_interrupted_search_goes_on(tmp_path: Path) -> None:
     explore(SPACES, counted, Asked(tmp_path, 20, 0), seen)
     calls: list[str] = []
 
-    def counting(family: str, options: Mapping[str, Any]) -> Candidate:
+    def counting(family: str, options: Mapping[str, Any], front_end: Mapping[str, Any]) -> Candidate:
         calls.append(family)
-        return counted(family, options)
+        return counted(family, options, front_end)
 
     explore(SPACES, counting, Asked(tmp_path, 30, 0), seen)
     assert len(calls) == 10
@@ -63,7 +63,7 @@ def test_nothing_fits(tmp_path: Path) -> None:
 
 
 def test_a_space_of_no_students(tmp_path: Path) -> None:
-    def never(family: str, options: Mapping[str, Any]) -> Candidate:
+    def never(family: str, options: Mapping[str, Any], front_end: Mapping[str, Any]) -> Candidate:
         raise InputError("fused = 4", where="student", expected="0 to 3")
 
     with pytest.raises(InputError, match=r"(?s)search, student: 50 draws made no student; the last: fused = 4.*0 to 3"):
@@ -73,11 +73,11 @@ def test_a_space_of_no_students(tmp_path: Path) -> None:
 def test_interrupted_in_a_trial_it_finds_the_same(tmp_path: Path) -> None:
     calls = 0
 
-    def interrupted(family: str, options: Mapping[str, Any]) -> Candidate:
+    def interrupted(family: str, options: Mapping[str, Any], front_end: Mapping[str, Any]) -> Candidate:
         nonlocal calls
         if (calls := calls + 1) == 25:
             raise KeyboardInterrupt
-        return counted(family, options)
+        return counted(family, options, front_end)
 
     with pytest.raises(KeyboardInterrupt):
         explore(SPACES, interrupted, Asked(tmp_path / "a", 60, 1), seen)
@@ -97,7 +97,7 @@ def test_a_study_cut_in_the_middle_of_a_line(tmp_path: Path) -> None:
 
 
 def test_few_trials_and_none_a_student(tmp_path: Path) -> None:
-    def never(family: str, options: Mapping[str, Any]) -> Candidate:
+    def never(family: str, options: Mapping[str, Any], front_end: Mapping[str, Any]) -> Candidate:
         raise InputError("fused = 4", where="student", expected="0 to 3")
 
     for trials in (4, 4):
