@@ -23,7 +23,7 @@ SETS: dict[str, tuple[Kernels, ...]] = {
     "cmsis-nn": (c_cmsis.CMSIS_NN, PORTABLE),
 }
 #: Cores that scratch is counted for where none is named.
-CORES = ("cortex-m0", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")
+CORES = ("cortex-m0", "cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")
 
 
 def choose(kernels: str, call: Call, core: str | None) -> Kernel:

@@ -24,8 +24,6 @@ from edgekd.quant.outputs import joined
 #: Looked for in this order.
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-std=c11", "-O2", "-shared", "-fPIC")
-#: Sets of kernels that need no other sources.
-ALONE = ("portable",)
 _TIME_LIMIT_S = 300.0
 
 
@@ -53,13 +51,13 @@ class _Library:
 def open_model(path: Path, *, threads: int = 1) -> CHostRunner:
     """The library NAME.c beside its NAME.h. It computes in one thread, whatever ``threads`` is.
 
-    Raises InputError for what edgekd did not export, where this host has no C compiler, or for kernels that need other sources.
+    Raises InputError for what edgekd did not export, where this host has no C compiler, or for kernels that call CMSIS-NN.
     """
     if threads < 1:
         raise InputError(f"{threads} threads", where=str(path), expected="at least 1")
     library = _read(path)
     if (why := why_not(path)) is not None:
-        raise InputError(why, where=str(path), expected="portable kernels, and a C compiler")
+        raise InputError(why, where=str(path), expected="kernels of edgekd's own, and a C compiler")
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         shared = Path(folder) / "library.so"
         command = [_compiler(), *FLAGS, "-I", str(path.parent.resolve()), "-o", str(shared), str(path.resolve())]
@@ -79,7 +77,9 @@ def why_not(path: Path) -> str | None:
     if not _compiler():
         return f"no C compiler on this host ({', '.join(COMPILERS)})"
     kernels = _read(path).kernels
-    return None if kernels in ALONE else f"its {kernels} kernels are for a microcontroller: edgekd bench --device qemu runs them"
+    if re.search(r'^#include "arm_', path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE) is None:
+        return None
+    return f"its {kernels} kernels call CMSIS-NN, which is for a microcontroller: edgekd bench --device qemu runs them"
 
 
 class CHostRunner:

@@ -45,9 +45,9 @@ def test_kernels_and_core(tmp_path: Path) -> None:
         done = CliRunner().invoke(app, ["convert", str(GOLDEN), "--to", "c", "--out", str(tmp_path), *options])
         return f"{done.exit_code} {done.output}{done.stderr}"
 
-    said = ran("--kernels", "cmsis", "--core", "cortex-m4")
+    said = ran("--kernels", "cmsis-nn", "--core", "cortex-m4")
     assert said.startswith("0 ") and "student.c in c_host: not run: " in said
-    assert 'STUDENT_KERNELS "cmsis"' in (tmp_path / "student.h").read_text()
+    assert 'STUDENT_KERNELS "cmsis-nn"' in (tmp_path / "student.h").read_text()
     assert "kernels 'quick'" in ran("--kernels", "quick") and ran("--kernels", "quick").startswith("2 ")
     assert "core 'z80'" in ran("--core", "z80")
 
