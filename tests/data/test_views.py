@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -155,3 +157,27 @@ def test_rows_move_further_than_columns() -> None:
 
 def test_what_was_stored_before_is_found_again() -> None:
     assert Views(4, mirror=True, shift=2).sha256 == "63bde08685bdd2abfba7ebc73b399ce90a38241a86e5e386845a7222fc7990b2"
+
+
+def test_views_of_another_size_are_moved_by_the_same_share() -> None:
+    """What is twice as high and three times as wide: every pixel of the same views is what it is of the small one."""
+    small = np.random.default_rng(0).integers(0, 256, (N, H, W, 1), np.uint8)
+    large = small.repeat(2, 1).repeat(3, 2)
+    for views in (ALL, Views(4, shift=1, shift_time=3, cutout=3, seed=2)):
+        of = replace(views, of=(H, W))
+        for view in range(4):
+            assert np.array_equal(of.all(small, view), views.all(small, view))
+            assert np.array_equal(of.all(large, view), views.all(small, view).repeat(2, 1).repeat(3, 2))
+
+
+def test_views_of_a_smaller_size_move_by_the_nearest_step() -> None:
+    ramp = np.broadcast_to(np.arange(0, 250, 25, dtype=np.uint8)[:, None, None], (N, 10, 4, 1))
+    base = np.broadcast_to(np.arange(0, 240, 12, dtype=np.uint8)[:, None, None], (N, 20, 4, 1))
+    views = Views(2, shift_time=5, of=(20, 4))
+    moved = (views.all(ramp, 1)[:, 5, 0, 0].astype(int) - 125) // 25
+    wanted = (views.all(base, 1)[:, 10, 0, 0].astype(int) - 120) // 12
+    assert set(wanted) == set(range(-5, 6)) and np.array_equal(moved, np.floor(wanted / 2 + 0.5).astype(int))
+
+
+def test_the_hash_tells_what_views_are_of() -> None:
+    assert len({Views(2, shift=1, of=of).sha256 for of in (None, (9, 11), (11, 9))}) == 3
