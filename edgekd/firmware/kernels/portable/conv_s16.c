@@ -19,12 +19,10 @@ static void ek_conv_s16(const ek_conv *p, const int16_t *x, int16_t *y, void *sc
                     if (lanes == 4) {
                         sum = ek_bias4_s16(p, c);
                     }
-                    for (int32_t ky = 0; ky < p->k_h; ky++) {
-                        if (!ek_row_inside(p, &t, ky)) {
-                            continue;
-                        }
-                        const int16_t *from = in + ek_row_start(p, &t, ky);
-                        const int8_t *v = w + (ky * p->k_w + t.kx0) * depth * lanes;
+                    const int8_t *row = w + ek_first_weight(p, &t, lanes);
+                    for (int32_t ky = t.ky0, at = t.first; ky < t.ky1; ky++, at += t.row, row += ek_row_of_weights(p, lanes)) {
+                        const int16_t *from = in + at;
+                        const int8_t *v = row;
                         for (int32_t run = t.runs; run > 0; run--, from += t.x_step, v += depth * lanes) {
                             if (lanes == 4) {
                                 ek_dot4_s16(&sum, from, v, t.length);

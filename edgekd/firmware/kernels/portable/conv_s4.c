@@ -18,11 +18,11 @@ static void ek_conv_s4(const ek_conv *p, const int8_t *x, int8_t *y, void *scrat
                         sum = ek_bias4_s8(p, c);
                     }
                     for (int32_t ky = 0; ky < p->k_h; ky++) {
-                        const int32_t iy = t.iy + ky * p->dilation_h, inside = ek_row_inside(p, &t, ky);
                         for (int32_t kx = 0; kx < p->k_w; kx++) {
                             const int32_t at = (ky * p->k_w + kx) * depth;
-                            if (inside && kx >= t.kx0 && kx < t.kx1) {
-                                const int8_t *from = x + (iy * p->in_w + t.ix + kx * p->dilation_w) * p->in_c + group * depth;
+                            if (ek_tap_inside(&t, ky, kx)) {
+                                const int32_t tap = t.first + (ky - t.ky0) * t.row + (kx - t.kx0) * p->dilation_w * p->in_c;
+                                const int8_t *from = x + tap + group * depth;
                                 if (lanes == 4) {
                                     ek_dot4_s4(&sum, from, w + 2 * at, depth);
                                 } else {

@@ -7,9 +7,8 @@ static void ek_conv_outside_s8(const ek_conv *p, const ek_taps *t, const int8_t 
 {
     const int32_t depth = p->depth, zero = p->in_zero;
     for (int32_t ky = 0; ky < p->k_h; ky++) {
-        const int32_t inside = ek_row_inside(p, t, ky);
         for (int32_t kx = 0; kx < p->k_w; kx++, w += depth * lanes) {
-            if (inside && kx >= t->kx0 && kx < t->kx1) {
+            if (ek_tap_inside(t, ky, kx)) {
                 continue;
             }
             for (int32_t k = 0; k < depth; k++) {
@@ -26,14 +25,11 @@ static void ek_conv_outside_s8(const ek_conv *p, const ek_taps *t, const int8_t 
 /* Four channels at one place or (``both``) two neighbours; x is the input from the channels of the group on. */
 EK_INLINE void ek_conv4_s8(const ek_conv *p, const ek_taps *t, const int8_t *x, const int8_t *w, ek_sum4 sum[2], int32_t both)
 {
-    const int32_t depth = p->depth, step = p->stride_w * p->in_c;
-    const int8_t *row = w + 4 * t->kx0 * depth;
-    for (int32_t ky = 0; ky < p->k_h; ky++, row += 4 * p->k_w * depth) {
-        if (!ek_row_inside(p, t, ky)) {
-            continue;
-        }
-        const int8_t *from = x + ek_row_start(p, t, ky), *v = row;
-        for (int32_t run = t->runs; run > 0; run--, from += t->x_step, v += 4 * depth) {
+    const int32_t step = p->stride_w * p->in_c, next = ek_row_of_weights(p, 4);
+    const int8_t *row = w + ek_first_weight(p, t, 4);
+    for (int32_t ky = t->ky0, at = t->first; ky < t->ky1; ky++, at += t->row, row += next) {
+        const int8_t *from = x + at, *v = row;
+        for (int32_t run = t->runs; run > 0; run--, from += t->x_step, v += 4 * p->depth) {
             if (both) {
                 ek_dot4x2_s8(sum, from, step, v, t->length);
             } else {
@@ -45,14 +41,10 @@ EK_INLINE void ek_conv4_s8(const ek_conv *p, const ek_taps *t, const int8_t *x, 
 
 static uint32_t ek_conv1_s8(const ek_conv *p, const ek_taps *t, const int8_t *x, const int8_t *w, uint32_t sum)
 {
-    const int32_t depth = p->depth;
-    const int8_t *row = w + t->kx0 * depth;
-    for (int32_t ky = 0; ky < p->k_h; ky++, row += p->k_w * depth) {
-        if (!ek_row_inside(p, t, ky)) {
-            continue;
-        }
-        const int8_t *from = x + ek_row_start(p, t, ky), *v = row;
-        for (int32_t run = t->runs; run > 0; run--, from += t->x_step, v += depth) {
+    const int8_t *row = w + ek_first_weight(p, t, 1);
+    for (int32_t ky = t->ky0, at = t->first; ky < t->ky1; ky++, at += t->row, row += ek_row_of_weights(p, 1)) {
+        const int8_t *from = x + at, *v = row;
+        for (int32_t run = t->runs; run > 0; run--, from += t->x_step, v += p->depth) {
             sum = ek_dot1_s8(sum, from, v, t->length);
         }
     }
