@@ -23,6 +23,7 @@ SamplesFile = Annotated[Path | None, typer.Option("--samples", help="An .npz fil
 Threads = Annotated[int, typer.Option(min=0, help="Workers for verification; 0 is one a core.")]
 
 
+# size: to typer one function is one command, and a parameter is an option.
 def convert(
     model: Model,
     to: Annotated[str, typer.Option("--to", help="Formats, commas between them: tflite, onnx, openvino, c.")],

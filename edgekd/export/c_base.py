@@ -108,7 +108,7 @@ def lacks(op: ops.Op, graph: QuantGraph, what: str) -> InputError:
 def bounds_of(op: ops.Op, graph: QuantGraph) -> tuple[int, int]:
     """Smallest and largest integer that the operator's fused activation lets through, as TFLM has it."""
     y = graph.tensor(op.outputs[0])
-    activation = getattr(op, "activation", "none")
+    activation: ops.Activation = getattr(op, "activation", "none")
     return activation_bounds(activation, *quantization(graph, y.name), half_to_even=False, limits=limits_of(y))
 
 
