@@ -85,9 +85,10 @@ def read_port(path: Path) -> Board:
         raise InputError("no such file", where=str(path), expected="a port", mend="see docs/porting.md")
     head = path.read_text(encoding="utf-8", errors="replace").partition("*/")[0]
     stated = dict(re.findall(r"^ \* (\w+): (.*?)\s*$", head, re.MULTILINE))
-    if not head.startswith("/* edgekd port") or (missing := [key for key in _KEYS if key not in stated]):
-        lacking = missing[0] if head.startswith("/* edgekd port") else "edgekd port"
-        raise InputError(f"its head lacks {lacking!r}", where=str(path), expected="/* edgekd port, and " + ", ".join(_KEYS))
+    missing = [] if head.startswith("/* edgekd port") else ["edgekd port"]
+    missing += [key for key in _KEYS if key not in stated]
+    if missing:
+        raise InputError(f"its head lacks {missing[0]!r}", where=str(path), expected="/* edgekd port, and " + ", ".join(_KEYS))
     cores = tuple(stated["cores"].split())
     if not cores or set(cores) - set(CORES):
         raise InputError(f"cores: {stated['cores']!r}", where=str(path), expected=", ".join(CORES))

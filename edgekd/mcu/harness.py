@@ -116,6 +116,7 @@ def build(order: Order, folder: Path) -> Firmware:
     folder.mkdir(parents=True, exist_ok=True)
     objects, names = _models(order, folder)
     boards = (order.port,) if order.port else boards_of(order.core)
+    flash = ram = 0
     for board in boards:
         parts = [*objects, *_harness(order, board, folder)]
         elf = folder / f"{order.libraries[0][1]}-{board.name}.elf"

@@ -9,7 +9,7 @@ import pytest
 
 from edgekd.errors import EdgekdError, InputError
 from edgekd.mcu import answers, harness, qemu, toolchain
-from edgekd.mcu.boards import CORES
+from edgekd.mcu.boards import CORES, boards, read_port
 from edgekd.mcu.harness import Order, TooLarge, build, run
 from tests.mcu import tiny
 from tests.mcu.tools import needs_gcc, needs_qemu
@@ -81,6 +81,16 @@ def test_a_stack_that_runs_out_of_its_room_is_a_fault_and_says_so(core: str, dee
         EdgekdError, match=f"the firmware stopped on {firmware.board.name} with .*most likely the stack ran out of its room"
     ):
         run(firmware, X.view(np.uint8), tmp_path)
+
+
+@needs_qemu
+def test_a_port_of_ones_own(tmp_path: Path) -> None:
+    head = boards()["netduinoplus2"].port.read_text().replace("cores: cortex-m4f", "cores: cortex-m4")
+    (tmp_path / "mine.c").write_text(head)
+    port = read_port(tmp_path / "mine.c")
+    firmware = build(order(tiny.write(tmp_path), port=port), tmp_path)
+    assert firmware.board == port
+    assert (run(firmware, X.view(np.uint8), tmp_path).outputs.view(np.int8) == tiny.expected(X)).all()
 
 
 @needs_qemu

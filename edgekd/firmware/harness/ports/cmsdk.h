@@ -1,5 +1,5 @@
 /* Timer 0 and UART 0 of Arm's Cortex-M System Design Kit (Arm DDI 0479), shared by the ports of its boards. */
-#include "../ek_port.h"
+#include "ek_port.h"
 
 #ifndef CMSDK_TIMER
 #define CMSDK_TIMER 0x40000000u

@@ -7,7 +7,7 @@
  *
  * BBC micro:bit (nRF51822). TIMER0 with 32 bits at 16 MHz, and the UART. Nordic, nRF51 Series Reference Manual 3.0.
  */
-#include "../ek_port.h"
+#include "ek_port.h"
 
 #define REGISTER(address) (*(volatile uint32_t *)(address))
 #define TIMER0 0x40008000u

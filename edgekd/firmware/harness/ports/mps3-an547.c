@@ -8,7 +8,7 @@
  * Arm MPS3 with FPGA image AN547 (Corstone SSE-300): code in ITCM, data in DTCM. The system counter (64 bits, of which the lower 32 are
  * read) and CMSDK UART 0 by their secure addresses.
  */
-#include "../ek_port.h"
+#include "ek_port.h"
 
 #define REGISTER(address) (*(volatile uint32_t *)(address))
 #define COUNTER_CONTROL 0x58100000u

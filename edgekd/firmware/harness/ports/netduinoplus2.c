@@ -7,7 +7,7 @@
  *
  * Netduino Plus 2 (STM32F405). TIM2 counts 32 bits up; QEMU clocks it with 1 GHz, divided by 16 here. USART1. ST RM0090.
  */
-#include "../ek_port.h"
+#include "ek_port.h"
 
 #define REGISTER(address) (*(volatile uint32_t *)(address))
 #define TIM2 0x40000000u

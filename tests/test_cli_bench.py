@@ -1,0 +1,107 @@
+"""`edgekd bench`: what it prints, its exit codes, and the record of a run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from edgekd import runs
+from edgekd.cli import app
+from edgekd.records import Measurement, Plan, Record
+from tests.mcu.tools import needs_gcc, needs_qemu
+
+GOLDEN = Path(__file__).resolve().parent / "golden" / "inverted_residual"
+
+
+def _invoke(*arguments: object) -> tuple[int, str, str]:
+    done = CliRunner().invoke(app, ["bench", *map(str, arguments)])
+    return done.exit_code, done.stdout, done.stderr
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> Path:
+    with np.load(GOLDEN / "inputs.npz") as file:
+        x = next(iter(file.values()))[:8]
+    np.savez(tmp_path / "samples.npz", x=x, y=np.zeros(len(x), np.int64))
+    return tmp_path / "samples.npz"
+
+
+@needs_qemu
+def test_the_table_says_of_each_figure_what_it_is(samples: Path) -> None:
+    code, out, err = _invoke(GOLDEN, "--target", "nrf52840dk", "--samples", samples)
+    assert code == 0, err
+    lines = {line[:30].strip(): line for line in out.splitlines()}
+    assert lines["instructions an inference"].endswith("emulated") and lines["milliseconds"].endswith("predicted")
+    assert lines["flash of the model, B"].endswith("counted") and "8 of 8" in lines["samples equal to the reference"]
+    assert lines["accuracy"].endswith("emulated") and " of 8 (" in lines["accuracy"]
+    assert "instructions of each layer" in out and "TFLM" in out and "no measurement" in out
+
+
+@needs_qemu
+def test_json_is_one_document_and_what_was_built_is_kept(samples: Path, tmp_path: Path) -> None:
+    keep = tmp_path / "keep"
+    code, out, _ = _invoke(GOLDEN, "--target", "nucleo-h7a3zi", "--samples", samples, "--json", "--keep", keep)
+    document = json.loads(out)
+    assert code == 0 and document["ok"] and document["target"] == "nucleo-h7a3zi"
+    (row,) = document["bench"]["rows"]
+    assert "latency_ms" not in row["measurement"]["figures"] and row["layers"][0]["value"] > 0
+    assert any("is not modelled" in note for note in document["bench"]["notes"])
+    assert list((keep / "portable").glob("*.elf")) and list((keep / "portable").glob("*.map")) and list((keep / "portable").glob("*.ld"))
+
+
+@needs_qemu
+def test_of_a_run_the_record_is_written(samples: Path, tmp_path: Path) -> None:
+    run = runs.create(tmp_path, "mine", "nrf52840dk", {"any": 1})
+    runs.write(run, Record("plan", {}, {}, {}, Plan("nrf52840dk", "inverted_residual", {}, {}, (), 1)))
+    (run / "graph").mkdir()
+    for name in ("graph.json", "weights.safetensors"):
+        shutil.copy(GOLDEN / name, run / "graph" / name)
+    code, out, err = _invoke(run, "--target", "nrf52840dk", "--samples", samples)
+    assert code == 0 and str(run / "records" / "bench-qemu.json") in out, err
+    record = runs.read(run, "bench-qemu")
+    assert [type(one) for one in record.body] == [Measurement] and record.figures["instructions"].kind == "emulated"
+    assert record.config == {"target": "nrf52840dk", "device": "qemu", "kernels": ["portable"], "inputs": "8 samples of samples.npz"}
+
+
+@needs_gcc
+def test_a_target_that_is_too_small_is_exit_code_1(tmp_path: Path, repository: Path) -> None:
+    text = (repository / "targets" / "mcu" / "nrf52840dk.toml").read_text()
+    small = text.replace('"nrf52840dk"', '"small"').replace("flash_bytes = 1_048_576", "flash_bytes = 8_192")
+    small = "\n".join("model_bytes = 4_096" if line.startswith("model_bytes") else line for line in small.splitlines())
+    (tmp_path / "small.toml").write_text(small)
+    code, out, err = _invoke(GOLDEN, "--target", tmp_path / "small.toml")
+    assert code == 1 and not out
+    assert (
+        "does not fit small" in err and "B too many" in err and "largest layers, by weights: " in err and "nearest fit: nrf52840dk" in err
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--target", "nrf52840dk", "--device", "abacus"), "--device: no device is called 'abacus'\n  expected: qemu, "),
+        ((), "--target: no target"),
+        (("--target", "nrf52840dk", "--kernels", ","), "--kernels: no set of kernels"),
+        (("--target", "no-such-board"), "no target is called 'no-such-board'"),
+        (("--target", "pixel-8"), "pixel-8: the target has no flash"),
+    ],
+)
+def test_what_cannot_be_done_is_exit_code_2_and_one_message(arguments: tuple[str, ...], message: str) -> None:
+    code, out, err = _invoke(GOLDEN, *arguments)
+    assert code == 2 and not out and message in err and "Traceback" not in err
+
+
+@needs_gcc
+def test_unknown_kernels_are_named() -> None:
+    code, _, err = _invoke(GOLDEN, "--target", "nrf52840dk", "--kernels", "abacus")
+    assert code == 2 and "--kernels: kernels 'abacus'\n  expected: portable, cmsis" in err
+
+
+def test_help_names_the_devices_and_the_exit_code() -> None:
+    code, out, _ = _invoke("--help")
+    assert code == 0 and "Exit code 1" in out and "qemu" in out and "arm-none-eabi-gcc" in out
