@@ -10,6 +10,7 @@ import numpy as np
 from edgekd.quant import ops
 from edgekd.quant.graph import QuantGraph
 from tests.c_layers import WEIGHTED
+from tests.c_operators import operator
 from tests.graph_cases import Builder
 from tests.random_graphs import random_graph
 
@@ -78,13 +79,14 @@ def _end(b: Builder, rng: np.random.Generator) -> None:
 
 
 def graphs(first: int, count: int) -> Iterator[QuantGraph]:
-    """``count`` graphs from the seed ``first`` on: layers of every kind in turn, chains, and networks with many branches."""
+    """``count`` graphs from the seed ``first`` on: layers of every kind in turn, chains, operators without weights, and
+    networks with many branches."""
     makers: list[tuple[str, Callable[[int], QuantGraph]]] = [
         (f"{name}_{kind}", lambda seed, make=make, kind=kind: make(seed, kind))
         for name, (make, kinds) in WEIGHTED.items()
         for kind in kinds
     ]
-    turns = [*makers, *([("chain", chain)] * 10), ("branches", lambda seed: random_graph(seed, 8))]
+    turns = [*makers, *([("chain", chain)] * 10), *([("operator", operator)] * 10), ("branches", lambda seed: random_graph(seed, 8))]
     for seed in range(first, first + count):
         name, make = turns[seed % len(turns)]
         yield replace(make(seed), name=f"{name}_{seed}")

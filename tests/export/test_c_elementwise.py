@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,30 +14,14 @@ from edgekd.export import c
 from edgekd.quant import ops
 from edgekd.quant.graph import QuantGraph
 from tests.c_cases import Q, activation, assert_all, constant, graph_of
+from tests.c_host import NEEDS_GCC
+from tests.c_operators import ACTIVATIONS, SHAPES, options_of, random_q, result_q, two_operands
 
-pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on this host")
+pytestmark = NEEDS_GCC
 VALUES = np.arange(-128, 128).astype(np.int8)
 WIDE = np.arange(-(1 << 15), 1 << 15).astype(np.int16)
 FIXED = (1 / 256, -128)
 TWO: tuple[Any, ...] = (ops.Add, ops.Sub, ops.Mul, ops.SquaredDifference, ops.PRelu, ops.Maximum, ops.Minimum)
-ONE_SCALE = (ops.Maximum, ops.Minimum)
-ACTIVATIONS = ("none", "relu", "relu6")
-
-
-def options(op: type[ops.Op], k: int) -> dict[str, Any]:
-    return {"activation": ACTIVATIONS[k % 3]} if op in (ops.Add, ops.Sub, ops.Mul) else {}
-
-
-def random_q(rng: np.random.Generator, spread: float = 3.0) -> Q:
-    return float(np.exp(rng.uniform(-spread, spread) - 4)), int(rng.choice([-128, 127, 0, int(rng.integers(-128, 128))]))
-
-
-def result_q(op: type[ops.Op], a: Q, b: Q, rng: np.random.Generator) -> Q:
-    """Now fitting, now saturating, now with few values used."""
-    zero = int(rng.integers(-128, 128))
-    sizes: dict[type[ops.Op], float] = {ops.Mul: a[0] * b[0] * 128, ops.SquaredDifference: max(a[0], b[0]) ** 2 * 256, ops.PRelu: a[0]}
-    size = sizes.get(op, a[0] + b[0])
-    return size * float(np.exp(rng.uniform(-2, 2))), zero
 
 
 def all_pairs(op: type[ops.Op], seed: int) -> tuple[QuantGraph, np.ndarray]:
@@ -46,12 +29,12 @@ def all_pairs(op: type[ops.Op], seed: int) -> tuple[QuantGraph, np.ndarray]:
     rng = np.random.default_rng(seed)
     a, b = random_q(rng), random_q(rng)
     y = result_q(op, a, b, rng)
-    if op in ONE_SCALE:
+    if op in (ops.Maximum, ops.Minimum):
         b = y = a
     swapped, columns = bool(seed % 2) and op is not ops.PRelu, 256 if op is ops.PRelu else 1  # whose slopes broadcast over x
     q_x, q_c = (b, a) if swapped else (a, b)
     tensors = [activation("x", (256, columns), q_x), constant("c", VALUES, q_c), activation("y", (256, 256), y)]
-    made = op("op", ("c", "x") if swapped else ("x", "c"), ("y",), **options(op, seed))
+    made = op("op", ("c", "x") if swapped else ("x", "c"), ("y",), **options_of(op, seed))
     return graph_of(tensors, made), np.repeat(VALUES.reshape(1, 256, 1), columns, 2)
 
 
@@ -60,46 +43,17 @@ def test_every_pair(op: type[ops.Op], tmp_path: Path) -> None:
     assert_all([all_pairs(op, seed) for seed in range(12)], tmp_path, real=3)
 
 
-SHAPES = [
-    ((3, 5, 7), (3, 5, 7)), ((3, 5, 7), (1, 1, 7)), ((3, 5, 7), (3, 5, 1)), ((3, 1, 7), (1, 5, 1)), ((1, 5, 1), (3, 5, 7)),
-    ((2, 3, 1, 5), (2, 1, 4, 5)), ((1, 1, 1), (1, 1, 1)), ((4, 1, 3), (4, 6, 3)), ((1, 9), (8, 1)), ((33,), (33,)),
-]  # fmt: skip
-
-
-def two_activations(op: type[ops.Op], shapes: tuple[tuple[int, ...], tuple[int, ...]], seed: int, dtype: str) -> QuantGraph:
-    """Both operands are cut out of one input, the second one brought to a scale of its own."""
-    rng = np.random.default_rng(seed)
-    a, b = random_q(rng, 1.0), random_q(rng, 1.0)
-    y = result_q(op, a, b, rng)
-    if dtype == "int16":
-        a, b, y = (a[0] / 256, 0), (b[0] / 256, 0), ((y[0] / 256, 0))
-    if op in ONE_SCALE:
-        b = y = a
-    first, second = (int(np.prod(shape)) for shape in shapes)
-    tensors = [
-        activation("x", (first + second,), a, dtype), activation("a", (first,), a, dtype), activation("b", (second,), a, dtype),
-        activation("c", (second,), b, dtype), activation("d", shapes[0], a, dtype), activation("e", shapes[1], b, dtype),
-        activation("y", np.broadcast_shapes(*shapes), y, dtype),
-    ]  # fmt: skip
-    made = [
-        ops.Slice("cut0", ("x",), ("a",), (0, 0), (1, first), (1, 1)), ops.Slice("cut1", ("x",), ("b",), (0, first), (1, second), (1, 1)),
-        ops.Quantize("scale", ("b",), ("c",)), ops.Reshape("shape0", ("a",), ("d",), (1, *shapes[0])),
-        ops.Reshape("shape1", ("c",), ("e",), (1, *shapes[1])), op("op", ("d", "e"), ("y",), **options(op, seed)),
-    ]  # fmt: skip
-    return graph_of(tensors, *made)
-
-
 def test_broadcasting(tmp_path: Path) -> None:
     kinds = [op for op in TWO if op is not ops.PRelu]
-    assert_all((two_activations(op, shapes, k, "int8") for k, op in enumerate(kinds) for shapes in SHAPES), tmp_path, real=8)
+    assert_all((two_operands(op, seed, "int8") for op in kinds for seed in range(2 * len(SHAPES))), tmp_path, real=8)
 
 
 def test_two_operands_of_16_bits(tmp_path: Path) -> None:
     kinds = (ops.Add, ops.Sub, ops.Mul, ops.Maximum, ops.Minimum)
     ends = np.random.default_rng(0).choice(np.array([-(1 << 15), (1 << 15) - 1, -1, 0], np.int16), (40, 66))
-    same = [two_activations(op, ((33,), (33,)), seed, "int16") for op in kinds for seed in range(4)]
+    same = [two_operands(op, seed, "int16") for op in kinds for seed in range(9, 49, 10)]  # of 33 values each
     assert_all([(graph, ends) for graph in same], tmp_path / "ends", real=0)
-    assert_all((two_activations(op, shapes, 7 * k + i, "int16") for k, op in enumerate(kinds) for i, shapes in enumerate(SHAPES)), tmp_path)
+    assert_all((two_operands(op, seed, "int16") for op in kinds for seed in range(len(SHAPES))), tmp_path)
 
 
 def unary(op: type[ops.Op], x: Q, y: Q, dtype: str = "int8", times: int = 1, **more: Any) -> tuple[QuantGraph, np.ndarray]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +13,10 @@ from edgekd.export import c
 from edgekd.quant import ops
 from edgekd.quant.graph import QuantGraph, Tensor
 from tests.c_cases import activation, assert_all, constant, graph_of
-from tests.c_host import compile_one
+from tests.c_host import NEEDS_GCC, compile_one
+from tests.c_operators import cut, joined, padded, transposition
 
-pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on this host")
+pytestmark = NEEDS_GCC
 DTYPES = ("int8", "int16")
 
 
@@ -25,61 +25,10 @@ def one(op: ops.Op, x: tuple[int, ...], y: tuple[int, ...], dtype: str, *constan
     return graph_of([activation("x", x, q, dtype), activation("y", y, q, dtype), *constants], op)
 
 
-def random_shape(rng: np.random.Generator, most: int = 4) -> tuple[int, ...]:
-    return tuple(int(n) for n in rng.choice([1, 2, 3, 4, 5, 7, 9, 20], int(rng.integers(1, most + 1))))
-
-
-def transposes(dtype: str) -> Iterator[QuantGraph]:
-    for seed in range(30):
-        rng = np.random.default_rng(seed)
-        shape = random_shape(rng)
-        order = rng.permutation(len(shape))
-        made = ops.Transpose("op", ("x",), ("y",), (0, *(int(axis) + 1 for axis in order)))
-        yield one(made, shape, tuple(shape[axis] for axis in order), dtype)
-
-
-def slices(dtype: str) -> Iterator[QuantGraph]:
-    for seed in range(30):
-        rng = np.random.default_rng(seed)
-        shape = random_shape(rng, 3)
-        step = [int(n) for n in rng.integers(1, 4, len(shape))] if seed % 2 else [1] * len(shape)
-        begin = [int(rng.integers(0, n)) for n in shape]
-        size = [int(rng.integers(1, (n - b - 1) // s + 2)) for n, b, s in zip(shape, begin, step, strict=True)]
-        yield one(ops.Slice("op", ("x",), ("y",), (0, *begin), (1, *size), (1, *step)), shape, tuple(size), dtype)
-
-
-def paddings(dtype: str) -> Iterator[QuantGraph]:
-    for seed in range(30):
-        rng = np.random.default_rng(seed)
-        shape = random_shape(rng, 3)
-        amounts = tuple((int(a), int(b)) for a, b in rng.integers(0, 3, (len(shape), 2)))
-        padded = tuple(n + a + b for n, (a, b) in zip(shape, amounts, strict=True))
-        made = ops.Pad("op", ("x",), ("y",), ((0, 0), *amounts), "lowest" if seed % 3 == 0 else "zero")
-        yield one(made, shape, padded, dtype, zero=int(rng.integers(-128, 128)))
-
-
-def concatenations(dtype: str) -> Iterator[QuantGraph]:
-    """Of the input, a constant, the input again, and a part of it."""
-    for seed in range(30):
-        rng = np.random.default_rng(seed)
-        shape = random_shape(rng, 3)
-        axis, k = 1 + seed % len(shape), seed % len(shape)
-        sized = [
-            tuple(n if i == k else m for i, m in enumerate(shape)) for n in (int(rng.integers(1, 20)), int(rng.integers(1, shape[k] + 1)))
-        ]
-        q = (0.1, 5) if dtype == "int8" else (1e-3, 0)
-        data = rng.integers(-128, 128, (1, *sized[0])).astype(dtype)
-        whole = tuple(2 * m + sized[0][k] + sized[1][k] if i == k else m for i, m in enumerate(shape))
-        cut = ops.Slice("cut", ("x",), ("s",), (0,) * (len(shape) + 1), (1, *sized[1]), (1,) * (len(shape) + 1))
-        made = ops.Concat("op", ("x", "c", "x", "s"), ("y",), axis if seed % 2 else axis - len(shape) - 1)
-        tensors = [activation("x", shape, q, dtype), activation("s", sized[1], q, dtype), activation("y", whole, q, dtype)]
-        yield graph_of([*tensors, constant("c", data, q)], cut, made)
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("make", [transposes, slices, paddings, concatenations], ids=lambda make: make.__name__)
-def test_moves(make: Callable[[str], Iterator[QuantGraph]], dtype: str, tmp_path: Path) -> None:
-    assert_all(make(dtype), tmp_path, real=6)
+@pytest.mark.parametrize("make", [transposition, cut, padded, joined], ids=lambda make: make.__name__)
+def test_moves(make: Callable[[int, str], QuantGraph], dtype: str, tmp_path: Path) -> None:
+    assert_all((make(seed, dtype) for seed in range(30)), tmp_path, real=6)
 
 
 def test_rank_five(tmp_path: Path) -> None:
