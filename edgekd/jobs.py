@@ -15,10 +15,11 @@ from edgekd.data.front_end import FrontEnds
 from edgekd.data.logmel import work_of
 from edgekd.errors import InputError, MissingDependency
 from edgekd.export import EXPORTERS
+from edgekd.plan.bits import activations_note, check_activations, weights_note
 from edgekd.plan.budget import Budget, budgets
-from edgekd.plan.choose import choose
+from edgekd.plan.choose import choose, uses_of
 from edgekd.plan.compressed import fits_at_all, fitting, least_share, student_checkpoint, student_family
-from edgekd.plan.estimate import as_captured
+from edgekd.plan.estimate import as_captured, cost
 from edgekd.profile.load import load as load_profile
 from edgekd.profile.rules import FOUR_BITS
 from edgekd.profile.schema import Profile
@@ -32,7 +33,7 @@ from edgekd.quant.scheme import Scheme
 from edgekd.recipe.load import LoadedRecipe, own_code, preset, with_student
 from edgekd.recipe.load import load as load_recipe
 from edgekd.recipe.schema import Preset, Recipe
-from edgekd.records import Artifact, Plan, Record
+from edgekd.records import Artifact, BudgetUse, Plan, Record
 from edgekd.students.family import Family, open_family
 
 
@@ -77,6 +78,11 @@ class Job:
         return asked and self.scheme.is_integer and self.scheme.weight_bits == 8 and profile.deploy.runtime in FOUR_BITS
 
     @property
+    def sixteen(self) -> bool:
+        """Whether some activations may have 16 bits."""
+        return self.loaded.recipe.student.activations == "mixed"
+
+    @property
     def preset(self) -> Preset:
         return preset(self.loaded.recipe, self.request.preset)
 
@@ -114,6 +120,7 @@ def load_jobs(request: Request) -> list[Job]:
     each = [with_student(loaded, Path(request.student), profile.name) if request.student else loaded for profile in profiles]
     for one in each:
         _ = one.initial  # raises where it is not there
+    check_activations([one.recipe for one in each], profiles)
     families = [student_family(one.recipe, one.folder) for one in each]
     limits = [budgets(profile, loaded.recipe, request.preset, request.overrides) for profile in profiles]
     fronts = FrontEnds(loaded.recipe, loaded.folder)
@@ -143,11 +150,12 @@ def plan_job(job: Job) -> Plan:
         return choose(job.profile, job.family, some, job.budgets, lambda spec: sketch(job, job.family, spec), file_measurer(job))
 
     if table is None:
-        return replace(plan := chosen(specs), notes=(*plan.notes, *_front_end(job), *_bits(job)))
+        return replace(plan := chosen(specs), notes=(*plan.notes, *_front_end(job), *_bits(job, plan)))
     if table.macs == "fit":
         specs = fitting(specs, lambda spec: fits_at_all(lambda: chosen([spec])), lambda spec: least_share(job.family, spec))
     plan = chosen(list(specs))
-    return replace(plan, notes=(*plan.notes, *_front_end(job), *_bits(job), *lazy.load("edgekd.compress.apply:notes")(table, job.profile)))
+    notes = lazy.load("edgekd.compress.apply:notes")(table, job.profile)
+    return replace(plan, notes=(*plan.notes, *_front_end(job), *_bits(job, plan), *notes))
 
 
 def _front_end(job: Job) -> tuple[str, ...]:
@@ -159,13 +167,13 @@ def _front_end(job: Job) -> tuple[str, ...]:
     return (f"front-end: {frames} frames of {mels} mel bands; {costs}; not in the figures above",)
 
 
-def _bits(job: Job) -> tuple[str, ...]:
+def _bits(job: Job, plan: Plan) -> tuple[str, ...]:
     """What a plan has to say of mixed bits."""
-    if job.mixed:
-        return ("bits: counted with half of the weights in 4; which layers, and how many, is chosen after the float training",)
-    if job.loaded.recipe.student.bits == "mixed":
-        return (f"bits: all weights are alike, for {job.profile.deploy.runtime} has no kernels for layers of 4 bits among others",)
-    return ()
+    said = (weights_note(job.profile, chosen=job.mixed),) if job.loaded.recipe.student.bits == "mixed" else ()
+    if not job.sixteen:
+        return said
+    graph = sketch(job, job.family, job.family.restore(plan.spec))
+    return (*said, activations_note(graph, job.scheme, lambda made: uses(job, made)))
 
 
 def training_folder(job: Job, spec: Any, stage: str, lesson: Any, more: Mapping[str, Any]) -> Path:
@@ -227,6 +235,13 @@ def exported_bytes(job: Job, graph: QuantGraph) -> int:
     measure_file = file_measurer(job)
     assert measure_file is not None
     return measure_file(finished(job, graph).with_metadata(**metadata(job, "0" * 64)))
+
+
+def uses(job: Job, graph: QuantGraph) -> tuple[BudgetUse, ...]:
+    """What a finished student, or the sketch of one, uses of every budget that can be counted."""
+    measure_file = file_measurer(job)
+    file_bytes = measure_file and measure_file(graph.with_metadata(**metadata(job, "0" * 64)))
+    return uses_of(cost(None, graph, job.profile), file_bytes, job.budgets, job.profile)
 
 
 def finished(job: Job, graph: QuantGraph) -> QuantGraph:

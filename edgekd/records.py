@@ -72,11 +72,17 @@ class Checkpoint:
 @dataclass(frozen=True)
 class Bits:
     """Layers whose weights take 4 bits: ``four_bits`` are names of operators in the order in which they were taken; ``divergence`` is what
-    each layer alone changes in the answers, in nats."""
+    each layer alone changes in the answers, in nats.
+
+    ``sixteen_bits``: operators whose outputs take 16 bits, with whatever shares their scales; ``activations`` is what 8 bits in each of
+    those that may have 16 change in the float student's answers, alone.
+    """
 
     four_bits: tuple[str, ...]
     divergence: dict[str, float]
     figures: dict[str, Figure]
+    sixteen_bits: tuple[str, ...] = ()
+    activations: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -216,7 +216,7 @@ def _found(job: Job, own: Candidate, trained: Sequence[Trained], folder: Path, c
 def _table(job: Job, best: Candidate, own: Candidate) -> dict[str, Any]:
     student = job.loaded.recipe.student
     kept = {"softmax": True} if student.softmax else {}
-    kept |= {"bits": student.bits} if student.bits else {}
+    kept |= {key: value for key in ("bits", "activations") if (value := getattr(student, key))}
     kept |= {"frontend": dict(best.front_end)} if best.front_end else {}
     if best.name == own.name:
         return {"family": student.family, "options": student.options, "space": student.space, **kept}

@@ -93,7 +93,11 @@ class Build:
             "measure": self._measure,
         }
         for stage, make in makers.items():
-            wanted = {"intermediates": self.job.has_intermediates, "bits": self.job.mixed, "qat": self.job.scheme.is_integer}
+            wanted = {
+                "intermediates": self.job.has_intermediates,
+                "bits": self.job.mixed or self.job.sixteen,
+                "qat": self.job.scheme.is_integer,
+            }
             if not wanted.get(stage, True):
                 continue
             if not runs.done(self.run, stage, before):
@@ -177,12 +181,24 @@ class Build:
 
     @property
     def _scheme(self) -> Scheme:
-        return replace(self.job.scheme, four_bits=tuple(self._body("bits").four_bits)) if self.job.mixed else self.job.scheme
+        if not (self.job.mixed or self.job.sixteen):
+            return self.job.scheme
+        bits: Bits = self._body("bits")
+        return replace(self.job.scheme, four_bits=tuple(bits.four_bits), sixteen_bits=tuple(bits.sixteen_bits))
 
     def _bits(self) -> Bits:
-        limit = next(budget.limit for budget in self.job.budgets if budget.name == "model_bytes")
-        choose = lazy.load("edgekd.train.student:choose_bits")
-        return choose(self._model(), self._training(), self.job.scheme, self.run, limit, lambda graph: jobs.exported_bytes(self.job, graph))
+        """Weights first: what they save may serve the activations."""
+        scheme, made = self.job.scheme, Bits((), {}, {})
+        if self.job.mixed:
+            limit = next(budget.limit for budget in self.job.budgets if budget.name == "model_bytes")
+            choose = lazy.load("edgekd.train.bits:choose_bits")
+            made = choose(self._model(), self._training(), scheme, self.run, limit, lambda graph: jobs.exported_bytes(self.job, graph))
+            scheme = replace(scheme, four_bits=made.four_bits)
+        if not self.job.sixteen:
+            return made
+        choose = lazy.load("edgekd.train.bits:choose_activations")
+        found = choose(self._model(), self._training(), scheme, self.run, lambda graph: jobs.uses(self.job, finished(self.job, graph)))
+        return replace(found, four_bits=made.four_bits, divergence=made.divergence)
 
     def _freeze(self) -> Artifact:
         graph = lazy.load("edgekd.train.student:frozen")(self._model(), self._training(), self._scheme, self.run)

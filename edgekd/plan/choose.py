@@ -76,6 +76,11 @@ def largest_use(cost: Cost, model_bytes: int, budgets: Sequence[Budget], profile
     return _excess(_Candidate(cost, model_bytes, False), budgets, profile)
 
 
+def uses_of(cost: Cost, model_bytes: int | None, budgets: Sequence[Budget], profile: Profile) -> tuple[BudgetUse, ...]:
+    """What a graph of that cost and a file of ``model_bytes`` (None: as good as its constants) use of every budget that can be counted."""
+    return _uses(_Candidate(cost, cost.weight_bytes if model_bytes is None else model_bytes, model_bytes is not None), budgets, profile)
+
+
 def explain(plan: Plan) -> str:
     """The plan in words: the student, its figures, and what it uses of each budget."""
     shown = ", ".join(f"{key} {_short(value)}" for key, value in plan.spec.items())

@@ -65,7 +65,8 @@ class OpWork:
 
 @dataclass(frozen=True)
 class Work:
-    """A whole network, in the order in which it runs. ``numeric`` is the type of what its first weighted operator reads."""
+    """A whole network, in the order in which it runs. ``numeric`` is int16 where a weighted operator reads that, else the type of what
+    the first one reads."""
 
     name: str
     ops: tuple[OpWork, ...]
@@ -84,8 +85,8 @@ class Work:
 def work_of(graph: QuantGraph) -> Work:
     """The work of one sample; ``graph`` in either layout."""
     ops = tuple(_work(graph, op, cost) for op, cost in zip(graph.ops, size.count(graph), strict=True))
-    weighted = next((op for op, done in zip(graph.ops, ops, strict=True) if done.macs), None)
-    return Work(graph.name, ops, graph.tensor((weighted or graph).inputs[0]).dtype)
+    read = [graph.tensor(op.inputs[0]).dtype for op, done in zip(graph.ops, ops, strict=True) if done.macs]
+    return Work(graph.name, ops, "int16" if "int16" in read else (read or [graph.tensor(graph.inputs[0]).dtype])[0])
 
 
 def _work(graph: QuantGraph, op: Op, cost: size.OpCost) -> OpWork:

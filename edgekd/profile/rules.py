@@ -20,6 +20,8 @@ RUNS = {
 }
 #: Runtimes with kernels for 4-bit weights.
 FOUR_BITS = ("tflm", "litert")
+#: Runtimes with kernels for 16-bit activations beside 8-bit weights.
+SIXTEEN_BITS = ("tflm", "litert")
 #: Sections of Vela's own configuration file, Arm/vela.ini (ethos-u-vela 5.2): which may follow another generation is Vela's to say.
 SYSTEM_CONFIGS = (
     *("Ethos_U55_Deep_Embedded", "Ethos_U55_High_End_Embedded"),

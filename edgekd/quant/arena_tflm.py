@@ -50,6 +50,8 @@ _OPERATOR: Mapping[type[ops.Op], int] = {
     ops.Slice: 0,
     ops.Gather: 24,
 }
+#: More of a Softmax of int16: two tables of 513 int16 values.
+_TABLES = 2 * aligned(2 * 513)
 #: More of a Slice that the file states as STRIDED_SLICE.
 _STRIDED, _STRIDED_RANK = 120, 4
 
@@ -76,6 +78,8 @@ def _kept(graph: QuantGraph, op: ops.Op) -> int:
         total += 2 * aligned(4 * graph.tensor(op.outputs[0]).shape[-1])
     if isinstance(op, ops.Slice) and _is_strided(op):
         total += _STRIDED
+    if isinstance(op, ops.Softmax) and graph.tensor(op.inputs[0]).dtype == "int16":
+        total += _TABLES
     if isinstance(op, ops.BatchMatMul):
         b = graph.tensor(op.inputs[1])
         shape = aligned(4 * (1 + len(b.shape)))

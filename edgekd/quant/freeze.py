@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -9,19 +10,24 @@ import torch
 
 from edgekd.errors import InputError
 from edgekd.quant import ops
-from edgekd.quant.graph import QuantGraph, Quantization, Tensor
+from edgekd.quant.graph import STORAGE, QuantGraph, Quantization, Tensor
+from edgekd.quant.passes.borders import FINER, borders
 from edgekd.quant.passes.channels_last import channels_last
 from edgekd.quant.prepare import WEIGHT_LEVELS, QatModule, weight_axis
 
 #: Largest bias, in steps: the sums that are added to it need room in 32 bits as well.
 BIAS_REACH = 2**30
+#: The same beside 16-bit activations, whose sums have 64 bits, of which TFLite scales 47.
+BIAS_REACH_16 = 2**44
 #: XNNPACK loads no convolution whose s_x·s_w/s_y is outside (xnn_create_convolution2d_nhwc_qs8_qc8w, as in ai-edge-litert 2.3).
 MULTIPLIER = (2.0**-32, 256.0)
+#: TFLite wants less of 16-bit activations (MultiplyByQuantizedMultiplier of 64-bit sums, 2026).
+MULTIPLIER_16 = 128.0
 
 
 @torch.no_grad()
 def freeze(module: QatModule) -> QuantGraph:
-    """The channels-last QuantGraph of a trained module: int8 with its learned scales, or float where the scheme is.
+    """The channels-last QuantGraph of a trained module: int8 (int16 where the scheme says so) with its learned scales, or float.
 
     Raises InputError if a parameter is not finite, a bias does not fit 32 bits at its scale or a scale is beyond what XNNPACK loads.
     """
@@ -34,20 +40,21 @@ def freeze(module: QatModule) -> QuantGraph:
     tensors = dict(graph.tensors)
     if module.scheme.is_integer:
         for name, index in module.group_of.items():
-            data = _levels(module, name, index) if tensors[name].is_constant else None
-            tensors[name] = replace(tensors[name], dtype="int8", quantization=_activation(module, index), data=data)
+            dtype = "int16" if module.groups[index].bits == 16 else "int8"
+            data = _levels(module, name, index).astype(STORAGE[dtype]) if tensors[name].is_constant else None
+            tensors[name] = replace(tensors[name], dtype=dtype, quantization=_activation(module, index), data=data)
         for op in graph.ops:
             if isinstance(op, ops.WEIGHTED):
                 _freeze_constants(op, module, tensors)
-    else:
-        dtype = np.float16 if module.scheme.numeric == "float16" else np.float32
-        for name, value in module.values.items():
-            if float(value.abs().max()) > float(np.finfo(dtype).max):
-                raise InputError(
-                    f"{name} reaches {float(value.abs().max()):g}", where=graph.name, expected=f"parameters within {module.scheme.numeric}"
-                )
-            data = value.detach().numpy().astype(dtype)
-            tensors[name] = replace(tensors[name], dtype=module.scheme.numeric, data=data)
+        return borders(channels_last(replace(graph, tensors=tensors)))
+    dtype = np.float16 if module.scheme.numeric == "float16" else np.float32
+    for name, value in module.values.items():
+        if float(value.abs().max()) > float(np.finfo(dtype).max):
+            raise InputError(
+                f"{name} reaches {float(value.abs().max()):g}", where=graph.name, expected=f"parameters within {module.scheme.numeric}"
+            )
+        data = value.detach().numpy().astype(dtype)
+        tensors[name] = replace(tensors[name], dtype=module.scheme.numeric, data=data)
     return channels_last(replace(graph, tensors=tensors))
 
 
@@ -63,7 +70,7 @@ def _levels(module: QatModule, name: str, index: int) -> np.ndarray:
     quantization = _activation(module, index)
     low, high = module.levels(index)
     steps = torch.clamp(torch.round(module.values[name] * torch.exp2(module.steps[index]).reciprocal()), low, high)
-    return (steps.numpy() + quantization.single[1]).astype(np.int8)
+    return steps.numpy() + quantization.single[1]
 
 
 def _freeze_constants(op: ops.Op, module: QatModule, tensors: dict[str, Tensor]) -> None:
@@ -80,10 +87,14 @@ def _freeze_constants(op: ops.Op, module: QatModule, tensors: dict[str, Tensor])
         return
     bias_scale = np.float32(_scale(tensors[op.inputs[0]])) * scale
     exact = np.rint(bias.detach().double().numpy() / bias_scale.astype(np.float64))
-    if np.abs(exact).max(initial=0) >= 2**31:
-        raise InputError(f"the bias of {op.name} does not fit 32 bits at scale {bias_scale.min():g}", where=module.graph.name)
+    wide = _is_wide(op, tensors)
+    if np.abs(exact).max(initial=0) >= (2**47 if wide else 2**31):
+        raise InputError(
+            f"the bias of {op.name} does not fit {47 if wide else 32} bits at scale {bias_scale.min():g}", where=module.graph.name
+        )
     bias_quantization = Quantization(bias_scale, np.zeros(len(bias_scale), np.int32), 0 if per_channel else None)
-    tensors[op.inputs[2]] = replace(tensors[op.inputs[2]], dtype="int32", quantization=bias_quantization, data=exact.astype(np.int32))
+    kind = "int64" if wide else "int32"
+    tensors[op.inputs[2]] = replace(tensors[op.inputs[2]], dtype=kind, quantization=bias_quantization, data=exact.astype(STORAGE[kind]))
 
 
 def _legal_step(op: ops.Op, module: QatModule, tensors: dict[str, Tensor]) -> torch.Tensor:
@@ -92,21 +103,29 @@ def _legal_step(op: ops.Op, module: QatModule, tensors: dict[str, Tensor]) -> to
     Rounding them to larger steps then changes the sum by less than n · 2⁻²³ of the bias, or of an output step, n being a channel's weights.
     """
     step = torch.exp2(module.weight_steps[op.inputs[1]])
-    source, result = _scale(tensors[op.inputs[0]]), _scale(tensors[op.outputs[0]])
+    source, result, wide = _scale(tensors[op.inputs[0]]), _scale(tensors[op.outputs[0]]), _is_wide(op, tensors)
+    if wide and tensors[op.outputs[0]].dtype == "int8":
+        result /= FINER  # see borders
     least = torch.full((step.numel(),), MULTIPLIER[0] * result / source)
     bias = module.bias(op)
     if bias is not None and module.scheme_of(op.inputs[1])[1]:
-        least = torch.maximum(least, bias.abs() / (BIAS_REACH * source))
+        least = torch.maximum(least, bias.abs() / ((BIAS_REACH_16 if wide else BIAS_REACH) * source))
     step = torch.maximum(step, least.reshape(step.shape))
     largest = float(step.max()) * source / result
-    if largest >= MULTIPLIER[1]:
+    most, whose = (MULTIPLIER_16, "TFLite") if wide else (MULTIPLIER[1], "XNNPACK")
+    if largest >= most:
         raise InputError(
             f"{op.name} multiplies its sums by {largest:g}: the step of its output, {result:g}, has become too small",
             where=module.graph.name,
-            expected=f"below {MULTIPLIER[1]:g}, or XNNPACK does not load it",
+            expected=f"below {most:g}, or {whose} does not load it",
             mend="lower qat_learning_rate in the recipe's preset",
         )
     return step
+
+
+def _is_wide(op: ops.Op, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a weighted operator computes with 16-bit activations."""
+    return "int16" in (tensors[op.inputs[0]].dtype, tensors[op.outputs[0]].dtype)
 
 
 def _scale(tensor: Tensor) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 from edgekd.errors import InputError
 from edgekd.quant.graph import QuantGraph, Quantization
@@ -12,6 +13,8 @@ from edgekd.quant.ops import SHARES_SCALE, WEIGHTED, Logistic, Relu, Softmax, Ta
 FIXED_OUTPUT = Quantization.per_tensor(1 / 256, -128)
 #: The same for tanh.
 TANH_OUTPUT = Quantization.per_tensor(1 / 128, 0)
+#: The same for softmax, logistic and tanh in 16 bits.
+FIXED_OUTPUT_16 = Quantization.per_tensor(1 / 32768, 0)
 #: An image student sees (p − 128)/128 of 8-bit pixels p.
 IMAGE_INPUT = Quantization.per_tensor(1 / 128, 0)
 #: The same in words, as the metadata of graphs and files has it.
@@ -25,15 +28,20 @@ def probabilities(*, symmetric: bool) -> Quantization:
 
 @dataclass(frozen=True)
 class Group:
-    """Tensors that share one scale. ``fixed`` where a rule prescribes it; ``rectified`` where no value is below zero."""
+    """Tensors that share one scale. ``fixed`` where a rule prescribes it; ``rectified`` where no value is below zero.
+
+    ``bits``: 8, or 16 with a zero point of 0.
+    """
 
     tensors: tuple[str, ...]
     rectified: bool
     fixed: Quantization | None
+    bits: int = 8
 
 
-def groups(graph: QuantGraph, *, symmetric: bool) -> tuple[Group, ...]:
-    """One group for each scale of ``graph``, in the order in which the tensors are made.
+def groups(graph: QuantGraph, *, symmetric: bool, sixteen: Collection[str] = ()) -> tuple[Group, ...]:
+    """One group for each scale of ``graph``, in the order in which the tensors are made. Those that an operator named in ``sixteen`` writes
+    have 16 bits.
 
     Raises InputError where an operator that shares scales meets two that are prescribed and differ.
     """
@@ -55,7 +63,13 @@ def groups(graph: QuantGraph, *, symmetric: bool) -> tuple[Group, ...]:
     members: dict[str, list[str]] = {}
     for name in names:
         members.setdefault(find(name), []).append(name)
-    return tuple(_group(graph, tuple(m), symmetric) for m in members.values())
+    found = (_group(graph, tuple(m), symmetric) for m in members.values())
+    wide = {name for op in graph.ops if op.name in sixteen for name in op.outputs}
+    return tuple(_wide(group) if wide.intersection(group.tensors) else group for group in found)
+
+
+def _wide(group: Group) -> Group:
+    return replace(group, bits=16, fixed=None if group.fixed is None else FIXED_OUTPUT_16)
 
 
 def constants_read(graph: QuantGraph) -> tuple[str, ...]:

@@ -38,6 +38,7 @@ class QatModule(nn.Module):
 
     Parameters: the graph's constants, one log2 step a weight channel and one a group of activations.
     ``mode`` is "float" (no quantizers), "observe" (float, keeping ranges for ``calibrate``) or "quantized".
+    In "float", the group of activations that is ``probed``, if there is one, is quantized all the same.
     ``paths`` says where the outputs of the student's modules lie; of those that are ``watched``, by their paths, ``kept`` holds what they
     were in the last forward pass.
     """
@@ -49,7 +50,8 @@ class QatModule(nn.Module):
         self.paths = {path: held for path, held in (paths or {}).items() if held.tensor in made}
         self.watched: tuple[str, ...] = ()
         self.kept: dict[str, torch.Tensor] = {}
-        self.groups = groups(graph, symmetric=scheme.symmetric_activations)
+        self.groups = groups(graph, symmetric=scheme.symmetric_activations, sixteen=scheme.sixteen_bits)
+        self.probed: int | None = None
         self.group_of = {name: i for i, group in enumerate(self.groups) for name in group.tensors}
         constants = {t.name: t.data for t in graph.tensors.values() if t.data is not None}
         self.values = nn.ParameterDict({n: nn.Parameter(torch.from_numpy(np.array(v, np.float32))) for n, v in constants.items()})
@@ -96,8 +98,9 @@ class QatModule(nn.Module):
         """Lowest and highest step of a group, counted from real zero."""
         if index not in self._levels:
             zero = int(self.zero_points[index])  # pyright: ignore[reportIndexIssue]
-            lowest = 0 if self.groups[index].rectified and zero == 0 else -128 - zero
-            self._levels[index] = (lowest, 127 - zero)
+            half = 1 << (self.groups[index].bits - 1)
+            lowest = 0 if self.groups[index].rectified and zero == 0 else -half - zero
+            self._levels[index] = (lowest, half - 1 - zero)
         return self._levels[index]
 
     @torch.no_grad()
@@ -118,7 +121,7 @@ class QatModule(nn.Module):
             finest = torch.exp2(self.steps[self.group_of[maker.inputs[0]]])
             sample = sample.clamp(max=float(finest.rsqrt()))
         low, high = min(float(sample.min()), 0.0), max(float(sample.max()), 1e-6)
-        if self.scheme.symmetric_activations:
+        if self.scheme.symmetric_activations or self.groups[index].bits == 16:
             zero = 0
         elif self.groups[index].rectified:
             zero = -128
@@ -140,14 +143,14 @@ class QatModule(nn.Module):
     def _constant(self, name: str) -> torch.Tensor:
         """A constant that is read as an activation."""
         index, value = self.group_of[name], self.values[name]
-        if self.mode == "quantized":
+        if self.mode == "quantized" or index == self.probed:
             return fake_quantize(value, self.steps[index], *self.levels(index))
         self._observe(index, value)
         return value
 
     def _activation(self, op: ops.Op, y: torch.Tensor) -> torch.Tensor:
         index = self.group_of[op.outputs[0]]
-        if self.mode == "quantized":
+        if self.mode == "quantized" or index == self.probed:
             activation = getattr(op, "activation", "none")
             if isinstance(op, _MOVES) and activation == "none":
                 return y

@@ -17,6 +17,7 @@ class Scheme:
     """``numeric`` int8 (with the fields below) or float16 or float32 (where the fields below mean nothing).
 
     ``weight_bits`` are those of all operators that may have 4 (see ``weights_of``); where they are 8, those named in ``four_bits`` have 4.
+    ``sixteen_bits`` names operators whose outputs, and whatever shares their scales, have 16 bits instead of 8 (see sixteen_bits.py).
     """
 
     numeric: Literal["int8", "float16", "float32"] = "int8"
@@ -24,6 +25,7 @@ class Scheme:
     per_channel_weights: bool = True
     weight_bits: Literal[4, 8] = 8
     four_bits: tuple[str, ...] = ()
+    sixteen_bits: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.numeric not in ("int8", "float16", "float32"):
@@ -45,6 +47,6 @@ class Scheme:
         return bits, self.per_channel_weights and not (bits == 4 and issubclass(op, FullyConnected))
 
     def document(self) -> dict[str, Any]:
-        """What distinguishes the scheme, as JSON: weights of 8 bits go without saying, so that trainings that predate others are found."""
-        unsaid = {"weight_bits": 8, "four_bits": ()}
+        """What distinguishes the scheme, as JSON: 8 bits go without saying, so that trainings that predate others are found."""
+        unsaid = {"weight_bits": 8, "four_bits": (), "sixteen_bits": ()}
         return {key: value for key, value in asdict(self).items() if key not in unsaid or value != unsaid[key]}

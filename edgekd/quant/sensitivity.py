@@ -1,12 +1,13 @@
 """Which layers take weights of 4 bits: those that change the answers least for the bytes that they save (after Yao et al. 2021, HAWQ-V3).
+And which take activations of 16: those that 8 bits cost most.
 
 Given   a calibrated QatModule of 8 bits, and samples
-Result  names of operators, as ``Scheme.four_bits`` has them, so that the exported file keeps a limit
+Result  names of operators, as ``Scheme.four_bits`` and ``Scheme.sixteen_bits`` have them, so that the exported file keeps its limits
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
@@ -15,11 +16,15 @@ from torch import nn
 from torch.nn import functional
 
 from edgekd.errors import DoesNotFit
+from edgekd.quant import sixteen_bits
 from edgekd.quant.four_bits import candidates
 from edgekd.quant.freeze import freeze
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.prepare import QatModule
-from edgekd.records import Bits, Figure
+from edgekd.records import Bits, BudgetUse, Figure
+
+#: Activations get 16 bits until those left change so small a share of what all of them change.
+LEFT = 0.1
 
 
 @torch.no_grad()
@@ -59,6 +64,50 @@ def choose(module: QatModule, x: torch.Tensor, limit: float, file_bytes: Callabl
             "  to mend:  smaller values in the recipe's student.space, or a wider budget"
         )
     return Bits(taken, found, {"model_bytes": Figure(size, "B", "counted", "the file as it would be before quantized training")})
+
+
+@torch.no_grad()
+def activation_divergences(module: QatModule, x: torch.Tensor) -> dict[str, float]:
+    """KL(softmax of floats ‖ softmax with the activations of one scale in 8 bits), mean over ``x`` [N, C, H, W], of each that may have 16.
+
+    They are named as in ``sixteen_bits.candidates``. Of several outputs the softmax is over all of them together.
+    """
+    module.eval()
+    mode, module.mode = module.mode, "float"
+    try:
+        before = functional.log_softmax(module(x), -1)
+        found = {}
+        for name, tensors in sixteen_bits.candidates(module.graph, module.scheme).items():
+            module.probed = module.group_of[tensors[0]]
+            after = functional.log_softmax(module(x), -1)
+            found[name] = float(functional.kl_div(after, before, reduction="batchmean", log_target=True))
+    finally:
+        module.mode, module.probed = mode, None
+    return found
+
+
+def choose_activations(module: QatModule, x: torch.Tensor, uses: Callable[[QuantGraph], Sequence[BudgetUse]]) -> Bits:
+    """The activations of 16 bits with which the frozen graph keeps every budget that ``uses`` counts of it.
+
+    They are taken by divergence, the largest first, those passed over that do not fit, until what is left changes less than LEFT of what
+    all change.
+    """
+    found = activation_divergences(module, x)
+    eight, scheme = freeze(module), module.scheme
+    taken: tuple[str, ...] = ()
+    used = uses(eight)
+    for name in sorted(found, key=lambda name: (-found[name], name)):
+        if sum(max(found[other], 0.0) for other in found if other not in taken) <= LEFT * sum(max(d, 0.0) for d in found.values()):
+            break
+        if name in taken:
+            continue
+        more = sixteen_bits.closed(module.graph, scheme, (*taken, name))
+        tried = uses(sixteen_bits.widened(eight, scheme, more))
+        if all(use.fits for use in tried):
+            taken, used = more, tried
+    where = "the file as it would be before quantized training"
+    figures = {use.name: Figure(use.used, use.unit, "predicted", where) for use in used}
+    return Bits((), {}, figures, taken, found)
 
 
 def _bytes(module: QatModule, names: Iterable[str], file_bytes: Callable[[QuantGraph], int]) -> int:

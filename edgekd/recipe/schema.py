@@ -87,7 +87,7 @@ class Student(Later):
     With ``softmax`` the exported file answers probabilities instead of logits; in int8 they saturate at both ends.
     """
 
-    later = {"initial": None, "bits": None, "frontend": None}
+    later = {"initial": None, "bits": None, "activations": None, "frontend": None}
 
     family: Source
     options: dict[str, Any] = {}
@@ -95,6 +95,9 @@ class Student(Later):
     softmax: bool = False
     bits: Literal["mixed"] | None = Field(
         default=None, description="mixed: as many layers as the file's budget demands have weights of 4 bits, where the runtime has kernels"
+    )
+    activations: Literal["mixed"] | None = Field(
+        default=None, description="mixed: those that 8 bits cost most have 16, as far as the budgets allow; for runtimes with kernels"
     )
     initial: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.safetensors$")] | None = Field(
         default=None, description="safetensors file beside this file, whose weights the training begins from"

@@ -29,9 +29,8 @@ from edgekd.quant.passes.heads import split_heads
 from edgekd.quant.paths import Held
 from edgekd.quant.prepare import QatModule
 from edgekd.quant.scheme import Scheme
-from edgekd.quant.sensitivity import choose
 from edgekd.recipe.schema import Preset
-from edgekd.records import Bits, Checkpoint, Figure
+from edgekd.records import Checkpoint, Figure
 from edgekd.teachers.teacher import amx
 from edgekd.train.board import Where, boards, replay
 from edgekd.train.distill import Feed, student_input
@@ -117,7 +116,7 @@ def quantize_aware(model: nn.Module, training: Training, scheme: Scheme, shared:
     """Fold, insert fake-quantizers, calibrate, and go on training under them; or find that done in ``shared``. Copied into ``run``."""
 
     def train(weights: Path) -> History:
-        module = _prepared(model, training, scheme, run)
+        module = prepared(model, training, scheme, run)
         if (compress := training.lesson.recipe.compress) is not None and compress.method == "sparsity":
             hold_zeros(module.values[name] for name in module.weights)
         module.calibrate([student_input(calibration_samples(training))])
@@ -200,18 +199,9 @@ def stored(weights: Path, note: Path) -> History | None:
         return None
 
 
-def choose_bits(
-    model: nn.Module, training: Training, scheme: Scheme, run: Path, limit: float, file_bytes: Callable[[QuantGraph], int]
-) -> Bits:
-    """Which layers of the float student of ``run`` take weights of 4 bits, so that its file keeps ``limit`` bytes."""
-    module, x = _prepared(model, training, scheme, run), student_input(calibration_samples(training))
-    module.calibrate([x])
-    return choose(module, x, limit, file_bytes)
-
-
 def frozen(model: nn.Module, training: Training, scheme: Scheme, run: Path) -> QuantGraph:
     """The trained student of ``run`` as the graph that is exported."""
-    module = _prepared(model, training, scheme, run)
+    module = prepared(model, training, scheme, run)
     if scheme.is_integer:
         module.load_state_dict(load_file(run / QAT))
     return freeze(module)
@@ -228,7 +218,8 @@ def outputs(model: nn.Module, pixels: np.ndarray, *, batch: int = 500) -> np.nda
     return np.concatenate([model(student_input(pixels[at : at + batch])).numpy() for at in range(0, len(pixels), batch)])
 
 
-def _prepared(model: nn.Module, training: Training, scheme: Scheme, run: Path) -> QatModule:
+def prepared(model: nn.Module, training: Training, scheme: Scheme, run: Path) -> QatModule:
+    """The float student of ``run`` as what its quantized training begins with, not calibrated."""
     graph, paths = _captured(with_weights(model, run / FLOAT), training)
     return QatModule(graph, scheme, paths)
 

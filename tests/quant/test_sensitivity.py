@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +11,14 @@ from torch.nn import functional
 
 from edgekd.errors import DoesNotFit
 from edgekd.export.tflite import encode
-from edgekd.quant import ops
+from edgekd.quant import arena, ops, sixteen_bits
 from edgekd.quant.capture import capture
 from edgekd.quant.freeze import freeze
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.prepare import QatModule
 from edgekd.quant.scheme import Scheme
-from edgekd.quant.sensitivity import candidates, choose, divergences
+from edgekd.quant.sensitivity import LEFT, activation_divergences, candidates, choose, choose_activations, divergences
+from edgekd.records import BudgetUse
 from tests.quant.test_freeze import SHAPE, Net, images
 from tests.shape_cases import differences
 
@@ -92,3 +94,43 @@ def test_a_scheme_of_four_bits_everywhere_is_what_all_names_are() -> None:
     names = tuple(op.name for op in candidates(calibrated().graph))
     mixed, four = (freeze(calibrated(scheme)) for scheme in (Scheme(four_bits=names), replace(Scheme(), weight_bits=4)))
     assert encode(mixed) == encode(four)
+
+
+def ram(limit: float) -> Callable[[QuantGraph], list[BudgetUse]]:
+    return lambda graph: [BudgetUse("peak_ram_bytes", arena.arena_total(graph), limit, "B", "a test")]
+
+
+@torch.no_grad()
+def test_what_8_bits_cost_an_activation_is_measured_against_the_floats() -> None:
+    module = calibrated()
+    found = activation_divergences(module, real())
+    assert list(found) == list(sixteen_bits.candidates(module.graph, Scheme())) and module.mode == "quantized" and module.probed is None
+    floats = calibrated()
+    floats.mode = "float"
+    before = functional.softmax(floats(real()), -1)
+    for name in found:  # the same student, of whose quantizers all others do nothing
+        other = calibrated()
+        kept = other.group_of[name if name in other.group_of else sixteen_bits.candidates(other.graph, Scheme())[name][0]]
+        for index, step in enumerate(other.steps):
+            if index != kept:
+                step -= 24
+                other._levels[index] = (-(1 << 60), 1 << 60)
+        other.weight = other.values.__getitem__  # type: ignore[method-assign]
+        after = functional.softmax(other(real()), -1)
+        assert found[name] == pytest.approx(float((before * (before / after).log()).sum(-1).mean()), rel=0.05, abs=1e-7)
+
+
+def test_activations_are_taken_as_far_as_the_budget_allows() -> None:
+    module = calibrated()
+    found = activation_divergences(module, real())
+    wide = choose_activations(module, real(), ram(1e9))
+    left = sum(found[name] for name in found if name not in wide.sixteen_bits)
+    assert wide.sixteen_bits[0] == max(found, key=found.__getitem__) and left <= LEFT * sum(found.values())
+    assert wide.activations == found and wide.four_bits == () and wide.divergence == {}
+    eight = arena.arena_total(freeze(module))
+    whole = wide.figures["peak_ram_bytes"].value
+    assert whole > eight and arena.arena_total(freeze(calibrated(Scheme(sixteen_bits=wide.sixteen_bits)))) == whole
+    assert choose_activations(module, real(), ram(eight)).sixteen_bits == ()
+    less = choose_activations(module, real(), ram(whole - 1))
+    assert set(less.sixteen_bits) < set(found) and less.figures["peak_ram_bytes"].value < whole
+    assert module.scheme == Scheme() and all(group.bits == 8 for group in module.groups)
