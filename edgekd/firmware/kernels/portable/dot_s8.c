@@ -68,10 +68,17 @@ EK_INLINE uint32_t ek_dot1_s8(uint32_t sum, const int8_t *x, const int8_t *w, in
     return sum;
 }
 
+/* What is stored last may be stored anywhere, for all that the compiler knows: everything is read before. */
 static void ek_store4_s8(const ek_conv *p, int32_t c, const ek_sum4 *sum, int8_t *y)
 {
-    y[0] = ek_output_s8(p, c, sum->c0);
-    y[1] = ek_output_s8(p, c + 1, sum->c1);
-    y[2] = ek_output_s8(p, c + 2, sum->c2);
-    y[3] = ek_output_s8(p, c + 3, sum->c3);
+    const int32_t *multiplier = p->multiplier + c, zero = p->out_zero, low = p->low, high = p->high;
+    const int8_t *shift = p->shift + c;
+    const int32_t y0 = ek_add_wrap(ek_requantize((int32_t)sum->c0, multiplier[0], shift[0]), zero);
+    const int32_t y1 = ek_add_wrap(ek_requantize((int32_t)sum->c1, multiplier[1], shift[1]), zero);
+    const int32_t y2 = ek_add_wrap(ek_requantize((int32_t)sum->c2, multiplier[2], shift[2]), zero);
+    const int32_t y3 = ek_add_wrap(ek_requantize((int32_t)sum->c3, multiplier[3], shift[3]), zero);
+    y[0] = (int8_t)ek_clamp(y0, low, high);
+    y[1] = (int8_t)ek_clamp(y1, low, high);
+    y[2] = (int8_t)ek_clamp(y2, low, high);
+    y[3] = (int8_t)ek_clamp(y3, low, high);
 }
