@@ -65,7 +65,7 @@ def run_together(
     (folder / "all.h").write_text(_HEADER.format(arena=arena, taken=taken, given=given))
     order = harness.Order(((folder, "all"),), core, _ROOM, _ROOM, flags=("-Wconversion", "-Werror"))
     request = np.concatenate([np.ascontiguousarray(x).reshape(len(x), -1).view(np.uint8) for x in inputs], axis=1)
-    answered = harness.run(harness.build(order, folder / "build"), request, folder / "build", count=False).outputs
+    answered = harness.run(harness.build(order, folder / "build"), request, folder / "build", shift=None).outputs
     parts = np.split(answered, np.cumsum([b for _, b in ends])[:-1], axis=1)
     outputs = [graph.tensor(graph.outputs[0]) for graph in graphs]
     return [

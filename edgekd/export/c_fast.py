@@ -76,6 +76,15 @@ def has_dsp(call: Call, core: str | None) -> bool:
     return core in DSP
 
 
+def has_dsp_and_rows(call: Call, core: str | None) -> bool:
+    """Rows enough for a tile of four."""
+    return has_dsp(call, core) and call.number("in_h") * call.number("in_w") > 2
+
+
+def has_dsp_and_four(call: Call, core: str | None) -> bool:
+    return has_dsp(call, core) and call.number("out_c") >= 4
+
+
 def has_helium(call: Call, core: str | None) -> bool:
     return core == HELIUM
 
@@ -86,10 +95,31 @@ def as_rows(call: Call) -> Mapping[str, Field]:
     return {"weights": Array(weights), **folded_bias(call, weights.reshape(len(weights), -1).sum(axis=1, dtype=np.int64))}
 
 
-def as_taps(call: Call) -> Mapping[str, Field]:
-    """Depthwise weights as TFLite has them, [kh, kw, out]; the bias holds what in_zero adds."""
+def as_rows_and_records(call: Call) -> Mapping[str, Field]:
+    """Weights as TFLite has them, [out, …]; ``multiplier`` int32 [out][bias, multiplier, shift]."""
     weights = call.raw["weights"]
-    return {"weights": Array(weights), **folded_bias(call, weights.sum(axis=(0, 1), dtype=np.int64))}
+    columns = _columns(call, weights.reshape(len(weights), -1).sum(axis=1, dtype=np.int64))
+    return {"weights": Array(weights), "bias": None, "shift": None, "multiplier": Array(columns.T)}
+
+
+def blocks_of_eight(call: Call) -> Mapping[str, Field]:
+    """Depthwise weights [block][kh · kw][8] and ``multiplier`` int32 [block][bias, multiplier, shift][even channels, odd ones]; the last
+    block holds the last eight channels, whatever their number."""
+    weights = call.raw["weights"].reshape(-1, call.number("out_c"))
+    channels = weights.shape[1]
+    starts = np.minimum(np.arange(0, channels, 8), channels - 8)
+    blocks = starts[:, None] + np.arange(8)
+    columns = _columns(call, weights.sum(axis=0, dtype=np.int64))[:, blocks]
+    halves = columns.reshape(3, len(starts), 4, 2).transpose(1, 0, 3, 2)
+    return {"weights": Array(weights[:, blocks].transpose(1, 0, 2)), "bias": None, "shift": None, "multiplier": Array(halves)}
+
+
+def _columns(call: Call, sums: np.ndarray) -> np.ndarray:
+    """int32 [bias, multiplier, shift][out]. A multiplier of 0 gives 0 by whatever shift: to the right, as the fast way has it."""
+    folded = folded_bias(call, sums)["bias"]
+    multiplier, shift = _array(call, "multiplier"), _array(call, "shift")
+    bias = folded.values if isinstance(folded, Array) else np.zeros(len(multiplier), np.int32)
+    return np.stack([bias, multiplier, np.where(multiplier == 0, -1, shift)]).astype(np.int32)
 
 
 def column_bytes(call: Call, core: str) -> int:
@@ -98,8 +128,8 @@ def column_bytes(call: Call, core: str) -> int:
 
 
 def pointer_bytes(call: Call, core: str) -> int:
-    """A pointer for every tap, and a row of in_zero."""
-    return 4 * call.number("k_h") * call.number("k_w") + call.number("in_c")
+    """A pointer for every tap, up to a multiple of four, and a row of in_zero."""
+    return 16 * -(-call.number("k_h") * call.number("k_w") // 4) + call.number("in_c")
 
 
 def has_helium_and_eight(call: Call, core: str | None) -> bool:
@@ -108,12 +138,16 @@ def has_helium_and_eight(call: Call, core: str | None) -> bool:
 
 CMSIS: Kernels = {
     "conv_s8": (
-        Kernel("ek_conv_mve_s8", "mve/conv_s8.c", as_rows, column_bytes, has_helium),
+        Kernel("ek_conv_mve_s8", "mve/conv_s8.c", as_rows_and_records, column_bytes, has_helium),
         Kernel("ek_conv_dsp_s8", "dsp/conv_s8.c", padded_rows, tile_bytes, has_dsp),
     ),
     "depthwise_s8": (
-        Kernel("ek_depthwise_mve_s8", "mve/depthwise_s8.c", as_taps, pointer_bytes, has_helium_and_eight),
+        Kernel("ek_depthwise_mve_s8", "mve/depthwise_s8.c", blocks_of_eight, pointer_bytes, has_helium_and_eight),
         Kernel("ek_depthwise3_dsp_s8", "dsp/depthwise3_s8.c", taps_of_three, plane_bytes, is_three_by_three),
     ),
-    "fully_connected_s8": (Kernel("ek_row_mve_s8", "mve/row_s8.c", as_rows, when=has_helium),),
+    "fully_connected_s8": (
+        Kernel("ek_row_mve_s8", "mve/row_s8.c", as_rows, when=has_helium),
+        Kernel("ek_conv_dsp_s8", "dsp/conv_s8.c", padded_rows, tile_bytes, has_dsp_and_rows),
+        Kernel("ek_row_dsp_s8", "dsp/row_s8.c", as_rows, when=has_dsp_and_four),
+    ),
 }

@@ -38,7 +38,9 @@ def sources(folder: Path | None = None) -> Sources:
         raise InputError(f"{root} is not CMSIS-NN", where=where, expected="a folder with Include/arm_nnfunctions.h and Source")
     core = next((root / place for place in _CORE if (root / place / "cmsis_compiler.h").is_file()), None)
     if core is None:
-        raise InputError(f"no cmsis_compiler.h near {root}", where=where, expected="CMSIS-Core beside it", mend=f"as {root.parent / 'CMSIS_6'}")
+        raise InputError(
+            f"no cmsis_compiler.h near {root}", where=where, expected="CMSIS-Core beside it", mend=f"as {root.parent / 'CMSIS_6'}"
+        )
     return Sources(("-isystem", str(root / "Include"), "-isystem", str(core.resolve())), _functions(root).get)
 
 

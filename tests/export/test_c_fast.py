@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edgekd.export.c import export
 from edgekd.export.c_fast import padded_rows, plane_bytes, records, taps_of_three, tile_bytes
 from edgekd.export.c_ops import calls_of
 from edgekd.export.c_sets import choose
+from edgekd.mcu.boards import CORES as BOARD_FLAGS
 from edgekd.quant import ops
 from edgekd.quant.graph import QuantGraph, Quantization, Tensor
 from edgekd.quant.reference import run
 from tests.c_chains import chain
 from tests.c_firmware import run_together
-from tests.c_host import NEEDS_GCC, compile_all
+from tests.c_host import NEEDS_GCC, STRICT, compile_all
 from tests.c_layers import conv, depthwise, fully_connected, samples
 
 SANITIZE = ("-O1", "-fsanitize=undefined", "-fno-sanitize-recover=all")
@@ -57,9 +60,15 @@ def edges() -> list[QuantGraph]:
 
 def some_graphs(first: int, count: int) -> list[QuantGraph]:
     """``count`` random convolutions and depthwise ones, a quarter as many others."""
-    named = [replace(make(seed, "int8"), name=f"{make.__name__}_{seed}") for seed in range(first, first + count) for make in (conv, depthwise)]
+    named = [
+        replace(make(seed, "int8"), name=f"{make.__name__}_{seed}") for seed in range(first, first + count) for make in (conv, depthwise)
+    ]
     few = range(first, first + count // 4)
-    return [*named, *(replace(fully_connected(s, "int8"), name=f"full_{s}") for s in few), *(replace(chain(s), name=f"chain_{s}") for s in few)]
+    return [
+        *named,
+        *(replace(fully_connected(s, "int8"), name=f"full_{s}") for s in few),
+        *(replace(chain(s), name=f"chain_{s}") for s in few),
+    ]
 
 
 def wanted(graph: QuantGraph, x: np.ndarray) -> np.ndarray:
@@ -131,3 +140,21 @@ def test_records() -> None:
     multiplier = (table[alive, 1].astype(np.int64) % 2**32) / 2
     np.testing.assert_allclose(multiplier * 2.0 ** (-1 - table[alive, 2] - 31.0), real[alive], rtol=1e-9)
     assert (table[real < 2.0**-33, 2] == -1).all(), "a vanished multiplier is a rare one"
+
+
+@NEEDS_ARM
+@pytest.mark.parametrize(
+    ("core", "flags"),
+    [("cortex-m4", ("-O0", "-fno-omit-frame-pointer")), ("cortex-m4", ("-Os",)), ("cortex-m55", ("-O0", "-ffreestanding"))],
+)
+def test_each_kernel_compiles_alone(core: str, flags: tuple[str, ...], tmp_path: Path) -> None:
+    """Under -Werror, so that nothing is left that another kernel would have used; and without the registers that optimizing frees."""
+    for graph in (*edges(), replace(fully_connected(3, "int8"), name="full"), replace(conv(1, "int8"), name="conv")):
+        folder = tmp_path / graph.name
+        export(graph, folder, kernels="cmsis", core=core)
+        (source,) = folder.glob("*.c")
+        options = (*STRICT, *BOARD_FLAGS[core], *flags)
+        done = subprocess.run(
+            ["arm-none-eabi-gcc", *options, "-c", str(source), "-o", str(tmp_path / "x.o")], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr[:2000]

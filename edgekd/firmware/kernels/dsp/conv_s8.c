@@ -71,46 +71,54 @@ static void ek_multiply_tile_s8(const ek_tile_job *job)
 
 static void ek_conv_dsp_s8(const ek_conv *p, const int8_t *x, int8_t *y, void *scratch)
 {
-    const int32_t size = p->k_h * p->k_w * p->depth, eights = (size + 7) / 8, words = (size + 3) / 4, total = (int32_t)p->out_h * p->out_w;
-    const int32_t channels = p->out_c / p->multiplier_or_groups, gathered = p->depth % 4;
+    const int32_t size = p->k_h * p->k_w * p->depth, eights = (size + 7) / 8, words = (size + 3) / 4, total = p->out_h * p->out_w;
+    const int32_t channels = p->out_c / p->multiplier_or_groups, gathered = p->depth % 4, along = p->stride_w * p->in_c;
+    const int32_t direct = !gathered && size == p->in_c && total == p->in_h * p->in_w && p->pad_top == 0 && p->pad_left == 0;
     int32_t *const tile = scratch;
     int8_t *const aside = (int8_t *)(tile + 16 * eights);
-    int32_t oy = 0, ox = 0;
-    ek_tile_job job = {NULL, tile, eights, NULL, NULL, y, {0}, 2 * p->out_zero + 1, ek_scaled_rarely_s8};
-    memset(tile + 16 * eights - 8, 0, 32);
+    ek_place next = {-p->pad_top, -p->pad_left, -(p->pad_top * p->in_w + p->pad_left) * p->in_c};
+    ek_tile_job job = {NULL, tile, eights, NULL, NULL, y, {p->out_c, 2 * p->out_c, 3 * p->out_c}, 2 * p->out_zero + 1, ek_scaled_rarely_s8};
+    memset(tile + 16 * eights - 8, 0, 32); /* what the rows of weights are filled up for, if they are */
     if (!gathered) {
         memset(aside, (int)p->in_zero, (size_t)p->depth);
     }
-    for (int32_t done = 0; done < total; done += EK_PLACES) {
+    for (int32_t done = 0, ox = 0; done < total; done += EK_PLACES) {
+        /* Places behind the last one are computed as well; they go where the first one goes, before it. */
         ek_place place[EK_PLACES];
+        const int8_t *from[EK_PLACES];
         for (int32_t i = 0; i < EK_PLACES; i++) {
-            place[i].iy = oy * p->stride_h - p->pad_top;
-            place[i].ix = ox * p->stride_w - p->pad_left;
-            place[i].at = (place[i].iy * p->in_w + place[i].ix) * p->in_c;
-            if (i > 0) {
-                job.step[i - 1] = done + i < total ? i * p->out_c : 0;
+            const int32_t wanted = done + i < total;
+            place[i] = next;
+            from[i] = x + (wanted ? done + i : done) * size;
+            if (!wanted) {
+                job.step[i - 1] = 0;
             }
-            if (done + i + 1 < total && ++ox == p->out_w) {
+            next.ix += p->stride_w;
+            next.at += along;
+            if (++ox == p->out_w) {
                 ox = 0;
-                oy++;
+                next.iy += p->stride_h;
+                next.ix = -p->pad_left;
+                next.at = (next.iy * p->in_w + next.ix) * p->in_c;
             }
         }
         job.weights = p->weights;
         job.end = ek_records(p);
-        for (int32_t c = 0; c < p->out_c; c += channels, job.weights += channels * 8 * eights) {
-            const int8_t *const from = x + c / channels * p->depth;
-            if (gathered) {
-                const int8_t *const columns[EK_PLACES] = {aside, aside + 4 * words, aside + 8 * words, aside + 12 * words};
-                for (int32_t i = 0; i < EK_PLACES; i++) {
-                    ek_gather_s8(p, from, &place[i], aside + 4 * words * i, 4 * words);
-                }
-                ek_spread_s8(tile, columns, words);
+        for (int32_t c = 0, depth = 0; c < p->out_c; c += channels, depth += p->depth, job.weights += channels * 8 * eights) {
+            if (direct) {
+                ek_spread_s8(tile, from, words);
+            } else if (!gathered) {
+                ek_tile_s8(p, x + depth, place, aside, tile);
             } else {
-                ek_tile_s8(p, from, place, aside, tile);
+                for (int32_t i = 0; i < EK_PLACES; i++) {
+                    from[i] = aside + 4 * words * i;
+                    ek_gather_s8(p, x + depth, &place[i], aside + 4 * words * i, 4 * words);
+                }
+                ek_spread_s8(tile, from, words);
             }
             job.record = job.end;
             job.end = job.record + channels;
-            job.y = y + done * p->out_c + c;
+            job.y = y + (done * p->out_c + c);
             ek_multiply_tile_s8(&job);
         }
     }

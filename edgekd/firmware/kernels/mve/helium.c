@@ -21,7 +21,7 @@ EK_INLINE int32x4_t ek_four_dots_s8(const int8_t *x, const int8_t *const y[4], i
 }
 
 /* Whether every channel's multiplier is below 1/2, so that all shifts go to the right and two instructions round as TFLite does. */
-static int32_t ek_all_common(const ek_conv *p)
+EK_INLINE int32_t ek_all_common(const ek_conv *p)
 {
     for (int32_t c = 0; c < p->out_c; c++) {
         if (p->shift[c] >= 0) {
