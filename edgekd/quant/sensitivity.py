@@ -7,7 +7,7 @@ Result  names of operators, as ``Scheme.four_bits`` and ``Scheme.sixteen_bits`` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
@@ -119,7 +119,7 @@ def _bytes(module: QatModule, names: Iterable[str], file_bytes: Callable[[QuantG
 
 
 @contextmanager
-def _with(module: QatModule, name: str) -> Iterator[None]:
+def _with(module: QatModule, name: str) -> Generator[None]:
     """``module`` with one more layer of 4 bits, at the step that suits its weights as they are."""
     weight = next(op.inputs[1] for op in module.graph.ops if op.name == name)
     scheme, step = module.scheme, module.weight_steps[weight]

@@ -65,7 +65,7 @@ def _has_kernel(op: ops.Op, graph: QuantGraph, scheme: Scheme) -> bool:
     return isinstance(op, SIXTEEN_BITS)
 
 
-def _is_between(graph: QuantGraph, tensors: tuple[str, ...], wide: Collection[str]) -> bool:
+def _is_between(graph: QuantGraph, tensors: tuple[str, ...], wide: set[str]) -> bool:
     """Whether all that read or write ``tensors`` have 16 bits without them."""
     own = {*tensors}
     near = [op for op in graph.ops if own.intersection((*op.inputs, *op.outputs))]
