@@ -24,7 +24,7 @@ class RunFirmware(Protocol):
     """As harness.run."""
 
     def __call__(
-        self, firmware: Firmware, inputs: np.ndarray, folder: Path, *, model: int = 0, count: bool = True, limit_s: float = 60.0
+        self, firmware: Firmware, inputs: np.ndarray, folder: Path, *, model: int = 0, shift: int | None = qemu.FINE, limit_s: float = 60.0
     ) -> Run: ...
 
 
@@ -56,9 +56,11 @@ def choose(core: str, *, installed: Callable[[], bool] = qemu.installed) -> Emul
     raise MissingDependency(f"{core} is emulated by QEMU, which is not installed\n  to mend:  apt-get install qemu-system-arm{also}")
 
 
-def _unicorn(firmware: Firmware, inputs: np.ndarray, folder: Path, *, model: int = 0, count: bool = True, limit_s: float = 60.0) -> Run:
+def _unicorn(
+    firmware: Firmware, inputs: np.ndarray, folder: Path, *, model: int = 0, shift: int | None = qemu.FINE, limit_s: float = 60.0
+) -> Run:
     """``folder`` is not needed: nothing goes through files."""
-    return load("edgekd.mcu.unicorn:run")(firmware, inputs, model=model, count=count, limit_s=limit_s)
+    return load("edgekd.mcu.unicorn:run")(firmware, inputs, model=model, count=shift is not None, limit_s=limit_s)
 
 
 def _unicorn_blocks(firmware: Firmware, inputs: np.ndarray, folder: Path, *, model: int = 0) -> list[Block]:

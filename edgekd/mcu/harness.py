@@ -137,20 +137,23 @@ def build(order: Order, folder: Path) -> Firmware:
     )
 
 
-def run(firmware: Firmware, inputs: np.ndarray, folder: Path, *, model: int = 0, count: bool = True, limit_s: float = 60.0) -> Run:
-    """Run every row of ``inputs`` uint8 [N, bytes] under QEMU, or as many as ``limit_s`` allows; without ``count`` it is faster.
+def run(
+    firmware: Firmware, inputs: np.ndarray, folder: Path, *, model: int = 0, shift: int | None = qemu.FINE, limit_s: float = 60.0
+) -> Run:
+    """Run every row of ``inputs`` uint8 [N, bytes] under QEMU, or as many as ``limit_s`` allows.
+
+    ``shift`` is qemu.FINE (single instructions, up to half a billion an inference), qemu.COARSE (16 times as many), or None: nothing is
+    counted, which is faster.
 
     Raises EdgekdError where the firmware stops, or not even one inference is done in time.
     """
-    content, ended = qemu.run(
-        firmware.elf, firmware.board, answers.request(inputs, model), folder, shift=qemu.FINE if count else None, limit_s=limit_s
-    )
+    content, ended = qemu.run(firmware.elf, firmware.board, answers.request(inputs, model), folder, shift=shift, limit_s=limit_s)
     said = answers.answer(content, inputs.shape[1]) if content or ended else None
     if said is None or not len(said.outputs):
         raise EdgekdError(f"no inference was done on {firmware.board.name} in {limit_s:g} s")
     if ended and (not said.whole or len(said.outputs) != len(inputs)):
         raise EdgekdError(f"the firmware answered {len(said.outputs)} of {len(inputs)} samples on {firmware.board.name}, and ended")
-    return of_answer(said, firmware.board.timer_hz if count else None, qemu.FINE, f"{qemu.version()}, {firmware.board.name}")
+    return of_answer(said, firmware.board.timer_hz if shift is not None else None, shift or 0, f"{qemu.version()}, {firmware.board.name}")
 
 
 def of_answer(said: answers.Answer, timer_hz: int | None, shift: int, where: str) -> Run:
