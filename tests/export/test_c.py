@@ -153,3 +153,26 @@ def test_every_kernel_says_what_it_needs() -> None:
 
 def test_strict_is_what_is_promised() -> None:
     assert {"-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror"} == set(STRICT)
+
+
+@NEEDS_GCC
+def test_what_is_read_for_the_last_time_is_overwritten(tmp_path: Path) -> None:
+    """A sum lies where its first operand lay; not where that is read again, an output, or a constant."""
+
+    def lies(graph: QuantGraph, first: str, second: str) -> bool:
+        roots = plan(graph, "portable", None).roots
+        return roots[first] == roots[second]
+
+    b = Builder(4).input((8, 8, 4)).conv(4, (3, 3))
+    one = b.last
+    b.conv(4, (3, 3)).add(one).relu()
+    added, end = b.ops[-2].outputs[0], b.last
+    graph, x = b.graph(), b.images(3)
+    assert lies(graph, added, b.ops[1].outputs[0]) and lies(graph, end, added)
+    b.conv(4).add(one)
+    again, kept = replace(b.graph(), name="again"), replace(b.graph(added, b.last), name="kept")
+    assert not lies(again, added, one) and not lies(kept, end, added)
+    for compiled in compile_all([graph, again, kept], tmp_path):
+        outputs = run(compiled.graph, x, "tflm")
+        wanted = np.concatenate([outputs[name].reshape(3, -1) for name in compiled.graph.outputs], 1)
+        np.testing.assert_array_equal(compiled.run(x).reshape(3, -1), wanted)
