@@ -59,10 +59,16 @@ def _read(address: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 
 def compile_all(
-    graphs: Sequence[QuantGraph], folder: Path, *, kernels: str = "portable", flags: Sequence[str] = ("-O1",), units: int = 1
+    graphs: Sequence[QuantGraph],
+    folder: Path,
+    *,
+    kernels: str = "portable",
+    core: str | None = None,
+    flags: Sequence[str] = ("-O1",),
+    units: int = 1,
 ) -> list[Compiled]:
     """Each graph's library, all in one shared object made of ``units`` translation units. The names of the graphs differ."""
-    libraries = [c.encode(graph, kernels=kernels) for graph in graphs]
+    libraries = [c.encode(graph, kernels=kernels, core=core) for graph in graphs]
     assert len({library.stem for library in libraries}) == len(libraries), "graphs of one name"
     folder.mkdir(parents=True, exist_ok=True)
     for library in libraries:

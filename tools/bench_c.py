@@ -106,17 +106,17 @@ def show_layers(order: harness.Order, folder: Path, x: np.ndarray) -> None:
 
 
 def table(rows: list[Row]) -> str:
-    lines = [
+    head = (
         f"{'model':24} {'core':11} {'kernels':9} {'instructions':>12} {'a MAC':>6} {'x bound':>7} {'code B':>7} {'const B':>7} "
         f"{'weights B':>9} {'arena B':>8} {'scratch':>7} {'stack':>5} equal"
-    ]
-    lines += [
+    )
+    lines = [
         f"{r.model[:24]:24} {r.core:11} {r.kernels:9} {r.instructions:>12,} {r.a_mac:>6.3f} {r.of_bound:>7.2f} {r.code_bytes:>7,} "
         f"{r.constant_bytes:>7,} {r.weight_bytes:>9,} {r.arena_bytes:>8,} {r.scratch_bytes:>7,} {r.stack_bytes:>5} "
         f"{'yes' if r.bit_equal else 'NO'}"
         for r in rows
     ]
-    return "\n".join(lines)
+    return "\n".join([head, *lines])
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from edgekd.errors import InputError
 from edgekd.export import c_files, c_frontend
 from edgekd.export.c_base import C_TYPES, Array
 from edgekd.export.c_plan import Layer, Plan, plan
+from edgekd.export.c_sets import AT_COMPILE_TIME
 from edgekd.export.c_text import Arrays, comment, identifier, initializer, literal, string, wrapped
 from edgekd.quant import io
 from edgekd.quant.graph import QuantGraph, Tensor
@@ -62,9 +63,26 @@ def export(graph: QuantGraph, out: Path, *, kernels: str = "portable", core: str
 def encode(graph: QuantGraph, *, kernels: str = "portable", core: str | None = None) -> Library:
     """The library's text; the same graph gives the same bytes.
 
-    ``graph`` is channels last, with one input. ``kernels`` is a set of c_sets.SETS; ``core`` ("cortex-m4") decides what scratch they need
-    (None: the most on any). Raises InputError for an operator, dtype or scale that no kernel has.
+    ``graph`` is channels last, with one input. ``kernels`` is a set of c_sets.SETS; ``core`` ("cortex-m4") decides which kernels of it, and
+    what scratch they need. Without a core, a set that differs from core to core (c_sets.AT_COMPILE_TIME) is written for each, between #if
+    and #endif, and the arena is the largest. Raises InputError for an operator, dtype or scale that no kernel has.
     """
+    choices = AT_COMPILE_TIME.get(kernels) if core is None else None
+    if choices is None:
+        return _encode(graph, kernels, core)
+    libraries = [_encode(graph, kernels, choice) for _, choice in choices]
+    texts = [library.source for library in libraries]
+    if len(set(texts)) == 1:
+        return libraries[0]
+    largest = max(libraries, key=lambda library: library.arena_bytes)
+    source = "".join(f"#{condition}\n{text}" for (condition, _), text in zip(choices, texts, strict=True)) + "#endif\n"
+    first, last = min(library.input_room[0][1] for library in libraries), max(library.input_room[1][0] for library in libraries)
+    room = ((0, first), (last, max(largest.arena_bytes - last, 0)))
+    constants = max(library.constant_bytes for library in libraries)
+    return replace(largest, source=source, constant_bytes=constants, input_room=room)
+
+
+def _encode(graph: QuantGraph, kernels: str, core: str | None) -> Library:
     placed = plan(graph, kernels, core)
     stem = identifier(graph.name)
     arrays = Arrays(stem)

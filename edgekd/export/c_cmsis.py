@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from edgekd.export.c_base import Array, Call, Field, Kernel, Kernels
-from edgekd.export.c_weighted import is_pointwise
 
 HELIUM = "cortex-m55"
 
@@ -21,7 +20,7 @@ def as_tflite(call: Call) -> Mapping[str, Field]:
 def conv_bytes(call: Call, core: str) -> int:
     """arm_convolve_wrapper_s8_get_buffer_size."""
     size = call.number("k_h") * call.number("k_w") * call.number("in_c")
-    if is_pointwise(call) or call.number("k_h") == call.number("k_w") == 1 and not (call.number("pad_top") or call.number("pad_left")):
+    if (call.number("k_h"), call.number("k_w"), call.number("pad_top"), call.number("pad_left")) == (1, 1, 0, 0):
         return 0
     return 4 * -(-size // 8) * 8 if core == HELIUM else 4 * size
 

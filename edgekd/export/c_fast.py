@@ -9,8 +9,8 @@ import numpy as np
 from edgekd.export.c_base import Array, Call, Field, Kernel, Kernels
 from edgekd.export.c_weighted import folded_bias, is_pointwise
 
-#: Cores with the DSP extension, and with Helium. On the others the DSP kernels are plain C; they run on every core, None.
-DSP = ("cortex-m4", "cortex-m7", "cortex-m33", None)
+#: Cores with the DSP extension, and with Helium. Compiled for others, the kernels for the DSP extension are plain C.
+DSP = ("cortex-m4", "cortex-m7", "cortex-m33")
 HELIUM = "cortex-m55"
 #: Weights that one step of the DSP kernels reads: rows are filled up to a multiple of it.
 ROW = 8

@@ -22,6 +22,14 @@ SETS: dict[str, tuple[Kernels, ...]] = {
     "cmsis": (c_fast.CMSIS, PORTABLE),
     "cmsis-nn": (c_cmsis.CMSIS_NN, PORTABLE),
 }
+#: Sets that take other kernels on other cores → what the preprocessor asks, and the core that stands for those that say yes.
+AT_COMPILE_TIME: dict[str, tuple[tuple[str, str], ...]] = {
+    "cmsis": (
+        ("if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)", "cortex-m55"),
+        ("elif defined(__ARM_FEATURE_DSP)", "cortex-m4"),
+        ("else", "cortex-m3"),
+    ),
+}
 #: Cores that scratch is counted for where none is named.
 CORES = ("cortex-m0", "cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekd.export.c import export
+from edgekd.export.c import encode, export
 from edgekd.export.c_fast import padded_rows, plane_bytes, records, taps_of_three, tile_bytes
 from edgekd.export.c_ops import calls_of
 from edgekd.export.c_sets import choose
@@ -77,7 +77,7 @@ def wanted(graph: QuantGraph, x: np.ndarray) -> np.ndarray:
 
 @NEEDS_GCC
 def test_as_plain_c_on_this_host(tmp_path: Path) -> None:
-    for compiled in compile_all([*some_graphs(1000, 24), *edges()], tmp_path, kernels="cmsis", flags=SANITIZE):
+    for compiled in compile_all([*some_graphs(1000, 24), *edges()], tmp_path, kernels="cmsis", core="cortex-m4", flags=SANITIZE):
         x = samples(compiled.graph, 4)
         if len(compiled.graph.outputs) == 1:
             np.testing.assert_array_equal(compiled.run(x), wanted(compiled.graph, x), compiled.graph.name)
@@ -93,22 +93,31 @@ def test_on_a_core(core: str, tmp_path: Path) -> None:
 
 
 @NEEDS_ARM
-def test_a_library_for_no_core_in_particular_runs_on_helium(tmp_path: Path) -> None:
-    graphs = some_graphs(50, 6)
+@pytest.mark.parametrize("core", ["cortex-m0", "cortex-m4", "cortex-m55"])
+def test_a_library_for_no_core_in_particular(core: str, tmp_path: Path) -> None:
+    graphs = some_graphs(50, 4)
     inputs = [samples(graph, 2) for graph in graphs]
-    for graph, x, y in zip(graphs, inputs, run_together(graphs, inputs, "cortex-m55", tmp_path, kernels="cmsis", named=False), strict=True):
-        np.testing.assert_array_equal(y, wanted(graph, x), graph.name)
+    for graph, x, y in zip(graphs, inputs, run_together(graphs, inputs, core, tmp_path, kernels="cmsis", named=False), strict=True):
+        np.testing.assert_array_equal(y, wanted(graph, x), f"{graph.name} on {core}")
+
+
+def test_a_library_for_no_core_has_the_largest_arena() -> None:
+    graph = conv(1, "int8")
+    cores = [encode(graph, kernels="cmsis", core=core) for core in ("cortex-m3", "cortex-m4", "cortex-m55")]
+    library = encode(graph, kernels="cmsis")
+    assert library.arena_bytes == max(one.arena_bytes for one in cores) > cores[0].arena_bytes
+    assert "\n#elif defined(__ARM_FEATURE_DSP)\n" in library.source
+    assert all(one.source in library.source for one in cores)
 
 
 def test_which_kernel_a_core_gets() -> None:
     (call,) = calls_of(scales_at_the_edges(ops.DepthwiseConv2D, "d").ops[0], scales_at_the_edges(ops.DepthwiseConv2D, "d"))
-    chosen = {core: choose("cmsis", call, core).function for core in ("cortex-m0", "cortex-m3", "cortex-m4", "cortex-m55", None)}
+    chosen = {core: choose("cmsis", call, core).function for core in ("cortex-m0", "cortex-m3", "cortex-m4", "cortex-m55")}
     assert chosen == {
         "cortex-m0": "ek_depthwise_s8",
         "cortex-m3": "ek_depthwise_s8",
         "cortex-m4": "ek_depthwise3_dsp_s8",
         "cortex-m55": "ek_depthwise_mve_s8",
-        None: "ek_depthwise3_dsp_s8",
     }
     assert choose("portable", call, "cortex-m4").function == "ek_depthwise_s8"
     assert choose("cmsis-nn", call, "cortex-m4").function == "ek_depthwise_nn_s8"

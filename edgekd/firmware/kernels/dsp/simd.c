@@ -1,7 +1,7 @@
 /* edgekd kernel; needs: words */
 /* The instructions of Arm's DSP extension that the kernels use, and requantization by them. The compiler's arm_acle.h has no SXTB16 that
  * rotates, so each is a line of assembly here; on cores without the extension it is plain C. */
-#if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && defined(__GNUC__) && !defined(EK_PLAIN)
+#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && defined(__GNUC__)
 #define EK_DSP 1
 #else
 #define EK_DSP 0
