@@ -27,7 +27,7 @@ Trained = Annotated[
     int, typer.Option(min=2, max=100_000, help="With --search: students that are trained for one target; for six 2.5 times as many.")
 ]
 Passes = Annotated[
-    str,
+    str | None,
     typer.Option(
         metavar="P,P,…", show_default=PASSES, help="With --search: passes of the short trainings; a third of each round goes into the next."
     ),
@@ -46,7 +46,7 @@ def plan(
     search: Annotated[bool, typer.Option("--search", help="Search for students that are more accurate under the same budgets.")] = False,
     trials: Trials = 300,
     trained: Trained = 12,
-    passes: Passes = "",
+    passes: Passes = None,
     supernet: Supernet = 0.0,
     preset: PresetName = "demo",
     seed: Seed = 0,
@@ -78,14 +78,14 @@ def plan(
         return
     from edgekd import searching
 
-    if supernet and passes:
+    if supernet and passes is not None:
         raise InputError(
             "--passes beside --supernet",
             where="command line",
             expected="one of the two",
             mend="delete --passes: no student is trained by itself",
         )
-    rungs = _rungs(trained, passes or PASSES)
+    rungs = _rungs(trained, PASSES if passes is None else passes)
     with console.bars() as bars:
         try:
             found = searching.search(request, runs, bars, trials=trials, rungs=rungs, supernet=supernet)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from edgekd import lazy, runs
 from edgekd.candidates import Counter
 from edgekd.errors import EdgekdError, InputError
 from edgekd.jobs import Job
-from edgekd.plan.search import Candidate, Space
+from edgekd.plan.search import Candidate, Count, Space
 from edgekd.short_trainings import Trainer, stored
 from edgekd.students.family import Family, open_family
 
@@ -39,7 +39,7 @@ def kindred(space: Space, family: Family, own: Any) -> Space:
     return replace(space, options={**space.options, **fixed}, space=kept)
 
 
-def counted_kin(counter: Counter, family: Family, own: Any) -> Callable[[str, Any], Candidate]:
+def counted_kin(counter: Counter, family: Family, own: Any) -> Count:
     """``counter.count``, which refuses students of other kin."""
     shared = family.shared
     assert shared is not None

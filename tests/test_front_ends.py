@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ def test_a_search_chooses_the_front_end(tmp_path: Path) -> None:
     assert code == 0, error
 
 
-def _counted(folder: Path) -> list[dict]:
+def _counted(folder: Path) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in (folder / "study.journal").read_text().splitlines()]
     return [json.loads(line["user_attr"]["candidate"]) for line in lines if "candidate" in line.get("user_attr", {})]
 

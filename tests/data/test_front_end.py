@@ -118,7 +118,8 @@ def test_sources_that_do_something_else_are_refused(tmp_path: Path, source: str,
 
 def test_a_dataset_is_the_teachers_or_says_what_they_see() -> None:
     x, y = np.zeros((2, 3, 3, 1), np.uint8), np.array([0, 1])
-    own = Dataset("d", *(Split(x, y),) * 3, ("a", "b"))
+    split = Split(x, y)
+    own = Dataset("d", split, split, split, ("a", "b"))
     assert replace(own, teachers_see=own).for_teachers is own
     with pytest.raises(InputError, match="the teachers see other samples in the test split"):
         replace(own, test=Split(x, y[::-1].copy()), teachers_see=own)

@@ -20,7 +20,7 @@ from tests.small_sounds import recipe
 TAP = 'weight = 0.9\n\n[[losses]]\nname = "attention_transfer"\nweight = 1.0\nstudent = "blocks.0"\nteacher = "body.4"\n'
 
 
-def opened(folder: Path, loaded: LoadedRecipe, fronts: FrontEnds, front_end: dict[str, float]) -> Lesson:
+def opened(folder: Path, loaded: LoadedRecipe, fronts: FrontEnds, front_end: dict[str, int]) -> Lesson:
     return open_lesson(loaded, fronts.data(front_end), folder / "cache", lambda *_: None)
 
 
