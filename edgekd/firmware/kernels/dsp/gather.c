@@ -47,6 +47,14 @@ static void ek_gather_s8(const ek_conv *p, const int8_t *x, const ek_place *plac
     const int32_t lead = first * depth, body = (last - first) * depth, trail = (taps - last) * depth;
     int8_t *const end = column + size;
     int32_t at = place->at, iy = place->iy;
+    if (joined && body == taps * depth && iy >= 0 && iy + (p->k_h - 1) * p->dilation_h < p->in_h) {
+        const int8_t *from = x + at;
+        for (int32_t ky = p->k_h; ky > 0; ky--, from += row) {
+            column = ek_column_copy(column, from, body);
+        }
+        ek_column_fill(column, 0, (int32_t)(end - column));
+        return;
+    }
     for (int32_t ky = p->k_h; ky > 0; ky--, iy += p->dilation_h, at += row) {
         if (!ek_within(iy, p->in_h)) {
             column = ek_column_fill(column, p->in_zero, taps * depth);
