@@ -16,7 +16,6 @@ from edgekd.quant.graph import QuantGraph
 from edgekd.quant.ops import Op
 from edgekd.quant.passes.reorder import reorder
 
-
 #: Kinds of calls whose portable kernels read the value at a place before they write the one there, and no value twice: what such a call
 #: reads for the last time may be overwritten by what it writes.
 IN_PLACE = frozenset(
@@ -41,8 +40,8 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """``layers`` in the order in which they run. ``roots``: the tensor in whose memory each tensor lies, itself or another. ``placement`` has the offset of each
-    root that is no constant, and of each layer's scratch, by ``scratch_name``."""
+    """``layers`` in the order in which they run. ``roots``: the tensor in whose memory each tensor lies, itself or another. ``placement``
+    has the offset of each root that is no constant, and of each layer's scratch, by ``scratch_name``."""
 
     graph: QuantGraph
     layers: tuple[Layer, ...]
