@@ -31,7 +31,7 @@ NEEDS_ARM = pytest.mark.skipif(
 CORES = {"cortex-m3": 10, "cortex-m4": 200, "cortex-m7": 400, "cortex-m33": 600, "cortex-m55": 800}
 
 
-def scales_at_the_edges(op: type[ops.Op], name: str) -> QuantGraph:
+def scales_at_the_edges(op: type[ops.Conv2D] | type[ops.DepthwiseConv2D], name: str) -> QuantGraph:
     """4 → 4 or many channels whose multipliers go from vanishing to above 1, with biases up to the ends of 32 bits."""
     rng = np.random.default_rng(7)
     exponents = np.concatenate([np.arange(-44, 3), [-25, -24, -23, -1, 0]])
