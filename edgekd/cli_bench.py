@@ -59,7 +59,7 @@ def bench(
     keep: Keep = None,
     cmsis_nn: Annotated[
         Path | None,
-        typer.Option("--cmsis-nn", help="A folder with CMSIS-NN, for --kernels cmsis: else $EDGEKD_CMSIS_NN, else pip install bakenn."),
+        typer.Option("--cmsis-nn", help="A folder with CMSIS-NN, for --kernels cmsis: else $EDGEKD_CMSIS_NN, else the extra mcu."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")] = False,
 ) -> None:
@@ -72,7 +72,7 @@ def bench(
 
     qemu builds the model as C for the target's core (M0, M0+, M3, M4, M7, M33, M55), with the target's sizes of flash and RAM, and runs it:
     every output is compared with the reference, instructions are counted one by one, the stack is painted. Milliseconds are predicted from
-    the instructions. It needs arm-none-eabi-gcc, and qemu-system-arm (or, for M0+, M3 and M4, pip install unicorn).
+    the instructions. It needs arm-none-eabi-gcc, and qemu-system-arm (or, for M0+, M3 and M4, the extra mcu).
 
     vela compiles the model for the target's Ethos-U with Arm's compiler: cycles of each layer, SRAM, flash, and what the processor beside
     it is left with. Nothing runs; all of it is predicted. It needs edgekd's extra ethos-u.

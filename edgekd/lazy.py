@@ -31,6 +31,7 @@ EXTRAS = {
     "optuna": "search",
     "tensorboard": "train",
     "mlflow": "mlflow",
+    "unicorn": "mcu",
 }
 
 

@@ -31,7 +31,7 @@ def sources(folder: Path | None = None) -> Sources:
     if root is None:
         raise MissingDependency(
             "CMSIS-NN is not here, and these kernels call it\n"
-            f"  to mend:  set {VARIABLE} to a copy of CMSIS-NN with CMSIS-Core beside it, or: pip install bakenn"
+            f"  to mend:  set {VARIABLE} to a copy of CMSIS-NN with CMSIS-Core beside it, or: pip install 'edgekd[mcu]'"
         )
     root = root.resolve()
     if not (root / "Include" / "arm_nnfunctions.h").is_file() or not (root / "Source").is_dir():

@@ -52,7 +52,7 @@ def choose(core: str, *, installed: Callable[[], bool] = qemu.installed) -> Emul
     if core in UNICORN_CORES and find_spec("unicorn") is not None:
         note = "QEMU is not installed: run under Unicorn, which has no timer; instructions are counted block by block"
         return Emulator("unicorn", UNICORN_CORES[core], _unicorn, _unicorn_blocks, (note,))
-    also = "\n  or:       pip install unicorn" if core in UNICORN_CORES else ""
+    also = "\n  or:       pip install 'edgekd[mcu]'" if core in UNICORN_CORES else ""
     raise MissingDependency(f"{core} is emulated by QEMU, which is not installed\n  to mend:  apt-get install qemu-system-arm{also}")
 
 

@@ -50,5 +50,5 @@ def test_no_core(tmp_path: Path) -> None:
 def test_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(cmsis.VARIABLE, raising=False)
     monkeypatch.setattr(cmsis, "_packaged", lambda: None)
-    with pytest.raises(MissingDependency, match="pip install bakenn"):
+    with pytest.raises(MissingDependency, match="edgekd.mcu"):
         cmsis.sources()

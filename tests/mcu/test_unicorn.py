@@ -70,5 +70,5 @@ def test_without_qemu_unicorn_is_taken_and_said(monkeypatch: pytest.MonkeyPatch)
     found = emulators.choose("cortex-m4f", installed=lambda: False)
     assert (found.name, found.core) == ("unicorn", "cortex-m4") and "QEMU is not installed" in found.notes[0]
     monkeypatch.setattr(emulators, "find_spec", lambda name: None)
-    with pytest.raises(MissingDependency, match="or:       pip install unicorn"):
+    with pytest.raises(MissingDependency, match="or:       pip install 'edgekd.mcu"):
         emulators.choose("cortex-m4f", installed=lambda: False)
