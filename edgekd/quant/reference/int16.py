@@ -1,7 +1,7 @@
 """16-bit activations beside 8-bit weights (16x8): symmetric, so centred values are the integers themselves. Float32 holds each exactly.
 
 Operators whose int8 rule reads the limits of its tensors (convolutions, pools, means) or only moves values are the same functions. XNNPACK
-takes none of these, and LiteRT computes them alike with either of its sets of kernels.
+takes none of these, and LiteRT computes them alike with either of its sets of kernels, but for sums of two activations.
 Sources: kernels of TFLite and TFLM (2026).
 """
 
@@ -25,6 +25,7 @@ from edgekd.quant.reference.rounding import (
     multiply_by_quantized,
     quantize_multiplier,
     round_half_away,
+    rounding_doubling_high,
     wrap_int32,
 )
 
@@ -60,12 +61,30 @@ def sum_of_two(sign: int, op: ops.Add | ops.Sub, graph: QuantGraph, profile: str
     a, b, y = _scales(op, graph)
     bounds, common = _bounds(op, graph), 2 * max(a, b)
     first, second, out = (quantize_multiplier(real) for real in (a / common, b / common, common / ((1 << HEADROOM) * y)))
+    scaled = _rounded_once if _in_vectors(op, graph, profile) else _rounded_twice
 
     def compute(memory: Memory, x: np.ndarray, z: np.ndarray) -> np.ndarray:
-        terms = multiply_by_quantized(_whole(x) << HEADROOM, *first), multiply_by_quantized(_whole(z) << HEADROOM, *second)
+        terms = scaled(_whole(x), *first), scaled(_whole(z), *second)
         return _clipped(multiply_by_quantized(terms[0] + sign * terms[1], *out), bounds)
 
     return elementwise.broadcasting(op, graph, compute)
+
+
+def _in_vectors(op: ops.Op, graph: QuantGraph, profile: str) -> bool:
+    """Whether LiteRT's vector code adds, as it does two activations of one shape (a tensor's last values, fewer than 16, it leaves)."""
+    first, second = (graph.tensor(name) for name in op.inputs)
+    alike = first.shape == second.shape and not (first.is_constant or second.is_constant)
+    return profile == "xnnpack" and isinstance(op, ops.Add) and alike
+
+
+def _rounded_twice(q: np.ndarray, mantissa: int, shift: int) -> np.ndarray:
+    return multiply_by_quantized(q << HEADROOM, mantissa, shift)
+
+
+def _rounded_once(q: np.ndarray, mantissa: int, shift: int) -> np.ndarray:
+    """The bits that are gained and those of the scale in one shift, before the product."""
+    left = HEADROOM + shift
+    return rounding_doubling_high(q << left if left >= 0 else q >> -left, mantissa)
 
 
 def mul(op: ops.Mul, graph: QuantGraph, profile: str) -> Compute:

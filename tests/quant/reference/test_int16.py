@@ -105,6 +105,27 @@ def test_arithmetic(kind: Any, seed: int, constant: bool, tmp_path: Path) -> Non
     assert_equal(graph_of(op, ("x", shape, a), ("y", shape, y), constants=constants), rng, tmp_path)
 
 
+@pytest.mark.parametrize("kind", [ops.Add, ops.Sub])
+def test_two_activations_whose_sums_lie_near_a_half(kind: Any, tmp_path: Path) -> None:
+    """Where it matters how often a term is rounded: LiteRT's vector code adds otherwise than its reference and TFLM."""
+    a, b, y = (float(np.float32(scale)) for scale in (1.8197e-4, 2.86537e-4, 2.9972e-4))
+    rng, sign = np.random.default_rng(0), 1.0 if kind is ops.Add else -1.0
+    x, v = rng.integers(-8000, 8000, (2, 1 << 20))
+    exact = (x * a + sign * np.round(v * a / b) * b) / y
+    near = np.argsort(np.abs(exact - np.floor(exact) - 0.5))[:4096].reshape(-1, 1, 1, 16)
+    half, whole, stay = (1, 1, 1, 16), (1, 1, 1, 32), (1, 1, 1, 1)
+    shapes = {"x": (whole, a), "p": (half, a), "v": (half, a), "z": (half, b), "y": (half, y)}
+    steps = (
+        ops.Slice("first", ("x",), ("p",), (0, 0, 0, 0), half, stay),
+        ops.Slice("second", ("x",), ("v",), (0, 0, 0, 16), half, stay),
+        ops.Quantize("other", ("v",), ("z",)),
+        kind("op", ("p", "z"), ("y",)),
+    )
+    tensors = {name: Tensor(name, "int16", shape, symmetric(scale)) for name, (shape, scale) in shapes.items()}
+    graph = QuantGraph("case", "channels_last", tensors, steps, ("x",), ("y",))
+    assert not (found := differences(graph, np.concatenate([x[near], v[near]], -1).astype(np.int16), tmp_path)), found
+
+
 IMAGE = (1, 6, 9, 5)
 ONE_SCALE: list[tuple[ops.Op, tuple[int, ...]]] = [
     (ops.AveragePool2D("op", ("x",), ("y",), (3, 2), (2, 1), (0, 1, 0, 1), "relu6"), (1, 3, 9, 5)),
