@@ -19,7 +19,8 @@ static ek_lines ek_lines_of(const ek_conv *p)
 {
     const int32_t row_x = p->in_w * p->in_c, row_y = p->out_w * p->out_c;
     const int32_t rows = p->out_h * ((p->out_w + 3) / 4), columns = p->out_w * ((p->out_h + 3) / 4);
-    ek_lines l = {p->out_w, p->out_h, p->in_w, p->in_h, p->pad_left, p->pad_top, p->in_c, row_x, p->out_c, row_y, p->stride_w, p->stride_h, 0, 0, 0};
+    ek_lines l = {p->out_w, p->out_h, p->in_w,  p->in_h,     p->pad_left, p->pad_top, p->in_c, row_x,
+                  p->out_c, row_y,    p->stride_w, p->stride_h, 0,           0,          0};
     if (columns < rows) {
         const ek_lines turned = {p->out_h, p->out_w, p->in_h,  p->in_w,     p->pad_top,  p->pad_left, row_x,
                                  p->in_c,  row_y,    p->out_c, p->stride_h, p->stride_w, 0,           0,           1};
@@ -89,7 +90,7 @@ typedef struct {
 } ek_line_job;
 
 #if EK_DSP
-/* r0 inputs, r1 taps, r2-r5 sums, lr pitch. Stride 1: a line's taps are the pairs (a b) (c 0) for even outputs, (0 a) (b c) for odd ones. */
+/* r0 inputs, r1 taps, r2-r5 sums, lr pitch. Stride 1: a line's taps are the pairs (a b) (c 0) for even outputs, (0 a) (b c) for odd. */
 #define EK_TAPS1                                                                                                                    \
     "ldmia r1!, {r6, r7, r8, r9}\n\tldmia r0, {r10, r11, r12}\n\tadd r0, r0, lr\n\t"                                                \
     "smlad r2, r6, r10, r2\n\tsmlad r3, r8, r10, r3\n\tsmlad r4, r6, r11, r4\n\tsmlad r5, r8, r11, r5\n\t"                          \

@@ -130,7 +130,10 @@ static __attribute__((unused)) void ek_limit_s8(const ek_conv *p, int8_t *y, int
     const uint32_t low = (uint32_t)(p->low & 0xFF) * 0x01010101u, high = (uint32_t)(p->high & 0xFF) * 0x01010101u;
     for (; end - y >= 4; y += 4) {
         uint32_t v = ek_load4(y), t;
-        __asm__("ssub8 %1, %0, %2\n\tsel %0, %0, %2\n\tssub8 %1, %3, %0\n\tsel %0, %0, %3" : "+r"(v), "=&r"(t) : "r"(low), "r"(high) : "cc");
+        __asm__("ssub8 %1, %0, %2\n\tsel %0, %0, %2\n\tssub8 %1, %3, %0\n\tsel %0, %0, %3"
+                : "+r"(v), "=&r"(t)
+                : "r"(low), "r"(high)
+                : "cc");
         ek_store4(y, v);
     }
 #endif

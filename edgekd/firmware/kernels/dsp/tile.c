@@ -6,7 +6,8 @@
 /* ``groups`` times four values from each of four addresses on; where the tile goes on. */
 #if EK_DSP
 static __attribute__((naked, noinline)) int32_t *
-ek_spread_s8(int32_t *to __attribute__((unused)), const int8_t *const from[EK_PLACES] __attribute__((unused)), int32_t groups __attribute__((unused)))
+ek_spread_s8(int32_t *to __attribute__((unused)), const int8_t *const from[EK_PLACES] __attribute__((unused)),
+             int32_t groups __attribute__((unused)))
 {
     __asm__ volatile("cbz r2, 2f\n\tpush {r4-r11, lr}\n\tmov lr, r2\n\tldmia r1, {r4, r5, r6, r7}\n"
                      "1:\n\tldr r1, [r4], #4\n\tldr r2, [r5], #4\n\tldr r3, [r6], #4\n\tldr r12, [r7], #4\n\t"
@@ -29,8 +30,8 @@ static int32_t *ek_spread_s8(int32_t *to, const int8_t *const from[EK_PLACES], i
 }
 #endif
 
-/* Where depth is a multiple of 4: from the input itself, a row of taps at a time if it lies inside at all places, else tap after tap, or from
- * a row of zeros, ``outside``. */
+/* Where depth is a multiple of 4: from the input itself, a row of taps at a time if it lies inside at all places, else tap after tap; a tap
+ * that falls outside reads ``outside``, a row of in_zero. */
 static void ek_tile_s8(const ek_conv *p, const int8_t *x, const ek_place place[EK_PLACES], const int8_t *outside, int32_t *tile)
 {
     const int32_t groups = p->depth / 4, taps = p->k_w, joined = p->dilation_w == 1 && p->depth == p->in_c;

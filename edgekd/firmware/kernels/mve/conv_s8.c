@@ -1,6 +1,6 @@
 /* edgekd kernel; needs: helium, dsp/gather */
-/* Convolution: one channel at four places at a time. Weights [out_c, k_h, k_w, depth]; ``multiplier`` points to records [out_c][bias, multiplier,
- * shift], whose bias holds what in_zero adds. Scratch: four columns; none for one tap without stride, padding and groups. */
+/* Convolution: one channel at four places at a time. Weights [out_c, k_h, k_w, depth]; ``multiplier`` points to records [out_c][bias,
+ * multiplier, shift], whose bias holds what in_zero adds. Scratch: four columns; none for one tap without stride, padding and groups. */
 
 typedef struct {
     int32_t bias, multiplier, shift;
@@ -19,8 +19,9 @@ typedef struct {
     uint32_t step[EK_PLACES];
 } ek_mve_job;
 
-/* All channels from ``record`` to ``end``, whose shifts all go to the right. 24 instructions, and 10 for every 64 products: Helium's sums want
- * even registers, so that all others are taken. r0 r2 r4 r6 sums, r1 r3 r5 r7 columns, r8 weights, r9 size, r10 record, r11 y, r12 zero. */
+/* All channels from ``record`` to ``end``, whose shifts all go to the right. 24 instructions, and 10 for every 64 products: Helium's sums
+ * want even registers, so that all others are taken. r0 r2 r4 r6 sums, r1 r3 r5 r7 columns, r8 weights, r9 size, r10 record,
+ * r11 y, r12 zero. */
 static __attribute__((naked, noinline)) void ek_multiply_columns_s8(const ek_mve_job *job __attribute__((unused)))
 {
     __asm__ volatile("push {r4-r11, lr}\n\tvpush {d10-d15}\n\tsub sp, #28\n\t"
