@@ -1,7 +1,7 @@
 /* edgekd kernel; needs: dsp/words */
 /* Depthwise convolution with one output a channel: eight channels at a time, of at least eight. If their number is no multiple of 8, the
  * last block is made of the last eight. Weights [block][k_h k_w][8]; ``multiplier`` points to parameters [block][3][8] int32: bias (it
- * holds what in_zero adds), multiplier, shift, of each the even channels first, as Helium's multiplications leave them. A tap outside counts as
+ * holds what in_zero adds), multiplier, shift, of each the even channels first, as Helium leaves products. A tap outside counts as
  * one that reads in_zero. Scratch: a pointer for every tap, up to a multiple of four, then a row of in_zero. */
 #include <arm_mve.h>
 
