@@ -31,31 +31,44 @@ NEEDS_ARM = pytest.mark.skipif(
 CORES = {"cortex-m3": 10, "cortex-m4": 200, "cortex-m7": 400, "cortex-m33": 600, "cortex-m55": 800}
 
 
-def scales_at_the_edges(op: type[ops.Conv2D] | type[ops.DepthwiseConv2D], name: str) -> QuantGraph:
-    """4 → 4 or many channels whose multipliers go from vanishing to above 1, with biases up to the ends of 32 bits."""
+def scales_at_the_edges(op: type[ops.Conv2D] | type[ops.DepthwiseConv2D], name: str, *, largest: int = 3, zero: int = 120) -> QuantGraph:
+    """Multipliers from vanishing to 2^(largest − 1), biases up to the ends of 32 bits or such that halves are rounded, if x is its zero."""
     rng = np.random.default_rng(7)
-    exponents = np.concatenate([np.arange(-44, 3), [-25, -24, -23, -1, 0]])
-    mantissas = np.where(rng.random(len(exponents)) < 0.4, 1.0, rng.uniform(1, 2, len(exponents)))
+    exponents = np.concatenate([np.arange(-44, largest), np.repeat(np.arange(-25, -1), 3)])
+    mantissas = np.where(rng.random(len(exponents)) < 0.6, 1.0, rng.uniform(1, 2, len(exponents)))
     scale = (mantissas * 2.0**exponents).astype(np.float32)
     channels, deep = len(scale), op is ops.DepthwiseConv2D
     inputs = channels if deep else 5
     shape, axis = ((1, 3, 3, channels), 3) if deep else ((channels, 1, 1, inputs), 0)
-    # A sum of 0 beside the bias lets halves that are rounded be met exactly.
-    weights = rng.integers(-127, 128, shape)
-    bias = np.where(rng.random(channels) < 0.5, rng.integers(-(2**31), 2**31, channels), (1 << rng.integers(0, 30, channels)) - 1)
-    unit = Quantization.per_tensor(1.0, 3)
+    halves = (2 * rng.integers(-40, 40, channels) + 1) * 2.0 ** np.clip(-exponents - 1, 0, 24)
+    anything = np.where(rng.random(channels) < 0.5, rng.integers(-(2**31), 2**31, channels), rng.choice([-(2**31), 2**31 - 1], channels))
+    bias = np.where(rng.random(channels) < 0.6, halves, anything)
     tensors = [
-        Tensor("x", "int8", (1, 3, 4, inputs), unit),
-        Tensor("w", "int8", shape, Quantization.per_channel(scale, axis), weights.astype(np.int8)),
+        Tensor("x", "int8", (1, 3, 4, inputs), Quantization.per_tensor(1.0, 3)),
+        Tensor("w", "int8", shape, Quantization.per_channel(scale, axis), rng.integers(-127, 128, shape).astype(np.int8)),
         Tensor("b", "int32", (channels,), Quantization.per_channel(scale, 0), bias.astype(np.int32)),
-        Tensor("y", "int8", (1, 3, 4, channels), Quantization.per_tensor(1.0, -7)),
+        Tensor("y", "int8", (1, 3, 4, channels), Quantization.per_tensor(1.0, zero)),
     ]
     layer = op("layer", ("x", "w", "b"), ("y",), padding=(1, 1, 1, 1) if deep else (0, 0, 0, 0))
     return QuantGraph(name, "channels_last", {t.name: t for t in tensors}, (layer,), ("x",), ("y",))
 
 
 def edges() -> list[QuantGraph]:
-    return [scales_at_the_edges(ops.Conv2D, "edges_conv"), scales_at_the_edges(ops.DepthwiseConv2D, "edges_depthwise")]
+    """With multipliers of 1/2 and above, and without: then kernels take a faster way."""
+    return [
+        scales_at_the_edges(op, f"edges_{op.__name__.lower()}_{largest + 5}_{zero + 128}", largest=largest, zero=zero)
+        for op in (ops.Conv2D, ops.DepthwiseConv2D)
+        for largest, zero in ((3, 120), (-2, 120), (-2, -128))
+    ]
+
+
+def inputs_of(graph: QuantGraph, n: int) -> np.ndarray:
+    """Random ones; in the last of several x is zero, so that the sums are the biases."""
+    x = samples(graph, n)
+    quantization = graph.tensor(graph.inputs[0]).quantization
+    assert quantization is not None
+    x[-1] = quantization.single[1]
+    return x
 
 
 def some_graphs(first: int, count: int) -> list[QuantGraph]:
@@ -78,7 +91,7 @@ def wanted(graph: QuantGraph, x: np.ndarray) -> np.ndarray:
 @NEEDS_GCC
 def test_as_plain_c_on_this_host(tmp_path: Path) -> None:
     for compiled in compile_all([*some_graphs(1000, 24), *edges()], tmp_path, kernels="cmsis", core="cortex-m4", flags=SANITIZE):
-        x = samples(compiled.graph, 4)
+        x = inputs_of(compiled.graph, 4)
         if len(compiled.graph.outputs) == 1:
             np.testing.assert_array_equal(compiled.run(x), wanted(compiled.graph, x), compiled.graph.name)
 
@@ -87,7 +100,7 @@ def test_as_plain_c_on_this_host(tmp_path: Path) -> None:
 @pytest.mark.parametrize("core", CORES)
 def test_on_a_core(core: str, tmp_path: Path) -> None:
     graphs = [*some_graphs(CORES[core], 12), *edges()]
-    inputs = [samples(graph, 3) for graph in graphs]
+    inputs = [inputs_of(graph, 3) for graph in graphs]
     for graph, x, y in zip(graphs, inputs, run_together(graphs, inputs, core, tmp_path, kernels="cmsis"), strict=True):
         np.testing.assert_array_equal(y, wanted(graph, x), f"{graph.name} on {core}")
 
@@ -96,7 +109,7 @@ def test_on_a_core(core: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("core", ["cortex-m0", "cortex-m4", "cortex-m55"])
 def test_a_library_for_no_core_in_particular(core: str, tmp_path: Path) -> None:
     graphs = some_graphs(50, 4)
-    inputs = [samples(graph, 2) for graph in graphs]
+    inputs = [inputs_of(graph, 2) for graph in graphs]
     for graph, x, y in zip(graphs, inputs, run_together(graphs, inputs, core, tmp_path, kernels="cmsis", named=False), strict=True):
         np.testing.assert_array_equal(y, wanted(graph, x), f"{graph.name} on {core}")
 
