@@ -30,11 +30,12 @@ PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(
 help:
 	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
 
-demo: $(STAMP) bootstrap
+demo: $(STAMP)
+	@bash tools/bootstrap.sh data
 	$(BIN)/edgekd build models/fashion_mnist --resume $(addprefix --target ,$(TARGETS))
 
 demo-mcu: $(STAMP)
-	@bash tools/bootstrap_mcu.sh
+	@bash tools/bootstrap.sh firmware
 	PYTHONPATH=. OMP_NUM_THREADS=1 $(BIN)/python tools/demo_mcu.py $(DEMO_MCU)
 
 test: check slow
@@ -69,9 +70,9 @@ $(STAMP): requirements.lock pyproject.toml tools/install.sh
 	@TORCH="$(TORCH)" TORCH_INDEX="$(TORCH_INDEX)" bash tools/install.sh "$(PYTHON)" .venv
 	@touch $@
 
-# Debian's copy of the demo's dataset; never fails, for the loader can download it.
+# Debian's compilers, QEMU and copy of the demo's dataset; never fails, for tests that lack one are skipped and say so.
 bootstrap:
-	@bash tools/bootstrap.sh
+	@bash tools/bootstrap.sh tests
 
 # requirements.in → requirements.lock, in an environment of its own.
 lock:

@@ -20,7 +20,8 @@ from edgekd.profile.load import load
 from tests.graph_cases import Builder
 
 pytestmark = pytest.mark.skipif(
-    not (shutil.which("arm-none-eabi-gcc") and shutil.which("qemu-system-arm")), reason="no GCC for Arm or no QEMU: tools/bootstrap_mcu.sh"
+    not (shutil.which("arm-none-eabi-gcc") and shutil.which("qemu-system-arm")),
+    reason="no GCC for Arm or no QEMU: tools/bootstrap.sh firmware",
 )
 DATA = Path(os.environ.get("EDGEKD_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 
@@ -92,7 +93,9 @@ def test_only_models_of_sound(demo: ModuleType, tmp_path: Path, capsys: pytest.C
 
 
 def test_the_installer_is_content_where_everything_is_installed(repository: Path) -> None:
-    done = subprocess.run(["bash", "tools/bootstrap_mcu.sh"], cwd=repository, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        ["bash", "tools/bootstrap.sh", "firmware"], cwd=repository, capture_output=True, text=True, check=False, timeout=60
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -100,7 +103,7 @@ def test_the_installer_says_what_to_do_where_it_cannot(repository: Path, tmp_pat
     for tool in ("bash", "id"):
         (tmp_path / tool).symlink_to(shutil.which(tool) or "")
     done = subprocess.run(
-        ["bash", "tools/bootstrap_mcu.sh"],
+        ["bash", "tools/bootstrap.sh", "firmware"],
         cwd=repository,
         env={"PATH": str(tmp_path)},
         capture_output=True,
@@ -108,4 +111,4 @@ def test_the_installer_says_what_to_do_where_it_cannot(repository: Path, tmp_pat
         check=False,
         timeout=60,
     )
-    assert done.returncode == 1 and "no apt-get here: install GCC for arm-none-eabi with newlib, and QEMU's qemu-system-arm" in done.stderr
+    assert done.returncode == 1 and "no apt-get here, so without gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm" in done.stderr

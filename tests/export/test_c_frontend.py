@@ -143,7 +143,7 @@ def test_bit_equal_on_what_people_say(tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m4", "cortex-m33"])
 def test_compiles_for_cores_without_a_heap_or_libm(core: str, tmp_path: Path) -> None:
-    compiler = shutil.which("arm-none-eabi-gcc") or pytest.skip("no arm-none-eabi-gcc: tools/bootstrap_mcu.sh installs it")
+    compiler = shutil.which("arm-none-eabi-gcc") or pytest.skip("no arm-none-eabi-gcc: tools/bootstrap.sh firmware installs it")
     write(heard(LogMel(), 39), tmp_path)
     command = [compiler, *FLAGS, f"-mcpu={core}", "-mthumb", "-mfloat-abi=soft", "-c", "m_frontend.c", "-o", "m.o"]
     subprocess.run(command, cwd=tmp_path, check=True, timeout=120)
