@@ -173,7 +173,7 @@ def _capacity(job: Job, asked: Sequence[Any], silent: list[str]) -> Iterator[Cap
         return
     cost = lazy.load("edgekd.teachers.cost:cost")
     # One that reads something else than images is not fed one here.
-    macs = [None if one.module is None or one.table.reads else cost(one.module, job.data.shape) for one in asked]
+    macs = [None if one.module is None or one.table.reads else cost(one.module, job.data.for_teachers.shape) for one in asked]
     parameters = [one.parameters for one in asked]
     yield Capacity(
         job.profile.name,

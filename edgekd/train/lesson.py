@@ -70,6 +70,8 @@ def open_lesson(
     what a training of it would.
     """
     recipe, student_data, data = loaded.recipe, data, data.for_teachers
+    if recipe.data_free is not None and student_data is not data:  # which the recipe's rules do not see in a student's own file
+        raise InputError("is beside [data_free]", where="recipe, student.frontend", expected="one of the two", mend="delete frontend")
     tasks = [task_of(table.task, data.heads, where_of(recipe, table, "task")) for table in recipe.all_teachers]
     losses = terms(recipe, data.heads, set(tasks))
     views = Views(**((preset and preset.views) or recipe.views).model_dump())
@@ -103,8 +105,8 @@ def fed(lesson: Lesson, data: Dataset) -> Lesson:
         return lesson
     own = data.for_teachers
     if own.sha256 != lesson.data.for_teachers.sha256:
-        expected = "the samples of [data], and no [data_free] beside it"
-        raise InputError("the teachers of this student see other samples", where="recipe, student.frontend", expected=expected)
+        found, expected = "the teachers of this student see other samples", "the samples of [data]"
+        raise InputError(found, where="recipe, student.frontend", expected=expected)
     return replace(lesson, data=data, views=replace(lesson.views, of=None if own is data else own.shape[:2]))
 
 

@@ -46,6 +46,14 @@ def test_of_other_samples_there_are_no_answers(tmp_path: Path) -> None:
         fed(replace(lesson, data=made), data)
 
 
+def test_images_made_from_the_teacher_are_for_students_that_see_as_it_does(tmp_path: Path) -> None:
+    change = {"[views]": '[data_free]\nmethod = "inversion"\n\n[views]'}
+    loaded = load(recipe(tmp_path / "recipe", change, each=10))
+    fronts = FrontEnds(loaded.recipe, loaded.folder)
+    with pytest.raises(InputError, match="student.frontend: is beside"):
+        opened(tmp_path, loaded, fronts, {"mels": 10})
+
+
 def test_a_teacher_that_is_tapped_sees_its_own_features_in_the_same_view(tmp_path: Path) -> None:
     loaded = load(recipe(tmp_path / "recipe", {"weight = 0.9": TAP}, each=10))
     fronts = FrontEnds(loaded.recipe, loaded.folder)
