@@ -52,7 +52,7 @@ def test_where_the_runtime_has_no_such_kernels_it_is_refused(target: str, why: s
 
 @pytest.mark.slow
 def test_activations_take_what_the_budgets_leave_and_every_runtime_agrees(tmp_path: Path) -> None:
-    root, built = tmp_path / "runs", {}
+    root, built, graphs = tmp_path / "runs", {}, {}
     for name, change, *budgets in (
         ("wide", MIXED, "peak_ram_bytes=20000"),
         ("tight", MIXED, "peak_ram_bytes=7000"),
@@ -65,7 +65,8 @@ def test_activations_take_what_the_budgets_leave_and_every_runtime_agrees(tmp_pa
         (found,) = json.loads(out)
         built[name] = found["records"]
         bits = found["records"]["bits"]["body"]["value"]
-        graph = io.load(Path(found["run"]) / "graph")
+        graphs[name] = Path(found["run"]) / "graph"
+        graph = io.load(graphs[name])
         wide = {op.name for op in graph.ops if graph.tensor(op.outputs[0]).dtype == "int16"}
         assert set(bits["sixteen_bits"]) <= wide and set(bits["sixteen_bits"]) <= set(bits["activations"])
         assert all(verdict["ok"] for verdict in found["records"]["verify"]["body"]["value"])
@@ -76,3 +77,6 @@ def test_activations_take_what_the_budgets_leave_and_every_runtime_agrees(tmp_pa
     assert len(chosen["wide"]["sixteen_bits"]) > len(chosen["tight"]["sixteen_bits"]) > 0
     assert built["tight"]["measure"]["figures"]["peak_ram_bytes"]["value"] <= 7000
     assert chosen["both"]["four_bits"] and built["both"]["export"]["body"]["value"][0]["figures"]["model_bytes"]["value"] <= 8300
+    code, out, error = edgekd("convert", graphs["wide"], "--to", "c", "--out", tmp_path / "c")
+    assert code == 0 and (tmp_path / "c" / "student.c").is_file(), error
+    assert "c_host" not in out or "bit-equal for 100.0000%" in out

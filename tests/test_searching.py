@@ -101,13 +101,16 @@ def test_passes_have_no_meaning_for_a_supernet(tmp_path: Path) -> None:
 
 
 def test_what_the_recipe_says_of_its_student_goes_on_to_hold(tmp_path: Path) -> None:
-    change = {"[presets.demo]\n": SPACE, 'family = "inverted_residual"': 'family = "inverted_residual"\nsoftmax = true\nbits = "mixed"'}
+    change = {
+        "[presets.demo]\n": SPACE,
+        'family = "inverted_residual"': 'family = "inverted_residual"\nsoftmax = true\nbits = "mixed"\nactivations = "mixed"',
+    }
     (job,) = load_jobs(Request(str(recipe(tmp_path / "recipe", change)), ("nucleo-l4r5zi",)))
     found = Candidate("inverted_residual", {"stem": 4}, {"stem": 4}, 1, 1, 1, 1, {}, 0.0)
     own = replace(found, spec={"stem": 8})
     for best in (found, own):
         student = _table(job, best, own)
-        assert student["softmax"] is True and student["bits"] == "mixed"
+        assert student["softmax"] is True and student["bits"] == student["activations"] == "mixed"
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,8 @@ from edgekd.quant.scheme import Scheme
 WEIGHT_LEVELS = {4: (-7, 7), 8: (-127, 127)}
 #: XNNPACK takes no sum whose addends are this much finer than it, or finer still (xnn_create_add_nd_qs8, as in ai-edge-litert 2.3).
 FINEST_ADDEND = 2.0**-10
+#: Activations of 16 bits reach so many times as far as was seen when they were calibrated: what lies beyond costs more than two bits.
+REACH_16 = 4
 #: What only moves values keeps them on the grid of its input.
 _MOVES = (
     ops.MaxPool2D, ops.ReduceMax, ops.ResizeNearest, ops.Maximum, ops.Minimum, ops.Reshape, ops.Transpose, ops.Concat, ops.Slice,
@@ -129,7 +131,8 @@ class QatModule(nn.Module):
             zero = int(np.clip(round(-128 - low / max((high - low) / 255, 1e-9)), -128, 127))
         self.zero_points[index] = zero  # pyright: ignore[reportIndexIssue]
         self._levels.pop(index, None)
-        self.steps[index].fill_(math.log2(best_step(sample, *self.levels(index))))
+        step = best_step(sample, *self.levels(index)) * (REACH_16 if self.groups[index].bits == 16 else 1)
+        self.steps[index].fill_(math.log2(step))
 
     def _raise_small_addends(self) -> None:
         """A constant addend far below the sum (a norm's epsilon) takes a step that XNNPACK loads."""

@@ -17,7 +17,7 @@ from edgekd.quant.freeze import freeze
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.grid import groups
 from edgekd.quant.passes.borders import FINER
-from edgekd.quant.prepare import QatModule
+from edgekd.quant.prepare import REACH_16, QatModule
 from edgekd.quant.scheme import Scheme
 from edgekd.quant.sixteen_bits import candidates, closed, widened
 from edgekd.students.family import open_family
@@ -144,7 +144,7 @@ def test_a_step_of_16_bits_is_that_much_finer() -> None:
     wide = of("plain", (first,))
     index = wide.group_of[candidates(module.graph, Scheme())[first][0]]
     assert wide.groups[index].bits == 16 and wide.levels(index) == (0, 32767) and module.groups[index].bits == 8
-    assert float(torch.exp2(module.steps[index] - wide.steps[index])) == pytest.approx(128, rel=0.5)
+    assert float(torch.exp2(module.steps[index] - wide.steps[index])) == pytest.approx(128 / REACH_16, rel=0.5)
     assert [g.bits for g in groups(module.graph, symmetric=False)] == [8] * len(module.groups)
 
 
