@@ -40,7 +40,7 @@ Target = Annotated[
     typer.Option("--target", "-t", help="Whose core, clock and memory: a profile (edgekd targets list --kind mcu). A run knows its own."),
 ]
 Device = Annotated[str, typer.Option("--device", help=f"What runs it: {', '.join(DEVICES)}.")]
-Kernels = Annotated[str, typer.Option("--kernels", help="Sets of kernels, commas between them: portable, cmsis.")]
+Kernels = Annotated[str, typer.Option("--kernels", help="Sets of kernels, commas between them: portable, cmsis, cmsis-nn.")]
 Samples = Annotated[Path | None, typer.Option("--samples", help="An .npz file with x [N, …], channels last, and perhaps labels y.")]
 Seconds = Annotated[float, typer.Option("--seconds", min=1, help="How long accuracy may take, for each set of kernels.")]
 Keep = Annotated[Path | None, typer.Option("--keep", help="A folder for the firmware: C, ELF, map and linker script.")]
@@ -59,14 +59,14 @@ def bench(
     keep: Keep = None,
     cmsis_nn: Annotated[
         Path | None,
-        typer.Option("--cmsis-nn", help="A folder with CMSIS-NN, for --kernels cmsis: else $EDGEKD_CMSIS_NN, else the extra mcu."),
+        typer.Option("--cmsis-nn", help="A folder with CMSIS-NN, for --kernels cmsis-nn: else $EDGEKD_CMSIS_NN, else the extra mcu."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")] = False,
 ) -> None:
     """Flash, RAM, stack, instructions, accuracy of a model on a device, before the board exists. Exit code 1 if it computes something else.
 
     \b
-    edgekd bench runs/fashion_mnist-nucleo-l4r5zi-… --kernels portable,cmsis
+    edgekd bench runs/clothes-nucleo-l4r5zi-… --kernels portable,cmsis
     edgekd bench model.tflite --target nrf52840dk --samples data.npz --keep firmware
     edgekd bench model.tflite --target corstone-300 --device vela
 

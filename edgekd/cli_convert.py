@@ -30,7 +30,9 @@ def convert(
     out: Annotated[Path, typer.Option("--out", help="Folder for what is written.")],
     samples: SamplesFile = None,
     verify: Annotated[bool, typer.Option(help="Run what was written in its runtimes, against the reference.")] = True,
-    kernels: Annotated[str, typer.Option("--kernels", help="C: portable (any core), cmsis (Cortex-M with DSP or Helium), or cmsis-nn (calls CMSIS-NN).")] = "portable",
+    kernels: Annotated[
+        str, typer.Option("--kernels", help="C: portable (any core), cmsis (Cortex-M with DSP or Helium), or cmsis-nn (calls CMSIS-NN).")
+    ] = "portable",
     core: Annotated[str | None, typer.Option("--core", help="C: the core that scratch is counted for (cortex-m4); default: any.")] = None,
     threads: Threads = 0,
     as_json: Json = False,
