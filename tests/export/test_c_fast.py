@@ -21,7 +21,7 @@ from edgekd.quant.reference import run
 from tests.c_chains import chain
 from tests.c_firmware import run_together
 from tests.c_host import NEEDS_GCC, STRICT, compile_all
-from tests.c_layers import conv, depthwise, fully_connected, samples
+from tests.c_layers import Layer, conv, depthwise, fully_connected, samples
 
 SANITIZE = ("-O1", "-fsanitize=undefined", "-fno-sanitize-recover=all")
 NEEDS_ARM = pytest.mark.skipif(
@@ -62,6 +62,26 @@ def edges() -> list[QuantGraph]:
     ]
 
 
+def almost_pointwise() -> list[QuantGraph]:
+    """Columns of as many values as the input has channels, and as many outputs as inputs, and yet the input does not hold the columns."""
+    graphs: list[QuantGraph] = []
+    for i, (size, kernel, stride, padding, channels, groups) in enumerate(
+        (
+            ((4, 4), (1, 2), (1, 1), (0, 0, 0, 1), 8, 2),
+            ((5, 3), (2, 1), (1, 1), (0, 1, 0, 0), 8, 2),
+            ((4, 4), (2, 2), (1, 1), (0, 1, 0, 1), 16, 4),
+            ((4, 4), (2, 2), (1, 1), (0, 1, 0, 1), 4, 4),
+            ((1, 4), (1, 1), (1, 2), (0, 1, 0, 0), 4, 1),
+            ((2, 2), (1, 1), (2, 2), (0, 1, 0, 1), 4, 1),
+        )
+    ):
+        out = tuple((size[k] + sum(padding[2 * k : 2 * k + 2]) - kernel[k]) // stride[k] + 1 for k in range(2))
+        shapes = ((1, *size, channels), (2 * groups, *kernel, channels // groups), (1, *out, 2 * groups))
+        made = Layer(i, "int8").graph(ops.Conv2D, shapes, 0, stride=stride, padding=padding, groups=groups)
+        graphs.append(replace(made, name=f"almost_pointwise_{i}"))
+    return graphs
+
+
 def inputs_of(graph: QuantGraph, n: int) -> np.ndarray:
     """Random ones; in the last of several x is zero, so that the sums are the biases."""
     x = samples(graph, n)
@@ -90,7 +110,8 @@ def wanted(graph: QuantGraph, x: np.ndarray) -> np.ndarray:
 
 @NEEDS_GCC
 def test_as_plain_c_on_this_host(tmp_path: Path) -> None:
-    for compiled in compile_all([*some_graphs(1000, 24), *edges()], tmp_path, kernels="cmsis", core="cortex-m4", flags=SANITIZE):
+    graphs = [*some_graphs(1000, 24), *edges(), *almost_pointwise()]
+    for compiled in compile_all(graphs, tmp_path, kernels="cmsis", core="cortex-m4", flags=SANITIZE):
         x = inputs_of(compiled.graph, 4)
         if len(compiled.graph.outputs) == 1:
             np.testing.assert_array_equal(compiled.run(x), wanted(compiled.graph, x), compiled.graph.name)
@@ -99,7 +120,7 @@ def test_as_plain_c_on_this_host(tmp_path: Path) -> None:
 @NEEDS_ARM
 @pytest.mark.parametrize("core", CORES)
 def test_on_a_core(core: str, tmp_path: Path) -> None:
-    graphs = [*some_graphs(CORES[core], 12), *edges()]
+    graphs = [*some_graphs(CORES[core], 12), *edges(), *almost_pointwise()]
     inputs = [inputs_of(graph, 3) for graph in graphs]
     for graph, x, y in zip(graphs, inputs, run_together(graphs, inputs, core, tmp_path, kernels="cmsis"), strict=True):
         np.testing.assert_array_equal(y, wanted(graph, x), f"{graph.name} on {core}")

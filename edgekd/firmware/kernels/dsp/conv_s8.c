@@ -73,7 +73,7 @@ static void ek_conv_dsp_s8(const ek_conv *p, const int8_t *x, int8_t *y, void *s
 {
     const int32_t size = p->k_h * p->k_w * p->depth, eights = (size + 7) / 8, words = (size + 3) / 4, total = p->out_h * p->out_w;
     const int32_t channels = p->out_c / p->multiplier_or_groups, gathered = p->depth % 4, along = p->stride_w * p->in_c;
-    const int32_t direct = !gathered && size == p->in_c && total == p->in_h * p->in_w && p->pad_top == 0 && p->pad_left == 0;
+    const int32_t direct = !gathered && ek_is_direct(p);
     int32_t *const tile = scratch;
     int8_t *const aside = (int8_t *)(tile + 16 * eights);
     ek_place next = {-p->pad_top, -p->pad_left, -(p->pad_top * p->in_w + p->pad_left) * p->in_c};

@@ -60,7 +60,7 @@ static __attribute__((noinline)) void ek_multiply_columns_any_s8(const ek_mve_jo
 static void ek_conv_mve_s8(const ek_conv *p, const int8_t *x, int8_t *y, void *scratch)
 {
     const int32_t size = p->k_h * p->k_w * p->depth, total = p->out_h * p->out_w, channels = p->out_c / p->multiplier_or_groups;
-    const int32_t direct = size == p->in_c && total == p->in_h * p->in_w && p->pad_top == 0 && p->pad_left == 0;
+    const int32_t direct = ek_is_direct(p);
     const ek_mve_record *const records = (const ek_mve_record *)(const void *)p->multiplier;
     int8_t *const columns = scratch;
     ek_mve_job job = {{NULL}, (size + 15) / 16 * 16 - size, records, records, NULL, size, y, p->out_zero, p->low, p->high, {0}};
