@@ -1,7 +1,7 @@
 """Which ways of distillation help? Each trains the recipe's student on the same data, seeds and schedule, against plain training.
 
     python tools/bench_losses.py RECIPE METHODS.toml [--only a,b] [--seeds 3] [--preset demo] [--target T] [--float-epochs X]
-        [--qat-epochs Y] [--threads 1] [--cache DIR] [--least-gain 0.5] [--plan] [--json] [--markdown FILE]
+        [--qat-epochs Y] [--threads 1] [--cache DIR] [--least-gain 0.5] [--plan] [--json] [--markdown FILE [--section NAME]]
 
 METHODS.toml says what each method changes in the recipe (tools/bench_losses_methods.py); the table ``plain`` is cross-entropy on labels
 alone. The student is planned once, from the recipe as it stands. Every training goes through the stages of `edgekd build`, assistants,
@@ -78,14 +78,25 @@ def report_of(shelf: Shelf, contest: Contest, options: argparse.Namespace, progr
         progress.say(f"{made['stale_results']} of {made['results']} results in {options.cache} were made by another version of the code")
     judged = bench_losses_report.judge(results, shelf.methods, options.least_gain)
     student = bench_losses_report.student_of(contest.plan)
-    return {"schema_version": 1, "name": shelf.file.stem, "about": made, "student": student, **judged, "results": results}
+    return {
+        "schema_version": 1,
+        "name": options.section or shelf.file.stem,
+        "about": made,
+        "student": student,
+        **judged,
+        "results": results,
+    }
+
+
+#: Options that decide what a table says.
+_DEFAULTS = {"only": "", "seeds": 3, "preset": "demo", "target": None, "float_epochs": None, "qat_epochs": None, "section": ""}
 
 
 def command(options: argparse.Namespace, **changes: Any) -> str:
     """The command line that asks for the same, with ``changes``; options that say the default are left out."""
     asked = vars(options) | changes
     words = ["python", "tools/bench_losses.py", asked["recipe"], str(asked["methods"])]
-    for name, default in (("only", ""), ("seeds", 3), ("preset", "demo"), ("target", None), ("float_epochs", None), ("qat_epochs", None)):
+    for name, default in _DEFAULTS.items():
         if asked[name] != default:
             words += [f"--{name.replace('_', '-')}", f"{asked[name]:g}" if isinstance(asked[name], float) else str(asked[name])]
     words += [] if asked["least_gain"] == 0.5 else ["--least-gain", f"{asked['least_gain']:g}"]
@@ -99,7 +110,7 @@ def opened(options: argparse.Namespace) -> tuple[Shelf, Contest]:
     if options.only:
         shelf = shelf.only([name.strip() for name in options.only.split(",")])
     if options.markdown is not None and not options.plan:
-        bench_losses_report.checked_markdown(options.markdown, shelf.file.stem)
+        bench_losses_report.checked_markdown(options.markdown, options.section or shelf.file.stem)
     target = options.target or next(iter(shelf.base.recipe.targets), None)
     if target is None:
         raise InputError("the recipe names none", where="--target", expected="a target's name", mend="edgekd targets list")
@@ -148,6 +159,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--plan", action="store_true", help="train nothing: say what is there, what is to be done, and the hours")
     made.add_argument("--json", action="store_true")
     made.add_argument("--markdown", type=Path, help="a file with a section for this table, which is written anew")
+    made.add_argument("--section", default="", help="that section's name; left out: the name of METHODS.toml")
     return made
 
 
