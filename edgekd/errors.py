@@ -3,6 +3,8 @@
 EdgekdError                 exit 2: it could not be done as asked
 ├── InputError              a profile, recipe, dataset, checkpoint or model is wrong
 ├── MissingDependency       an optional library is not installed
+├── DeviceError             a device cannot be reached, lacks something, or failed at what it was asked to do
+│   └── Lost                the connection was cut; it may be tried again
 ├── DoesNotFit              no student of the family fits the target's budgets        (exit 1)
 └── Disagreement            a runtime computes other integers than the reference      (exit 1)
 """
@@ -24,16 +26,26 @@ class InputError(EdgekdError):
 
     def __init__(self, what: str, *, where: str = "", expected: str = "", mend: str = "") -> None:
         self.what, self.where, self.expected, self.mend = what, where, expected, mend
-        lines = [f"{where}: {what}" if where else what]
-        if expected:
-            lines.append(f"  expected: {expected}")
-        if mend:
-            lines.append(f"  to mend:  {mend}")
-        super().__init__("\n".join(lines))
+        super().__init__(_message(what, where, expected, mend))
 
 
 class MissingDependency(EdgekdError):
     """A library that one room needs is not installed; the message names the extra that brings it."""
+
+
+class DeviceError(EdgekdError):
+    """A device cannot be reached, lacks something, or failed at what it was asked to do.
+
+    ``what`` happened ``where`` (the device, as its transport names it); ``expected`` instead; ``mend`` is the command or line that helps.
+    """
+
+    def __init__(self, what: str, *, where: str = "", expected: str = "", mend: str = "") -> None:
+        self.what, self.where, self.expected, self.mend = what, where, expected, mend
+        super().__init__(_message(what, where, expected, mend))
+
+
+class Lost(DeviceError):
+    """The connection was cut, or the device restarted: the same may be tried again."""
 
 
 class DoesNotFit(EdgekdError):
@@ -46,3 +58,12 @@ class Disagreement(EdgekdError):
     """An exported file computes something else than the reference says."""
 
     exit_code = 1
+
+
+def _message(what: str, where: str, expected: str, mend: str) -> str:
+    lines = [f"{where}: {what}" if where else what]
+    if expected:
+        lines.append(f"  expected: {expected}")
+    if mend:
+        lines.append(f"  to mend:  {mend}")
+    return "\n".join(lines)

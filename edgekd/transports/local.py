@@ -1,0 +1,100 @@
+"""This machine as a device. Its address is a folder that stands for the device's temporary one: two of them are two devices."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgekd import host
+from edgekd.errors import DeviceError
+from edgekd.transports import Ran
+
+
+def connect(address: str = "") -> LocalTransport:
+    """Raises DeviceError where no folder can be made there."""
+    root = Path(address) if address else Path(tempfile.gettempdir())
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.mkdtemp(prefix="edgekd-", dir=root)
+    except OSError as error:
+        raise DeviceError(
+            f"no work folder can be made: {error.strerror}", where=f"local {address}".strip(), expected="a folder to write to"
+        ) from error
+    return LocalTransport(folder, f"local {address}" if address else host.host())
+
+
+class LocalTransport:
+    """See ``edgekd.transports.Transport``."""
+
+    def __init__(self, folder: str, where: str) -> None:
+        self._folder, self._where = folder, where
+
+    @property
+    def where(self) -> str:
+        return self._where
+
+    @property
+    def folder(self) -> str:
+        return self._folder
+
+    def put(self, local: Path, remote: str) -> None:
+        self._copy(local, Path(self._folder, remote), f"{local} cannot be put")
+
+    def get(self, remote: str, local: Path) -> None:
+        self._copy(Path(self._folder, remote), local, f"{remote} cannot be got")
+
+    def run(self, argv: Sequence[str], *, limit_s: float, cwd: str = "") -> Ran:
+        try:
+            child = subprocess.Popen(
+                list(argv),
+                cwd=cwd or self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise DeviceError(f"{argv[0]} does not start: {error.strerror}", where=self._where) from error
+        try:
+            out, err = child.communicate(timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            raise DeviceError(
+                f"{argv[0]} took over {limit_s:g} s and was ended", where=self._where, expected="a command that ends in time"
+            ) from None
+        finally:
+            _end(child)
+        return Ran(child.returncode, out, err)
+
+    def close(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _copy(self, source: Path, target: Path, what: str) -> None:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            fd, name = tempfile.mkstemp(prefix=".edgekd-", dir=target.parent)
+            os.close(fd)
+            try:
+                shutil.copyfile(source, name)
+                os.chmod(name, 0o644)
+                os.replace(name, target)
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            raise DeviceError(f"{what}: {error.strerror}", where=self._where) from error
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    """With all its children: they are of its own session."""
+    if child.poll() is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.communicate()
