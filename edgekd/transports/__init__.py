@@ -12,6 +12,7 @@ TRANSPORTS = {
     "local": "edgekd.transports.local:connect",
     "ssh": "edgekd.transports.ssh:connect",
     "adb": "edgekd.transports.adb:connect",
+    "arm64-emulated": "edgekd.transports.arm64:connect",
 }
 
 

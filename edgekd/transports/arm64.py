@@ -1,0 +1,53 @@
+"""An aarch64 machine under QEMU's user-mode emulator: its Python and runtimes are real, its processor is not, so its times mean nothing.
+
+Files lie on this machine, and only ``python3`` is emulated: what else is run there (mkdir, rm) is this machine's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgekd.errors import InputError
+from edgekd.transports import Ran, Transport, local
+from edgekd.transports.sysroot import CPU, Sysroot, emulator, find
+
+#: How much longer than asked a command may take: about what emulation costs, where limits are meant for real devices.
+SLOWER = 20.0
+
+
+def connect(address: str = "") -> Arm64Transport:
+    """Raises InputError for an address, DeviceError where the emulator is missing or its system has not been made."""
+    if address:
+        raise InputError(f"address {address!r}", where="--device arm64-emulated", expected="none: it is on this machine")
+    program, sysroot = emulator(), find()
+    return Arm64Transport(local.connect(), program, sysroot)
+
+
+class Arm64Transport:
+    """See ``edgekd.transports.Transport``."""
+
+    def __init__(self, inner: Transport, program: str, sysroot: Sysroot) -> None:
+        self._inner, self._program, self._sysroot = inner, program, sysroot
+
+    @property
+    def where(self) -> str:
+        return f"arm64-emulated: {CPU} under QEMU"
+
+    @property
+    def folder(self) -> str:
+        return self._inner.folder
+
+    def put(self, local: Path, remote: str) -> None:
+        self._inner.put(local, remote)
+
+    def get(self, remote: str, local: Path) -> None:
+        self._inner.get(remote, local)
+
+    def run(self, argv: Sequence[str], *, limit_s: float, cwd: str = "") -> Ran:
+        if argv[0] != "python3":
+            return self._inner.run(argv, limit_s=limit_s, cwd=cwd)
+        return self._inner.run(self._sysroot.command(self._program, argv[1:]), limit_s=SLOWER * limit_s, cwd=cwd)
+
+    def close(self) -> None:
+        self._inner.close()
