@@ -1,6 +1,5 @@
-"""The bytes between host and firmware, the same over semihosting and UART. All integers are uint32, little endian.
+"""The bytes between host and firmware: over semihosting as they are, over a UART in frames (frames.py). All integers are uint32, little endian.
 
-hello     "EKHI", over UART only: requests are heard from now on
 request   "EKRQ", index of the model, count; then count inputs
 answer    "EKPA", bytes of an input, bytes of an output, layers, ticks of an empty run, ticks of an empty mark;
           a sample: its ticks, its output; after the first sample's: ticks of each layer, bytes of stack; "EKND"
@@ -15,7 +14,7 @@ import numpy as np
 
 from edgekd.errors import EdgekdError
 
-HELLO, REQUEST, ANSWER, END = b"EKHI", b"EKRQ", b"EKPA", b"EKND"
+REQUEST, ANSWER, END = b"EKRQ", b"EKPA", b"EKND"
 _HEAD = struct.Struct("<4s5I")
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import selectors
 import shutil
 import subprocess
-import time
 from functools import cache
 from pathlib import Path
 
-from edgekd.errors import EdgekdError, MissingDependency
-from edgekd.mcu import answers
+from edgekd.errors import EdgekdError, Lost, MissingDependency
 from edgekd.mcu.boards import Board
+from edgekd.mcu.link import CODES, Link
 
 PROGRAM = "qemu-system-arm"
 #: With -icount an instruction takes 2^shift ns of the machine's time. At 7 the slowest timer (16 MHz) ticks twice in it, so that ticks
@@ -76,47 +76,48 @@ def run(elf: Path, board: Board, request: bytes, folder: Path, *, shift: int | N
     return out.read_bytes(), True
 
 
-def run_uart(elf: Path, board: Board, request: bytes, length: int, *, shift: int | None = FINE, limit_s: float = 60.0) -> bytes:
-    """The first ``length`` bytes that the firmware answered over its UART. Raises EdgekdError where they did not come in time."""
+def run_uart(elf: Path, board: Board, request: bytes, *, shift: int | None = FINE, limit_s: float = 60.0) -> bytes:
+    """What the firmware answered over its UART. Raises DeviceError where it stops, or says nothing new for ``limit_s``."""
     process = subprocess.Popen(
         command(elf, board, shift, serial="stdio"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     try:
-        # The firmware waits for another request for ever: the time limit of `communicate` would not return what came.
-        assert process.stdin is not None
-        if (hello := _first(process, len(answers.HELLO), limit_s)) != answers.HELLO:
-            raise EdgekdError(f"the firmware began with {hello!r}, expected {answers.HELLO!r}")
-        process.stdin.write(request)
-        process.stdin.flush()
-        return _first(process, length, limit_s)
+        link = Link(_Pipe(process, f"{version()}, {board.name}"))
+        link.begin(limit_s)
+        return link.ask(request, limit_s=limit_s)
     finally:
         process.kill()
         process.communicate()
 
 
-def _first(process: subprocess.Popen[bytes], length: int, limit_s: float) -> bytes:
-    assert process.stdout is not None
-    content, until = b"", time.monotonic() + limit_s
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        while len(content) < length:
-            left = until - time.monotonic()
-            if left <= 0 or not selector.select(left):
-                raise EdgekdError(f"{len(content)} of {length} bytes came over the UART in {limit_s:g} s")
-            more = process.stdout.read1(length - len(content))  # type: ignore[attr-defined]
-            if not more:
-                raise EdgekdError(f"QEMU ended with {process.wait()} after {len(content)} of {length} bytes")
-            content += more
-    return content
+class _Pipe:
+    """QEMU's standard input and output as a ``Port``."""
 
+    baud = 115200
 
-#: Exit codes of the firmware → what happened.
-CODES = {
-    70: "the core faulted: most likely the stack ran out of its room, or an address is wrong",
-    71: "it was asked for a model that it has not",
-    72: "it could not open its files",
-    73: "it could not write its answer",
-}
+    def __init__(self, process: subprocess.Popen[bytes], where: str) -> None:
+        self.where, self._process = where, process
+
+    def write(self, content: bytes) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(content)
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self._ended() from None
+
+    def read(self, limit_s: float) -> bytes:
+        assert self._process.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            if not selector.select(limit_s):
+                return b""
+        if not (content := os.read(self._process.stdout.fileno(), 65536)):
+            raise self._ended()
+        return content
+
+    def _ended(self) -> Lost:
+        return Lost(f"QEMU ended with {self._process.wait()}", where=self.where)
 
 
 def failure(code: int, board: str, said: str) -> str:

@@ -16,8 +16,9 @@ extern const uint32_t ek_model_count;
 extern int8_t ek_arena[];
 extern uint32_t ek_layer_ticks[]; /* room for the most layers of any model */
 
-/* Transport: ek_semihosting.c or ek_uart.c. ek_read returns 0 where no more will come. */
-void ek_open(void);
+/* Transport: ek_semihosting.c or ek_uart.c. ek_open begins a session, and returns 0 where there will be no other; ek_read returns 0 where no
+ * more will come in this one. */
+int ek_open(void);
 int ek_read(void *bytes, uint32_t count);
 void ek_write(const void *bytes, uint32_t count);
 void ek_exit(uint32_t code) __attribute__((noreturn));

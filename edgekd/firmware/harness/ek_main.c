@@ -67,10 +67,11 @@ static void answer(const ek_model *model, uint32_t count) {
 
 int ek_main(void) {
     uint32_t request[3];
-    ek_open();
-    while (ek_read(request, sizeof request)) {
-        if (request[0] != 0x51524B45u || request[1] >= ek_model_count) return 71; /* "EKRQ" */
-        answer(&ek_models[request[1]], request[2]);
+    while (ek_open()) {
+        while (ek_read(request, sizeof request)) {
+            if (request[0] != 0x51524B45u || request[1] >= ek_model_count) return 71; /* "EKRQ" */
+            answer(&ek_models[request[1]], request[2]);
+        }
     }
     return 0;
 }
