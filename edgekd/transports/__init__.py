@@ -26,7 +26,10 @@ class Ran:
 
 
 class Transport(Protocol):
-    """An open connection. Every method raises DeviceError, and of these Lost where the connection was cut."""
+    """An open connection. Every method raises DeviceError, and of these Lost where the connection was cut.
+
+    Paths on the device that are not absolute start at the work folder.
+    """
 
     @property
     def where(self) -> str:

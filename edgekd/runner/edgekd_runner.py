@@ -1,0 +1,762 @@
+#!/usr/bin/env python3
+# size: one file on purpose: it is copied to devices, where nothing else of edgekd is
+"""What edgekd runs on a device: its state, and the raw times and outputs of models in the device's own runtime.
+
+    python3 edgekd_runner.py facts --json      the device's state, as JSON
+    python3 edgekd_runner.py run JOB.json      reads JOB.json; writes RESULT.json and outputs beside it; progress on stdout
+
+One file for Python 3.7 and later, with the standard library, NumPy (which every runtime brings) and the device's runtime. It computes no
+statistics: the host that reads RESULT.json does. Each model runs in processes of its own, ``invocations`` times anew, one thread unless
+the job says otherwise; of several models the blocks alternate, so that what the device does meanwhile meets all of them.
+Exit code 0: RESULT.json is written, with an ``error`` for each model that failed; 2: the job cannot be read, or nothing could be written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import hashlib
+import json
+import os
+import platform
+import random
+import re
+import select
+import shutil
+import subprocess
+import sys
+import time
+from typing import Any
+
+SCHEMA = 1
+#: Times kept of one block; of more, every second (third, …) is.
+KEPT = 400
+#: Runtime → (modules that have it, the first that is there is taken; how it is installed).
+INSTALLED_BY = {
+    "tflite": (("ai_edge_litert", "tflite_runtime"), "pip install ai-edge-litert"),
+    "onnxruntime": (("onnxruntime",), "pip install onnxruntime"),
+    "openvino": (("openvino",), "pip install openvino"),
+}
+TRTEXEC = ("trtexec", "/usr/src/tensorrt/bin/trtexec")
+
+
+class Failed(Exception):
+    """A model cannot be measured; its message goes into the result."""
+
+
+# ------------------------------------------------------------------ runtimes (in a child process)
+
+
+class Model:
+    """An open model: ``once`` runs the sample that was set, ``answer`` returns all outputs of a batch as the file has them."""
+
+    def __init__(self, version: str, provider: str, batch: int, place: Any, once: Any, fetch: Any) -> None:
+        self.version, self.provider, self.batch, self.place, self.once, self.fetch = version, provider, batch, place, once, fetch
+
+    def answer(self, x: Any) -> list[Any]:
+        self.place(x)
+        self.once()
+        return self.fetch()
+
+
+def open_tflite(path: str, options: dict[str, Any]) -> Model:
+    try:
+        import ai_edge_litert.interpreter as tflite  # pyright: ignore[reportMissingImports]
+
+        name = "ai-edge-litert"
+    except ImportError:
+        import tflite_runtime.interpreter as tflite  # type: ignore[import-not-found, no-redef]  # pyright: ignore[reportMissingImports]
+
+        name = "tflite-runtime"
+    extra = {}
+    if options.get("kernels") == "reference":
+        extra["experimental_op_resolver_type"] = tflite.OpResolverType.BUILTIN_REF
+    with open(path, "rb") as file:
+        interpreter = tflite.Interpreter(model_content=file.read(), num_threads=int(options.get("threads", 1)), **extra)
+    interpreter.allocate_tensors()
+    entry = interpreter.get_input_details()[0]
+    outputs = [one["index"] for one in interpreter.get_output_details()]
+    provider = "reference kernels" if extra else "XNNPACK"
+    return Model(
+        name + " " + version_of(name),
+        provider,
+        int(entry["shape"][0]),
+        lambda x: interpreter.set_tensor(entry["index"], x),
+        interpreter.invoke,
+        lambda: [interpreter.get_tensor(index) for index in outputs],
+    )
+
+
+def open_onnxruntime(path: str, options: dict[str, Any]) -> Model:
+    import onnxruntime as ort  # pyright: ignore[reportMissingImports]
+
+    wanted = options.get("provider") or "CPUExecutionProvider"
+    if wanted not in ort.get_available_providers():
+        raise Failed("onnxruntime here has no {}, only {}".format(wanted, ", ".join(ort.get_available_providers())))
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = int(options.get("threads", 1))
+    settings.inter_op_num_threads = 1
+    settings.use_deterministic_compute = True
+    settings.log_severity_level = 3
+    settings.add_session_config_entry("session.qdqisint8allowed", "1")
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = ort.InferenceSession(path, settings, providers=[wanted])
+    if session.get_providers()[0] != wanted:  # it fell back in silence
+        raise Failed(f"{wanted} was asked for, onnxruntime took {session.get_providers()[0]}")
+    entry, feed, found = session.get_inputs()[0], {}, []  # type: ignore[var-annotated]
+    names = [one.name for one in session.get_outputs()]
+
+    def once() -> None:
+        found[:] = session.run(names, feed)
+
+    size = entry.shape[0]
+    return Model(
+        "onnxruntime " + ort.__version__,
+        wanted,
+        size if isinstance(size, int) and size > 0 else 1,
+        lambda x: feed.__setitem__(entry.name, x),
+        once,
+        lambda: list(found),
+    )
+
+
+def open_openvino(path: str, options: dict[str, Any]) -> Model:
+    import openvino as ov  # pyright: ignore[reportMissingImports]
+
+    device = options.get("provider") or "CPU"
+    hints = {"INFERENCE_PRECISION_HINT": "f32"}
+    if device == "CPU":
+        hints.update({"INFERENCE_NUM_THREADS": int(options.get("threads", 1)), "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False})  # type: ignore[dict-item]
+    core = ov.Core()
+    if device not in core.available_devices:
+        raise Failed("OpenVINO here has no {}, only {}".format(device, ", ".join(core.available_devices)))
+    compiled = core.compile_model(core.read_model(path), device, hints)
+    request, feed = compiled.create_infer_request(), []  # type: ignore[var-annotated]
+    size = compiled.input(0).get_partial_shape()[0]
+    return Model(
+        "openvino " + ov.get_version().split("-")[0],
+        device + ", INFERENCE_PRECISION_HINT=f32",
+        1 if size.is_dynamic else size.get_length(),
+        lambda x: feed.__setitem__(slice(None), [x]),
+        lambda: request.infer(feed),
+        lambda: [request.get_output_tensor(i).data.copy() for i in range(len(compiled.outputs))],
+    )
+
+
+#: Runtime of a job → ``open(path, options)``. trtexec measures by itself: see ``run``.
+RUNTIMES = {"tflite": open_tflite, "onnxruntime": open_onnxruntime, "openvino": open_openvino}
+
+
+def entering(x: Any, border: dict[str, Any]) -> Any:
+    """Samples as a device would feed them, channels last → as the file wants them; the host does the way back."""
+    import numpy as np
+
+    if border.get("transpose"):
+        x = x.transpose(border["transpose"])
+    held = border.get("held") or str(x.dtype)
+    if held == "uint8" and x.dtype == np.int8:
+        x = (x.astype(np.int16) + 128).astype(np.uint8)
+    elif held == "float32" and border.get("scale") is not None:
+        x = (x.astype(np.float32) - np.float32(border.get("zero", 0))) * np.float32(border["scale"])
+    return np.ascontiguousarray(x, held)
+
+
+def child(order: dict[str, Any]) -> None:
+    """Opens one model and obeys its parent, line by line: warm, block, outputs, end."""
+    own = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what native libraries say goes to stderr
+
+    def say(**message: Any) -> None:
+        own.write(json.dumps(message) + "\n")
+        own.flush()
+
+    try:
+        import numpy as np
+
+        before = peak_rss()
+        model = RUNTIMES[order["runtime"]](order["file"], order.get("options", {}))
+        samples = np.load(order["inputs"], mmap_mode="r")
+        first = entering(padded(np.array(samples[: model.batch]), model.batch), order.get("border", {}))
+        model.place(first)
+        model.once()
+        found = {"ready": time.time(), "version": model.version, "provider": model.provider, "batch": model.batch}
+        say(peak_rss_bytes=peak_rss(), base_rss_bytes=before, **found)
+        timed = slowed(model.once, float(order.get("options", {}).get("slow_share", 0)))
+        for line in sys.stdin:
+            command = json.loads(line)
+            if command["do"] == "warm":
+                say(**warm(timed, command["seconds"]))
+            elif command["do"] == "block":
+                say(**block(timed, command["seconds"]))
+            elif command["do"] == "outputs":
+                say(**outputs(model, samples, order, command))
+                model.place(first)
+            else:
+                say(peak_rss_bytes=peak_rss())
+                return
+    except Exception as error:
+        say(error=f"{type(error).__name__}: {error}" if not isinstance(error, Failed) else str(error))
+
+
+def padded(x: Any, size: int) -> Any:
+    import numpy as np
+
+    return x if len(x) == size else np.concatenate([x, np.zeros((size - len(x), *x.shape[1:]), x.dtype)])
+
+
+def slowed(once: Any, share: float) -> Any:
+    """``once``, longer by a share of itself: for tests of the comparison, which must see a slowdown that is known."""
+    if not share:
+        return once
+    clock = time.perf_counter
+
+    def longer() -> None:
+        start = clock()
+        once()
+        end = start + (clock() - start) * (1 + share)
+        while clock() < end:
+            pass
+
+    return longer
+
+
+def warm(once: Any, most_s: float) -> dict[str, Any]:
+    """Until the median of a batch is no longer over 2 % below that of the batch before, three times in a row; at most ``most_s``."""
+    clock, began, calm, before, count = time.perf_counter, time.perf_counter(), 0, float("inf"), 0
+    while calm < 3 and clock() - began < most_s:
+        times, start = [], clock()
+        while clock() - start < most_s / 20 or len(times) < 3:
+            at = clock()
+            once()
+            times.append(clock() - at)
+        count += len(times)
+        middle = sorted(times)[len(times) // 2]
+        calm = calm + 1 if middle > 0.98 * before else 0
+        before = middle
+    return {"warm_s": clock() - began, "warm_count": count, "steady": calm >= 3}
+
+
+def block(once: Any, seconds: float) -> dict[str, Any]:
+    """Inferences one by one for so long; the first tenth of the time is not counted: another process ran before."""
+    clock, began, times = time.perf_counter, time.perf_counter(), []
+    while True:
+        once()
+        if clock() - began >= seconds / 10:
+            break
+    switched, cpu, start = switches(), time.process_time(), clock()
+    while True:
+        at = clock()
+        once()
+        now = clock()
+        times.append(now - at)
+        if now - start >= seconds:
+            break
+    wall, cpu, switched = clock() - start, time.process_time() - cpu, switches() - switched
+    every = -(-len(times) // KEPT)
+    kept = [round(value, 9) for value in times[::every]]
+    return {"seconds": kept, "count": len(times), "every": every, "wall_s": wall, "cpu_s": cpu, "switches": switched}
+
+
+def outputs(model: Model, samples: Any, order: dict[str, Any], command: dict[str, Any]) -> dict[str, Any]:
+    """The outputs of all samples, each output of the file in a file of its own."""
+    import numpy as np
+
+    parts, began = [], time.perf_counter()  # type: ignore[var-annotated]
+    for at in range(0, len(samples), model.batch):
+        some = np.array(samples[at : at + model.batch])
+        found = model.answer(entering(padded(some, model.batch), order.get("border", {})))
+        parts.append([np.asarray(y)[: len(some)] for y in found])
+    names = []
+    for i in range(len(parts[0])):
+        name = f"{command['stem']}.y{i}.npy"
+        temporary = os.path.join(command["folder"], "." + name)
+        with open(temporary, "wb") as file:
+            np.save(file, np.concatenate([part[i] for part in parts]))
+        os.replace(temporary, os.path.join(command["folder"], name))
+        names.append(name)
+    return {"outputs": names, "outputs_s": time.perf_counter() - began}
+
+
+def switches() -> int:
+    """How often the kernel took the processor away."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+
+
+def peak_rss() -> int:
+    found = re.search(r"VmHWM:\s+(\d+)", read("/proc/self/status"))
+    if found:
+        return 1024 * int(found.group(1))
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+# ------------------------------------------------------------------ the device's state
+
+
+def read(path: str) -> str:
+    """A small file's text, "" where it is not there or not for us."""
+    try:
+        with open(path, errors="replace") as file:
+            return file.read(1 << 20).strip("\0\n ")
+    except OSError:
+        return ""
+
+
+def number(path: str) -> float | None:
+    try:
+        return float(read(path))
+    except ValueError:
+        return None
+
+
+def said(argv: list[str]) -> str:
+    """What a tool of the device prints, "" where it is not there or fails."""
+    if shutil.which(argv[0]) is None:
+        return ""
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=5, check=False)
+        return done.stdout.decode(errors="replace").strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def version_of(name: str) -> str:
+    try:
+        from importlib.metadata import version
+
+        return version(name)
+    except Exception:  # Python 3.7 has no such module
+        return str(getattr(sys.modules.get(name.replace("-", "_")), "__version__", ""))
+
+
+def clocks() -> dict[str, float]:
+    """Of each core now, in MHz."""
+    found = {}
+    for path in sorted(glob.glob("/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")):
+        value = number(path)
+        if value is not None:
+            found[path.split("/")[5]] = value / 1e3
+    return found
+
+
+def temperatures() -> dict[str, float]:
+    """Of each thermal zone, in °C."""
+    found = {}
+    for zone in sorted(glob.glob("/sys/class/thermal/thermal_zone[0-9]*")):
+        value = number(zone + "/temp")
+        if value is not None and -40e3 < value < 200e3 and value != 0:
+            found[(read(zone + "/type") or "zone") + "/" + zone[-1:]] = value / 1e3
+    return found
+
+
+def throttling() -> dict[str, float]:
+    """Signs that the device slows itself down: counters that grow, or states that are not 0."""
+    found = {}
+    for path in glob.glob("/sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/*_throttle_count"):
+        name = os.path.basename(path)
+        found[name] = found.get(name, 0) + (number(path) or 0)
+    for cooler in glob.glob("/sys/class/thermal/cooling_device[0-9]*"):
+        kind = read(cooler + "/type")
+        if re.search("cpu|processor|gpu", kind, re.I):
+            found["cooling " + kind] = max(found.get("cooling " + kind, 0), number(cooler + "/cur_state") or 0)
+    flags = re.search(
+        r"0x([0-9a-fA-F]+)", said(["vcgencmd", "get_throttled"])
+    )  # Raspberry Pi: the low bits are now, the high ones since boot
+    if flags:
+        found["vcgencmd get_throttled"] = float(int(flags.group(1), 16) & 0xF)
+    return found
+
+
+def battery() -> dict[str, Any]:
+    found = {}
+    for supply in glob.glob("/sys/class/power_supply/*"):
+        if read(supply + "/type").lower() == "battery":
+            found[os.path.basename(supply)] = {key: read(supply + "/" + key) for key in ("status", "capacity") if read(supply + "/" + key)}
+    return found
+
+
+def memory() -> dict[str, int]:
+    lines = dict(line.split(":", 1) for line in read("/proc/meminfo").splitlines() if ":" in line)
+    return {key: 1024 * int(lines[key].split()[0]) for key in ("MemTotal", "MemAvailable", "SwapFree") if key in lines}
+
+
+def busy() -> tuple[float, float] | None:
+    """Seconds that all cores together computed, and were taken away by a hypervisor, since boot."""
+    fields = read("/proc/stat").split("\n", 1)[0].split()[1:]
+    if len(fields) < 8:
+        return None
+    ticks = [int(field) for field in fields]
+    return sum(ticks[i] for i in (0, 1, 2, 5, 6)) / os.sysconf("SC_CLK_TCK"), ticks[7] / os.sysconf("SC_CLK_TCK")
+
+
+def governors() -> list[str]:
+    return sorted({read(path) for path in glob.glob("/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor")} - {""})
+
+
+def load() -> list[float]:
+    try:
+        return list(os.getloadavg())
+    except OSError:
+        return []
+
+
+def processor() -> str:
+    text = read("/proc/cpuinfo")
+    found = re.search(r"^(?:model name|Hardware)\s*:\s*(.+)$", text, re.M) or re.search(r"^CPU part\s*:\s*(.+)$", text, re.M)
+    return found.group(1).strip() if found else platform.processor() or platform.machine()
+
+
+def system() -> str:
+    pretty = re.search(r'^PRETTY_NAME="?([^"\n]+)', read("/etc/os-release"), re.M)
+    android = said(["getprop", "ro.build.version.release"])
+    return ("Android " + android if android else pretty.group(1) if pretty else platform.system()) + ", kernel " + platform.release()
+
+
+def runtimes() -> dict[str, dict[str, str]]:
+    """Those of a job that are there, with their versions; of the others what installs them."""
+    from importlib.util import find_spec
+
+    found = {}
+    for name, (modules, install) in INSTALLED_BY.items():
+        module = next((one for one in modules if find_spec(one)), None)
+        found[name] = {"module": module, "version": version_of(module.replace("_", "-"))} if module else {"install": install}
+    where = next((path for path in map(shutil.which, TRTEXEC) if path), None)
+    found["trtexec"] = {"path": where} if where else {"install": "TensorRT, which JetPack brings: sudo apt install tensorrt"}
+    if find_spec("numpy") is None:
+        found["numpy"] = {"install": "pip install numpy"}
+    return found
+
+
+def facts() -> dict[str, Any]:
+    """The whole state. What a device does not tell is missing, or empty."""
+    model = read("/proc/device-tree/model") or said(["getprop", "ro.product.model"]) or read("/sys/devices/virtual/dmi/id/product_name")
+    soc = " ".join(filter(None, (read("/sys/devices/soc0/" + name) for name in ("family", "soc_id")))) or said(["getprop", "ro.soc.model"])
+    return {
+        "schema": SCHEMA,
+        "model": model,
+        "os": system(),
+        "soc": soc or processor(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "governors": governors(),
+        "power_mode": said(["nvpmodel", "-q"]),
+        "clocks_mhz": clocks(),
+        "temperatures_c": temperatures(),
+        "throttling": throttling(),
+        "battery": battery(),
+        "memory": memory(),
+        "load": load(),
+        "runtimes": runtimes(),
+        "power": sorted(powers()),
+    }
+
+
+# ------------------------------------------------------------------ energy
+
+
+def powers() -> dict[str, Any]:
+    """Rail → function that reads its watts now: INA sensors (a Jetson's), and the battery where it is being emptied."""
+    found = {}
+    for volts in glob.glob("/sys/class/hwmon/hwmon*/in[0-9]_input"):
+        amperes = volts.replace("/in", "/curr")
+        if "ina" in read(os.path.dirname(volts) + "/name") and os.path.exists(amperes):
+            label = read(volts.replace("_input", "_label")) or os.path.basename(volts)
+            found[label] = lambda v=volts, a=amperes: (number(v) or 0) * (number(a) or 0) / 1e6  # mV · mA
+    for supply in glob.glob("/sys/class/power_supply/*"):
+        now = [supply + "/" + name for name in ("voltage_now", "current_now")]
+        if read(supply + "/type").lower() == "battery" and read(supply + "/status") == "Discharging" and number(now[1]) is not None:
+            found["battery"] = lambda p=now: abs((number(p[0]) or 0) * (number(p[1]) or 0)) / 1e12  # µV · µA
+    return found
+
+
+class Energy:
+    """Joules between two calls of ``spent``: counters of the processor, rails sampled ten times a second, and a meter's own command.
+
+    The meter's command prints the joules that it has counted so far, one number, and exits with 0.
+    """
+
+    def __init__(self, meter: list[str]) -> None:
+        self.meter, self.rails = meter, powers()
+        self.counters = {
+            read(os.path.dirname(p) + "/name"): p for p in glob.glob("/sys/class/powercap/intel-rapl:[0-9]/energy_uj") if read(p)
+        }
+        self.sampled, self.last = dict.fromkeys(self.rails, 0.0), time.monotonic()
+        self.before = self.count()
+
+    def count(self) -> dict[str, float]:
+        found = {name: (number(path) or 0) / 1e6 for name, path in self.counters.items()}
+        if self.meter:
+            text = said(self.meter).split()
+            try:
+                found["meter"] = float(text[0])
+            except (IndexError, ValueError) as error:
+                printed = " ".join(text)[:80] or "nothing"
+                raise Failed(f"the meter {' '.join(self.meter)} printed {printed}, no number of joules") from error
+        return found
+
+    def sample(self) -> None:
+        now = time.monotonic()
+        for name, watts in self.rails.items():
+            self.sampled[name] += watts() * (now - self.last)
+        self.last = now
+
+    def spent(self) -> dict[str, float]:
+        """Since the last call; a counter that ran over is left out."""
+        self.sample()
+        now = self.count()
+        found = {name: value - self.before[name] for name, value in now.items() if value >= self.before.get(name, 0)}
+        found.update(self.sampled)
+        self.before, self.sampled = now, dict.fromkeys(self.rails, 0.0)
+        return found
+
+
+# ------------------------------------------------------------------ the run (the parent)
+
+
+class Child:
+    """A process with one open model."""
+
+    def __init__(self, model: dict[str, Any], inputs: str, log: str, limit_s: float) -> None:
+        self.limit_s, self.log, self.spawned, self.buffer = limit_s, log, time.time(), b""
+        order = json.dumps(dict(model, inputs=inputs))
+        one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(model.get("options", {}).get("threads", 1)))
+        with open(log, "wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, os.path.abspath(__file__), "child", order],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=dict(os.environ, **one),
+            )
+
+    def hear(self, limit_s: float, sample: Any = None) -> dict[str, Any]:
+        """Its next answer. Raises Failed where it says an error, dies, or takes too long."""
+        end = time.monotonic() + limit_s
+        stream = self.process.stdout
+        assert stream is not None
+        while b"\n" not in self.buffer:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise Failed(f"took over {limit_s:g} s and was ended")
+            if select.select([stream], [], [], min(0.1, left) if sample else left)[0]:
+                part = os.read(stream.fileno(), 1 << 16)
+                if not part:
+                    raise Failed(self.died())
+                self.buffer += part
+            elif sample:
+                sample()
+        line, self.buffer = self.buffer.split(b"\n", 1)
+        answer = json.loads(line.decode())
+        if "error" in answer:
+            raise Failed(answer["error"])
+        return answer
+
+    def ask(self, limit_s: float, sample: Any = None, **command: Any) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps(command).encode() + b"\n")
+            self.process.stdin.flush()
+        except OSError as error:
+            raise Failed(self.died()) from error
+        return self.hear(limit_s, sample)
+
+    def died(self) -> str:
+        code = self.process.wait()
+        text = read(self.log).splitlines()
+        last = "; it said: " + text[-1][:200] if text else ""
+        return (f"died of signal {-code}" if code < 0 else f"ended with code {code}") + last
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream:
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+
+class Run:
+    """A job being done. ``results`` has one entry a model, in the job's order."""
+
+    def __init__(self, job: dict[str, Any], folder: str) -> None:
+        self.job, self.folder, self.protocol = job, folder, dict(PROTOCOL, **job.get("protocol", {}))
+        self.began, self.order = time.monotonic(), random.Random(0)
+        self.energy = Energy(list(job.get("meter", [])))
+        self.results = [self.result(model) for model in job["models"]]
+        self.limit_s = float(self.protocol["limit_s"])
+
+    def result(self, model: dict[str, Any]) -> dict[str, Any]:
+        path = os.path.join(self.folder, model["file"])
+        digest = ""
+        if os.path.isfile(path):
+            with open(path, "rb") as file:
+                digest = hashlib.sha256(file.read()).hexdigest()
+        lists = {"cold_start_s": [], "blocks": []}  # type: ignore[var-annotated]
+        return {"name": model["name"], "file_sha256": digest, "runtime": model["runtime"], "version": "", "provider": "", **lists,
+                "peak_rss_bytes": 0, "base_rss_bytes": 0, "outputs": [], "error": None}  # fmt: skip
+
+    def all(self) -> None:
+        count = int(self.protocol["invocations"])
+        for invocation in range(count):
+            self.invocation(invocation, count)
+
+    def invocation(self, invocation: int, count: int) -> None:
+        """All models that have not failed, each in a fresh process; their blocks alternate, in an order that is drawn for each round."""
+        children = {}  # type: ignore[var-annotated]
+        last = invocation == count - 1
+        try:
+            for i, model in enumerate(self.job["models"]):
+                self.attempt(i, lambda i=i, model=model: children.__setitem__(i, self.opened(i, model)))
+            for i in list(children):
+                self.attempt(i, lambda i=i: self.warmed(i, children[i]))
+            rounds = -(-int(self.protocol["repeats"]) // count)
+            seconds = float(self.protocol["seconds"]) / (rounds * count)
+            for number_of_round in range(rounds):
+                order = list(children)
+                self.order.shuffle(order)
+                for i in order:
+                    self.attempt(i, lambda i=i: self.block(i, children[i], seconds, invocation, "repeat"))
+                tell("blocks", invocation * rounds + number_of_round + 1, count * rounds)
+            if last:
+                self.sustained(children)
+                for i in children:
+                    self.attempt(i, lambda i=i: self.answered(i, children[i]))
+            for i in children:
+                self.attempt(i, lambda i=i: self.closed(i, children[i]))
+        finally:
+            for one in children.values():
+                one.end()
+
+    def attempt(self, i: int, work: Any) -> None:
+        """``work`` for model ``i``, unless it has failed already."""
+        if self.results[i]["error"] is None:
+            try:
+                work()
+            except (Failed, OSError, ValueError) as error:
+                self.results[i]["error"] = str(error)
+
+    def opened(self, i: int, model: dict[str, Any]) -> Child:
+        if model["runtime"] not in RUNTIMES:
+            raise Failed("this runner has no runtime {!r}, only {}".format(model["runtime"], ", ".join(RUNTIMES)))
+        if not self.results[i]["file_sha256"]:
+            raise Failed("there is no file " + model["file"])
+        path = os.path.join(self.folder, model["file"])
+        one = Child(
+            dict(model, file=path), os.path.join(self.folder, self.job["inputs"]), os.path.join(self.folder, f"m{i}.log"), self.limit_s
+        )
+        try:
+            answer = one.hear(self.limit_s)
+        except Failed:
+            one.end()
+            raise
+        self.results[i]["cold_start_s"].append(answer["ready"] - one.spawned)
+        for key in ("version", "provider", "batch", "base_rss_bytes"):
+            self.results[i][key] = answer[key]
+        return one
+
+    def warmed(self, i: int, one: Child) -> None:
+        answer = one.ask(self.limit_s, do="warm", seconds=float(self.protocol["warmup_s"]))
+        self.results[i].setdefault("warmups", []).append(answer)
+
+    def block(self, i: int, one: Child, seconds: float, invocation: int, phase: str) -> None:
+        at, before = time.monotonic() - self.began, busy()
+        self.energy.spent()
+        answer = one.ask(self.limit_s + seconds, self.energy.sample if self.energy.rails else None, do="block", seconds=seconds)
+        joules = self.energy.spent()
+        took, after = time.monotonic() - self.began - at, busy()
+        answer.update(t=at, model=self.results[i]["name"], invocation=invocation, phase=phase)
+        if before and after and took > 0:  # cores that others computed on
+            own = answer["cpu_s"] * took / answer["wall_s"]
+            answer.update(others=max(0.0, (after[0] - before[0] - own) / took), stolen=(after[1] - before[1]) / took)
+        now = clocks()
+        answer.update(mhz=max(now.values()) if now else None, celsius=max(temperatures().values() or [0]) or None)
+        answer.update({"joules": joules} if joules else {}, throttling=throttling())
+        self.results[i]["blocks"].append(answer)
+
+    def sustained(self, children: dict[int, Child]) -> None:
+        """One model after the other without a pause, in blocks of a second."""
+        most = float(self.protocol["sustained_s"])
+        for i, one in children.items():
+            start = time.monotonic()
+            while time.monotonic() - start < most and self.results[i]["error"] is None:
+                self.attempt(i, lambda i=i, one=one: self.block(i, one, 1.0, -1, "sustained"))
+                tell("sustained", int(time.monotonic() - start), int(most))
+
+    def answered(self, i: int, one: Child) -> None:
+        if self.job.get("outputs"):
+            limit = max(self.limit_s, float(self.protocol["outputs_limit_s"]))
+            answer = one.ask(limit, do="outputs", stem=f"m{i}", folder=self.folder)
+            self.results[i].update(answer)
+            tell("outputs", i + 1, len(self.results))
+
+    def closed(self, i: int, one: Child) -> None:
+        self.results[i]["peak_rss_bytes"] = one.ask(self.limit_s, do="end")["peak_rss_bytes"]
+
+
+#: What a job's protocol may leave out; ``seconds`` and ``repeats`` are those of each model, over all invocations.
+PROTOCOL = {
+    "warmup_s": 2.0,
+    "seconds": 10.0,
+    "repeats": 30,
+    "invocations": 10,
+    "sustained_s": 0.0,
+    "limit_s": 120.0,
+    "outputs_limit_s": 3600.0,
+}
+
+
+def tell(what: str, done: int, total: int) -> None:
+    sys.stdout.write(json.dumps({"progress": what, "done": done, "total": total}) + "\n")
+    sys.stdout.flush()
+
+
+def clock() -> dict[str, float]:
+    return {"monotonic": time.monotonic(), "wall": time.time()}
+
+
+def run(path: str) -> int:
+    """Raises OSError, ValueError or KeyError for a job that cannot be read; models that fail are in the result."""
+    with open(path) as file:
+        job = json.load(file)
+    if job.get("schema") != SCHEMA:
+        raise ValueError(f"schema {job.get('schema')!r}, this runner has {SCHEMA}")
+    folder = os.path.dirname(os.path.abspath(path))
+    before, start = facts(), clock()
+    doing = Run(job, folder)
+    try:
+        doing.all()
+    except Failed as error:  # the meter
+        raise ValueError(str(error)) from error
+    result = {"schema": SCHEMA, "facts_before": before, "facts_after": facts(), "models": doing.results}
+    result["clock"] = {"before": start, "after": clock()}
+    temporary = os.path.join(folder, ".RESULT.json")
+    with open(temporary, "w") as file:
+        json.dump(result, file)
+    os.replace(temporary, os.path.join(folder, "RESULT.json"))
+    return 0
+
+
+def main(argv: list[str]) -> int:
+    if argv[:1] == ["facts"]:
+        found = facts()
+        sys.stdout.write(json.dumps(found, indent=None if "--json" in argv else 2) + "\n")
+        return 0
+    if len(argv) == 2 and argv[0] == "child":
+        child(json.loads(argv[1]))
+        return 0
+    if len(argv) == 2 and argv[0] == "run":
+        try:
+            return run(argv[1])
+        except (OSError, ValueError, KeyError) as error:
+            sys.stderr.write(f"edgekd_runner: {argv[1]}: {type(error).__name__}: {error}\n")
+            return 2
+    sys.stderr.write((__doc__ or "") + "\n")
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
