@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgekd.errors import InputError
 from edgekd.transports import Ran, Transport, local
-from edgekd.transports.sysroot import CPU, Sysroot, emulator, find
+from edgekd.transports.sysroot import CPU, emulator, find
 
 #: How much longer than asked a command may take: about what emulation costs, where limits are meant for real devices.
 SLOWER = 20.0
@@ -20,15 +20,18 @@ def connect(address: str = "") -> Arm64Transport:
     """Raises InputError for an address, DeviceError where the emulator is missing or its system has not been made."""
     if address:
         raise InputError(f"address {address!r}", where="--device arm64-emulated", expected="none: it is on this machine")
-    program, sysroot = emulator(), find()
-    return Arm64Transport(local.connect(), program, sysroot)
+    program, sysroot, inner = emulator(), find(), local.connect()
+    python = Path(inner.folder, "python3")
+    python.write_text(sysroot.starter(program, python), encoding="utf-8")
+    python.chmod(0o755)
+    return Arm64Transport(inner, str(python))
 
 
 class Arm64Transport:
     """See ``edgekd.transports.Transport``."""
 
-    def __init__(self, inner: Transport, program: str, sysroot: Sysroot) -> None:
-        self._inner, self._program, self._sysroot = inner, program, sysroot
+    def __init__(self, inner: Transport, python: str) -> None:
+        self._inner, self._python = inner, python
 
     @property
     def where(self) -> str:
@@ -47,7 +50,7 @@ class Arm64Transport:
     def run(self, argv: Sequence[str], *, limit_s: float, cwd: str = "") -> Ran:
         if argv[0] != "python3":
             return self._inner.run(argv, limit_s=limit_s, cwd=cwd)
-        return self._inner.run(self._sysroot.command(self._program, argv[1:]), limit_s=SLOWER * limit_s, cwd=cwd)
+        return self._inner.run([self._python, *argv[1:]], limit_s=SLOWER * limit_s, cwd=cwd)
 
     def close(self) -> None:
         self._inner.close()

@@ -2,9 +2,9 @@
 
 python -m edgekd.transports.sysroot [--sources FILE]      (tools/make_sysroot.py is the same)
 
-The packages come through apt-get with a root of its own (nothing on this machine changes, `dpkg --add-architecture` is not needed), from the
-machine's own Debian sources and checked with its keys; the wheels through pip, in the versions that are installed here, so that the device
-runs what was verified. 61 MB and the wheels. Made whole or not at all; named by a hash of what was asked for.
+The packages come through apt-get with a root of its own (nothing on this machine changes, `dpkg --add-architecture` is not needed), from
+the machine's own Debian sources and checked with its keys; the wheels through pip, in the versions that are installed here, so that the
+device runs what was verified. 61 MB and the wheels. Made whole or not at all; named by a hash of what was asked for.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -28,15 +29,17 @@ from edgekd import runs
 from edgekd.errors import DeviceError, EdgekdError
 
 #: Changes when what is made of the same packages and wheels changes.
-LAYOUT = 1
+LAYOUT = 2
 #: What the runtimes need of Debian, beside what these depend on.
 PACKAGES = ("python3-minimal", "libpython3-stdlib", "libstdc++6", "libgomp1", "zlib1g")
 WHEELS = ("ai-edge-litert", "onnxruntime", "numpy")
 #: glibc's minor versions whose wheels may be taken: 2.36 is that of Debian 12.
 _GLIBC = range(17, 37)
-#: The core that QEMU plays, and what Linux says of it there. Never QEMU's default ("max"): XNNPACK then computes wrong integers, because QEMU's
-#: SME is not what XNNPACK takes it for.
+#: The core that QEMU plays, and what Linux says of it there. Never QEMU's default ("max"): XNNPACK then computes wrong integers, because
+#: QEMU's SME is not what XNNPACK takes it for.
 CPU = "cortex-a72"
+#: Variable of the emulated Python's environment: what starts it.
+EXECUTABLE = "EDGEKD_PYTHON"
 _CPUINFO = """processor\t: 0
 BogoMIPS\t: 108.00
 Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid
@@ -45,6 +48,10 @@ CPU architecture: 8
 CPU variant\t: 0x0
 CPU part\t: 0xd08
 CPU revision\t: 3
+"""
+#: A script cannot start the emulated interpreter by its own file, which this machine's kernel refuses: by the script that does instead.
+_SITECUSTOMIZE = f"""import os, sys
+sys.executable = os.environ.get({EXECUTABLE!r}, sys.executable)
 """
 _WHERE = "device arm64-emulated"
 _MAKE = "python -m edgekd.transports.sysroot"
@@ -60,10 +67,10 @@ class Sysroot:
     root: Path
     versions: dict[str, str]
 
-    def command(self, emulator: str, argv: Sequence[str]) -> list[str]:
-        """The aarch64 Python with ``argv``, run by ``emulator`` on this machine."""
-        wheels = f"PYTHONPATH={self.root / 'wheels'}"
-        return [emulator, "-cpu", CPU, "-L", str(self.root), "-E", wheels, str(self.root / "usr/bin/python3"), "-B", *argv]
+    def starter(self, emulator: str, path: Path) -> str:
+        """The text of a script at ``path`` that runs the aarch64 Python by ``emulator``; the path stands in it, for children to start."""
+        python = [emulator, "-cpu", CPU, "-L", str(self.root), "-U", "PYTHONPATH", "-E", f"{EXECUTABLE}={path}"]
+        return f'#!/bin/sh\nexec {shlex.join([*python, str(self.root / "usr/bin/python3"), "-B"])} "$@"\n'
 
 
 def emulator() -> str:
@@ -114,10 +121,14 @@ def _make(root: Path, pins: tuple[str, ...], sources: Path, say: Callable[[str],
         for name in _NOT_NEEDED:
             shutil.rmtree(new / name, ignore_errors=True)
         say(f"fetching wheels: {', '.join(pins)}")
-        wheels = _wheels(work / "wheels", pins, _python_of(new))
+        python = os.readlink(new / "usr/bin/python3")
+        wheels = _wheels(work / "wheels", pins, python.removeprefix("python"))
         for wheel in wheels:
             with zipfile.ZipFile(wheel) as archive:  # extractall keeps what it unpacks below the folder
-                archive.extractall(new / "wheels")
+                archive.extractall(new / "usr/lib/python3/dist-packages")
+        site = new / "usr/lib" / python / "sitecustomize.py"
+        site.unlink(missing_ok=True)  # Debian's is a link to /etc
+        site.write_text(_SITECUSTOMIZE, encoding="utf-8")
         _pretend(new)
         made = {name: unquote(its) for name, its in (path.name.split("_")[:2] for path in packages)}
         made |= dict(path.name.split("-")[:2] for path in wheels)
@@ -165,11 +176,6 @@ def _pretend(root: Path) -> None:
     (root / "proc/cpuinfo").write_text(_CPUINFO, encoding="ascii")
 
 
-def _python_of(root: Path) -> str:
-    """The sysroot's Python, as "3.11"."""
-    return os.readlink(root / "usr/bin/python3").removeprefix("python")
-
-
 def _pins() -> tuple[str, ...]:
     """WHEELS in the versions that are installed here; the newest of what is not."""
     pins: list[str] = []
@@ -182,7 +188,7 @@ def _pins() -> tuple[str, ...]:
 
 
 def _folder(pins: tuple[str, ...]) -> Path:
-    asked = json.dumps([LAYOUT, PACKAGES, pins, _CPUINFO])
+    asked = json.dumps([LAYOUT, PACKAGES, pins, _CPUINFO, _SITECUSTOMIZE])
     return runs.cache_folder() / "arm64" / hashlib.sha256(asked.encode()).hexdigest()[:16]
 
 
