@@ -1,0 +1,93 @@
+"""Device arm64-emulated's transport: the aarch64 Python and runtimes are real, and what cannot be fetched is one clear message."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgekd.errors import DeviceError, InputError
+from edgekd.transports import Transport, arm64, sysroot
+from tests.transports.arm64_system import sysroot_or_skip
+
+#: Nothing listens there.
+NOWHERE = "Types: deb\nURIs: http://127.0.0.1:9/debian\nSuites: bookworm\nComponents: main\n"
+VERSIONS = """
+import json, os, platform, subprocess, sys
+import numpy, onnxruntime
+from ai_edge_litert.interpreter import Interpreter
+child = subprocess.run([sys.executable, "-c", "import platform; print(platform.machine())"], capture_output=True, text=True)
+print(json.dumps([platform.machine(), child.stdout.strip(), onnxruntime.__version__, numpy.__version__, os.cpu_count()]))
+"""
+
+
+@pytest.fixture
+def device() -> Iterator[Transport]:
+    sysroot_or_skip()
+    transport = arm64.connect()
+    yield transport
+    transport.close()
+
+
+def test_real_runtimes_on_aarch64_and_their_children_too(device: Transport, tmp_path: Path) -> None:
+    import numpy
+    import onnxruntime
+
+    (tmp_path / "versions.py").write_text(VERSIONS)
+    device.put(tmp_path / "versions.py", "versions.py")
+    done = device.run(["python3", "versions.py"], limit_s=60)
+    assert done.code == 0, done.err
+    assert done.out.strip() == f'["aarch64", "aarch64", "{onnxruntime.__version__}", "{numpy.__version__}", 1]'
+    assert "cortex-a72" in device.where and "QEMU" in device.where
+    device.close()
+    assert not Path(device.folder).exists()
+
+
+def test_other_commands_are_this_machines(device: Transport) -> None:
+    assert device.run(["uname", "-m"], limit_s=10).out.strip() == os.uname().machine
+
+
+def test_an_address_is_refused() -> None:
+    with pytest.raises(InputError, match="none: it is on this machine"):
+        arm64.connect("somewhere")
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "edgekd" / "arm64"
+
+
+def test_not_made_yet_names_the_command(empty_cache: Path) -> None:
+    with pytest.raises(DeviceError) as caught:
+        sysroot.find()
+    assert "to mend:  python -m edgekd.transports.sysroot" in str(caught.value) and str(empty_cache) in str(caught.value)
+
+
+def test_unreachable_archives_are_one_message_and_leave_nothing(
+    empty_cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "nowhere.sources").write_text(NOWHERE)
+    code = sysroot.main(["--sources", str(tmp_path / "nowhere.sources")])
+    err = capsys.readouterr().err
+    assert code == 2 and "edgekd: device arm64-emulated: fetching the list of Debian's packages failed" in err, err
+    assert "127.0.0.1" in err and "to mend:" in err and "Traceback" not in err
+    assert [path.name for path in empty_cache.iterdir()] == [".lock"]
+
+
+def test_a_damaged_one_says_what_to_delete(empty_cache: Path) -> None:
+    with pytest.raises(DeviceError) as caught:
+        sysroot.find()
+    root = Path(caught.value.expected)
+    root.mkdir(parents=True)
+    (root / "made.json").write_text("{")
+    with pytest.raises(DeviceError, match="delete that folder"):
+        sysroot.find()
+
+
+def test_without_an_emulator_the_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DeviceError, match="sudo apt-get install qemu-user"):
+        arm64.connect()
