@@ -23,6 +23,7 @@ from edgekd.cli_build import COMMANDS
 from edgekd.cli_convert import COMMANDS as CONVERT_COMMANDS
 from edgekd.cli_plan import COMMANDS as PLAN_COMMANDS
 from edgekd.cli_quantize import COMMANDS as QUANTIZE_COMMANDS
+from edgekd.cli_results import app as results
 from edgekd.errors import EdgekdError, InputError
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ for _name, _command in {**PLAN_COMMANDS, **COMMANDS, **CONVERT_COMMANDS, **QUANT
     app.command(_name)(_command)
 app.add_typer(targets, name="targets")
 app.add_typer(recipes, name="recipes")
+app.add_typer(results, name="results")
 
 
 def main() -> None:

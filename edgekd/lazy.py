@@ -16,6 +16,7 @@ from edgekd.errors import EdgekdError, InputError, MissingDependency
 
 #: Import name of a library → the extra of edgekd that brings it.
 EXTRAS = {
+    "sqlalchemy": "devices",
     "torch": "train",
     "safetensors": "train",
     "PIL": "train",

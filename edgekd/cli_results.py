@@ -1,0 +1,169 @@
+"""The commands that ask the store of measurements: results list, compare, export. cli.py lists the group."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgekd.store import EXPORTS, Query
+
+if TYPE_CHECKING:
+    from edgekd.records import Figure
+    from edgekd.store import Result
+
+app = typer.Typer(no_args_is_help=True, help="What was measured: list, compare devices, export.")
+
+Store = Annotated[
+    str, typer.Option("--store", help="A file (SQLite) or a database's URL; else $EDGEKD_STORE, else one in the cache folder.")
+]
+Model = Annotated[str, typer.Option("--model", help="The beginning of a model's name, or of its fingerprint.")]
+Device = Annotated[str, typer.Option("--device", help="The beginning of a device as it was asked for, or of its name in the fleet.")]
+Target = Annotated[str, typer.Option("--target", "-t", help="Only for this target.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
+#: Figures of the list; others by --figure.
+_SHOWN = ("latency_ms", "accuracy", "bit_equal", "energy_uj", "peak_ram_bytes")
+
+
+@app.command("list")
+def results_list(
+    model: Model = "",
+    device: Device = "",
+    target: Target = "",
+    figure: Annotated[str, typer.Option("--figure", help="Only results with this figure, and that one shown, e.g. energy_uj.")] = "",
+    failed: Annotated[bool, typer.Option("--failed", help="Only what failed, with the whole reason.")] = False,
+    newest: Annotated[bool, typer.Option("--newest", help="Only the last of each model on each device.")] = False,
+    last: Annotated[int, typer.Option("--last", min=0, help="Only so many of the last; 0: all.")] = 50,
+    store: Store = "",
+    as_json: AsJson = False,
+) -> None:
+    """Results, the oldest first.
+
+    \b
+    edgekd results list --model keywords --newest
+    edgekd results list --device kitchen-pi --failed
+    """
+    found = _found(store, Query(model, device, target, figure, True if failed else None, newest, last))
+    if as_json:
+        typer.echo(json.dumps([_document(result) for result in found], indent=2, ensure_ascii=False))
+        return
+    if not found:
+        typer.echo("no results")
+        return
+    there = {name for result in found for name in result.figures}
+    names = [figure] if figure else [name for name in _SHOWN if name in there]
+    rows = [["WHEN", "MODEL", "DEVICE", "TARGET", "WAY", *(name.upper() for name in names), ""]]
+    for result in found:
+        cells = [_cell(result.figures.get(name)) for name in names]
+        reason = "" if failed or not result.failed else f"failed: {result.failed.splitlines()[0][:80]}"
+        rows.append([result.created[:16], result.model, result.where, result.target, result.row or "-", *cells, reason])
+    _print(rows)
+    for result in found if failed else ():
+        typer.echo(f"\n{result.where}, {result.model}, {result.created}:\n  {result.failed}")
+
+
+@app.command("compare")
+def results_compare(
+    devices: Annotated[
+        list[str] | None, typer.Argument(metavar="DEVICE…", help="Devices, or their names in the fleet; none: all.", show_default=False)
+    ] = None,
+    model: Model = "",
+    target: Target = "",
+    figure: Annotated[str, typer.Option("--figure", help="What to compare.")] = "latency_ms",
+    store: Store = "",
+    as_json: AsJson = False,
+) -> None:
+    """The last good result of each model on each device, side by side, and its ratio to the first.
+
+    The two were not measured at one time: the interval of the ratio is that of the two, the worst of each. `edgekd bench A B --device D`
+    interleaves two models on one device and is sharper.
+
+    \b
+    edgekd results compare kitchen-pi desk-jetson --figure latency_ms
+    """
+    found = _found(store, Query(model, "", target, figure, False, True))
+    order = {name: at for at, name in enumerate(devices or [])}
+    chosen = [result for result in found if not order or {result.label, result.device} & order.keys()]
+    chosen.sort(
+        key=lambda r: (r.model, r.fingerprint, r.row, min(order.get(r.label, len(order)), order.get(r.device, len(order))), r.where)
+    )
+    document: list[dict[str, Any]] = []
+    base: Result | None = None
+    for result in chosen:
+        if base is None or (base.fingerprint, base.row) != (result.fingerprint, result.row):
+            base = result
+        ratio, low, high = _ratio(result.figures[figure], base.figures[figure])
+        one = {"model": result.model, "fingerprint": result.fingerprint, "row": result.row, "device": result.device, "label": result.label}
+        one |= {"target": result.target, "created": result.created, "figure": asdict(result.figures[figure])}
+        document.append(one | {"to": base.where, "ratio": ratio, "low": low, "high": high})
+    if as_json:
+        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        return
+    if not document:
+        typer.echo(f"no results with {figure}")
+        return
+    rows = [["MODEL", "WAY", "DEVICE", figure.upper(), "KIND", "RATIO", ""]]
+    for one, result in zip(document, chosen, strict=True):
+        first = one["to"] == result.where
+        span = "" if one["low"] is None else f" ({one['low']:.3g}–{one['high']:.3g})"
+        ratio = "1" if first else "-" if one["ratio"] is None else f"{one['ratio']:.3g}{span}"
+        rows.append([result.model, result.row or "-", result.where, _cell(result.figures[figure]), one["figure"]["kind"], ratio, ""])
+    _print(rows)
+
+
+@app.command("export")
+def results_export(
+    file: Annotated[Path, typer.Argument(help=f"Where to: a name that ends in {' or '.join(EXPORTS)}.", show_default=False)],
+    model: Model = "",
+    device: Device = "",
+    target: Target = "",
+    newest: Annotated[bool, typer.Option("--newest", help="Only the last of each model on each device.")] = False,
+    store: Store = "",
+) -> None:
+    """All figures of all results, one a line, with what they are of: CSV, or Parquet where pyarrow is installed."""
+    from edgekd.errors import InputError
+    from edgekd.lazy import load
+
+    if file.suffix not in EXPORTS:
+        raise InputError(f"ending {file.suffix!r}", where=str(file), expected=" or ".join(EXPORTS), mend=f"{file.stem}.csv")
+    found = _found(store, Query(model, device, target, newest=newest))
+    lines = load(EXPORTS[file.suffix])(found, file)
+    typer.echo(f"{file}: {lines} lines of {len(found)} results")
+
+
+def _found(store: str, query: Query) -> list[Result]:
+    from edgekd.lazy import load
+
+    engine = load("edgekd.store.tables:connect")(store)
+    return load("edgekd.store.results:find")(engine, query)
+
+
+def _document(result: Result) -> dict[str, Any]:
+    return asdict(result) | {"ok": not result.failed}
+
+
+def _ratio(figure: Figure, base: Figure) -> tuple[float | None, float | None, float | None]:
+    """And its interval, where both figures have one."""
+    if not base.value:
+        return None, None, None
+    if figure.low is None or figure.high is None or not base.low or not base.high:
+        return figure.value / base.value, None, None
+    return figure.value / base.value, figure.low / base.high, figure.high / base.low
+
+
+def _cell(figure: Figure | None) -> str:
+    if figure is None:
+        return "-"
+    style = ".2%" if figure.unit == "share" else ",.4g" if figure.unit in ("ms", "µJ") else ",.0f"
+    value = f"{figure.value:{style}}" + ("" if figure.unit == "share" else f" {figure.unit}")
+    span = "" if figure.low is None or figure.high is None else f" ({figure.low:{style}}–{figure.high:{style}})"
+    return f"{value}{span}" + ("" if figure.kind in ("measured", "counted") else f" {figure.kind}")
+
+
+def _print(rows: list[list[str]]) -> None:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

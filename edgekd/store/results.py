@@ -1,0 +1,85 @@
+"""Results into the store, and out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sql
+from sqlalchemy.exc import SQLAlchemyError
+
+from edgekd.records import Figure
+from edgekd.store import Query, Result
+from edgekd.store.tables import FIGURES, RESULTS, broken
+
+_PLAIN = tuple(column.name for column in RESULTS.columns if column.name != "id")
+#: Placeholders that a database takes in one statement: SQLite 999 in old versions.
+_AT_ONCE = 500
+
+
+def save(engine: sql.Engine, results: Iterable[Result]) -> None:
+    """All of them or none. Raises EdgekdError where the store cannot be written."""
+    try:
+        with engine.begin() as connection:
+            for result in results:
+                plain = {name: getattr(result, name) for name in _PLAIN}
+                key = connection.execute(sql.insert(RESULTS).values(plain)).inserted_primary_key
+                assert key is not None  # every INSERT of one row has one
+                rows = [{"result": key[0], "name": name, **asdict(figure)} for name, figure in result.figures.items()]
+                if rows:
+                    connection.execute(sql.insert(FIGURES), rows)
+    except SQLAlchemyError as error:
+        raise broken(engine.url.render_as_string(hide_password=True), error) from error
+
+
+def find(engine: sql.Engine, query: Query) -> list[Result]:
+    """Those that ``query`` asks for, the oldest first. Raises EdgekdError where the store cannot be read."""
+    wanted = sql.select(RESULTS).order_by(RESULTS.c.id.desc())
+    if query.model:
+        wanted = wanted.where(sql.or_(_begins(RESULTS.c.model, query.model), _begins(RESULTS.c.fingerprint, query.model)))
+    if query.device:
+        wanted = wanted.where(sql.or_(_begins(RESULTS.c.device, query.device), _begins(RESULTS.c.label, query.device)))
+    if query.target:
+        wanted = wanted.where(RESULTS.c.target == query.target)
+    if query.failures is not None:
+        wanted = wanted.where((RESULTS.c.failed != "") if query.failures else (RESULTS.c.failed == ""))
+    if query.figure:
+        wanted = wanted.where(sql.exists().where(FIGURES.c.result == RESULTS.c.id, FIGURES.c.name == query.figure))
+    if query.newest:
+        each = (RESULTS.c.fingerprint, RESULTS.c.target, RESULTS.c.device, RESULTS.c.label, RESULTS.c.row)
+        good = wanted.with_only_columns(sql.func.max(RESULTS.c.id)).order_by(None).group_by(*each)
+        wanted = wanted.where(RESULTS.c.id.in_(good))
+    if query.last:
+        wanted = wanted.limit(query.last)
+    try:
+        with engine.connect() as connection:
+            rows = list(reversed(connection.execute(wanted).mappings().all()))
+            figures = _figures(connection, [row["id"] for row in rows])
+    except SQLAlchemyError as error:
+        raise broken(engine.url.render_as_string(hide_password=True), error) from error
+    return [Result(**dict(row), figures=figures.get(row["id"], {})) for row in rows]
+
+
+def there(engine: sql.Engine, asked: Collection[str]) -> set[str]:
+    """Which of these hashes of what was asked have a good result. Raises EdgekdError where the store cannot be read."""
+    wanted = sql.select(RESULTS.c.asked).distinct().where(RESULTS.c.failed == "", RESULTS.c.asked.in_(list(asked)))
+    try:
+        with engine.connect() as connection:
+            return set(connection.execute(wanted).scalars())
+    except SQLAlchemyError as error:
+        raise broken(engine.url.render_as_string(hide_password=True), error) from error
+
+
+def _figures(connection: sql.Connection, ids: Sequence[int]) -> dict[int, dict[str, Figure]]:
+    found: dict[int, dict[str, Figure]] = {}
+    for at in range(0, len(ids), _AT_ONCE):
+        wanted = sql.select(FIGURES).where(FIGURES.c.result.in_(ids[at : at + _AT_ONCE]))
+        for row in connection.execute(wanted).mappings():
+            values: dict[str, Any] = {name: value for name, value in row.items() if name not in ("result", "name")}
+            found.setdefault(row["result"], {})[row["name"]] = Figure(**values)
+    return found
+
+
+def _begins(column: sql.Column[Any], text: str) -> sql.ColumnElement[bool]:
+    return column.startswith(text, autoescape=True)

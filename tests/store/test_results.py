@@ -1,0 +1,177 @@
+"""The store: what goes in comes out, what is asked for is found, and what it cannot do is one message."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sql
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateTable
+from typer.testing import CliRunner
+
+from edgekd.cli import app
+from edgekd.errors import EdgekdError, InputError, MissingDependency
+from edgekd.records import Figure
+from edgekd.store import Query, Result
+from edgekd.store.results import find, save, there
+from edgekd.store.tables import METADATA, address, connect
+
+
+def result(model: str = "keywords", device: str = "ssh:pi@10.0.0.7", ms: float = 2.0, **other: str) -> Result:
+    figures = {
+        "latency_ms": Figure(ms, "ms", "measured", device, 40, ms * 0.9, ms * 1.1),
+        "bit_equal": Figure(1.0, "share", "measured", device, 200),
+    }
+    plain = Result("2026-11-22T15:00:00+00:00", model, f"f-{model}", "raspberry-pi-4", device, f"{model}@{device}", figures=figures)
+    return replace(plain, **other)
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return str(tmp_path / "results.sqlite")
+
+
+def test_what_goes_in_comes_out(url: str) -> None:
+    one = replace(result(label="kitchen", row="litert_xnnpack"), document={"notes": ["50 % of 1"], "layers": []})
+    save(connect(url), [one])
+    (found,) = find(connect(url), Query())
+    assert replace(found, id=0) == one and found.id == 1 and found.where == "kitchen"
+
+
+def test_queries(url: str) -> None:
+    engine = connect(url)
+    failed = replace(result(device="adb:A1", failed="tried 3 times: adb A1: gone"), figures={})
+    save(engine, [result(), result("pictures"), result(ms=3.0, label="desk"), failed])
+    save(engine, [result(ms=4.0)])
+
+    def ids(query: Query) -> list[int]:
+        return [one.id for one in find(engine, query)]
+
+    assert ids(Query()) == [1, 2, 3, 4, 5] and ids(Query(last=2)) == [4, 5]
+    assert ids(Query(model="keyw")) == [1, 3, 4, 5] and ids(Query(model="f-pict")) == [2]
+    assert ids(Query(device="desk")) == [3] and ids(Query(device="adb:")) == [4] and ids(Query(device="%")) == []
+    assert ids(Query(failures=True)) == [4] and ids(Query(failures=False, model="keywords")) == [1, 3, 5]
+    assert ids(Query(figure="energy_uj")) == [] and ids(Query(target="pixel-8")) == []
+    assert ids(Query(newest=True)) == [2, 3, 4, 5]
+    assert there(engine, {result().asked, failed.asked, "another"}) == {result().asked}
+
+
+def test_many_writers_at_once_lose_nothing(url: str) -> None:
+    def write(number: int) -> None:
+        save(connect(url), [result(f"model-{number}")])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(24)))
+    assert sorted(one.model for one in find(connect(url), Query())) == sorted(f"model-{number}" for number in range(24))
+
+
+def test_all_or_nothing(url: str) -> None:
+    engine = connect(url)
+    twice = result()
+    bad = replace(twice, figures={"latency_ms": replace(twice.figures["latency_ms"], unit=None)})  # type: ignore[arg-type]
+    with pytest.raises(EdgekdError, match="the store of measurements cannot be used"):
+        save(engine, [twice, bad])
+    assert find(engine, Query()) == []
+
+
+def test_where_it_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("EDGEKD_STORE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert address() == f"sqlite:///{tmp_path}/edgekd/results.sqlite"
+    monkeypatch.setenv("EDGEKD_STORE", "postgresql://me@db/edgekd")
+    assert address() == "postgresql://me@db/edgekd" and address("/a/b.sqlite") == "sqlite:////a/b.sqlite"
+    monkeypatch.delenv("EDGEKD_STORE")
+    connect()
+    assert (tmp_path / "edgekd" / "results.sqlite").is_file()
+
+
+def test_what_is_no_store_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("not a database, and longer than the header of one would be, which SQLite looks at " * 3)
+    with pytest.raises(EdgekdError, match="cannot be used: file is not a database"):
+        connect(str(tmp_path / "text"))
+    with pytest.raises(EdgekdError, match="unable to open database file"):
+        connect(str(tmp_path))
+    with pytest.raises(InputError, match=r"expected: a file for SQLite, or a URL like postgresql://"):
+        connect("nosuch://host/name")
+    path = tmp_path / "newer.sqlite"
+    connect(str(path))
+    with sqlite3.connect(path) as raw:
+        raw.execute("UPDATE edgekd_store SET version = 99")
+    with pytest.raises(InputError, match="a store of version 99"):
+        connect(str(path))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("psycopg") is not None, reason="PostgreSQL's driver is installed")
+def test_a_driver_that_is_missing_is_named() -> None:
+    with pytest.raises(MissingDependency, match=r"psycopg is not installed.*\n.*pip install 'psycopg\[binary\]'"):
+        connect("postgresql://me:secret@127.0.0.1/edgekd")
+
+
+def test_postgresql_can_state_the_tables() -> None:
+    text = "\n".join(str(CreateTable(table).compile(dialect=postgresql.dialect())) for table in METADATA.sorted_tables)
+    assert "DOUBLE PRECISION" in text and '"where" TEXT' in text and "JSON" in text and "SERIAL" in text
+
+
+def invoke(*arguments: object) -> tuple[int, str, str]:
+    done = CliRunner().invoke(app, ["results", *map(str, arguments)])
+    return done.exit_code, done.stdout, done.stderr
+
+
+def test_list_and_compare(url: str) -> None:
+    save(
+        connect(url), [result(label="pi"), result(device="ssh:o@jetson", ms=1.0, label="jetson"), result(device="adb:A1", failed="gone: x")]
+    )
+    code, out, err = invoke("list", "--store", url)
+    assert code == 0 and "2 ms (1.8–2.2)" in out and "failed: gone: x" in out, err
+    document = json.loads(invoke("list", "--store", url, "--json", "--device", "jetson")[1])
+    assert [one["figures"]["latency_ms"]["value"] for one in document] == [1.0] and document[0]["ok"]
+    out = invoke("list", "--store", url, "--failed")[1]
+    assert "jetson" not in out and "adb:A1, keywords, 2026-11-22T15:00:00+00:00:\n  gone: x" in out
+    code, out, err = invoke("compare", "pi", "jetson", "--store", url)
+    lines = [line.split() for line in out.splitlines()]
+    assert code == 0 and lines[1][2] == "pi" and lines[1][-1] == "1" and lines[2][2] == "jetson" and "0.5 (0.409–0.611)" in out, out + err
+    (_, second) = json.loads(invoke("compare", "pi", "jetson", "--store", url, "--json")[1])
+    assert second["to"] == "pi" and second["ratio"] == 0.5 and second["low"] < 0.5 < second["high"]
+    assert invoke("compare", "--figure", "energy_uj", "--store", url)[1] == "no results with energy_uj\n"
+
+
+def test_export(url: str, tmp_path: Path) -> None:
+    save(connect(url), [result(label='a, "b"'), replace(result(device="adb:A1", failed="two\nlines"), figures={})])
+    code, out, err = invoke("export", tmp_path / "all.csv", "--store", url)
+    assert code == 0 and out.endswith("3 lines of 2 results\n"), err
+    with open(tmp_path / "all.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["figure"] for row in rows] == ["bit_equal", "latency_ms", ""] and rows[0]["label"] == 'a, "b"'
+    assert (
+        float(rows[1]["value"]) == 2.0 and rows[1]["low"] == "1.8" and rows[1]["kind"] == "measured" and rows[2]["failed"] == "two\nlines"
+    )
+    assert rows[1]["result"] == "1" and rows[1]["where"] == "ssh:pi@10.0.0.7" and rows[2]["value"] == ""
+    code, _, err = invoke("export", tmp_path / "all.xlsx", "--store", url)
+    assert code == 2 and "expected: .csv or .parquet" in err and "all.csv" in err
+
+
+def test_parquet(url: str, tmp_path: Path) -> None:
+    save(connect(url), [result()])
+    code, out, err = invoke("export", tmp_path / "all.parquet", "--store", url)
+    if importlib.util.find_spec("pyarrow") is None:
+        assert code == 2 and "Parquet needs pyarrow" in err and "pip install pyarrow" in err and not (tmp_path / "all.parquet").exists()
+        return
+    import pyarrow.parquet
+
+    table = pyarrow.parquet.read_table(tmp_path / "all.parquet").to_pylist()
+    assert code == 0 and [row["figure"] for row in table] == ["bit_equal", "latency_ms"] and table[1]["value"] == 2.0, out
+
+
+def test_deleting_a_result_deletes_its_figures(url: str) -> None:
+    engine = connect(url)
+    save(engine, [result()])
+    with engine.begin() as connection:
+        connection.execute(sql.text("DELETE FROM edgekd_results"))
+        assert connection.execute(sql.text("SELECT count(*) FROM edgekd_figures")).scalar() == 0
