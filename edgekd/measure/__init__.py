@@ -2,6 +2,11 @@
 
 #: Device of `edgekd bench --device` → its function, a ``Measure`` of device.py. A new device is a file and a line.
 DEVICES = {
+    "host": "edgekd.measure.attached:host",
+    "ssh": "edgekd.measure.attached:ssh",
+    "adb": "edgekd.measure.attached:adb",
+    "arm64-emulated": "edgekd.measure.attached:arm64_emulated",
+    "serial": "edgekd.measure.serial:measure",
     "qemu": "edgekd.measure.emulated:measure",
     "vela": "edgekd.measure.vela:measure",
 }

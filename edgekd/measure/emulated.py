@@ -42,7 +42,7 @@ def measure(subject: Subject, progress: Progress) -> Bench:
     Raises DoesNotFit for a model that is larger than the target's memory, MissingDependency without a compiler or emulator, InputError for
     a target whose core is not emulated, or a model that C cannot state. A set that computes something else gives a row that says so.
     """
-    profile = subject.profile
+    profile = subject.target
     if profile.device.flash_bytes is None:
         raise InputError("the target has no flash", where=profile.name, expected="a microcontroller", mend="edgekd targets list --kind mcu")
     core = boards.core_of(profile.device.core)
@@ -84,7 +84,7 @@ class _Work:
         try:
             firmware = build(order, self.folder)
         except TooLarge as error:
-            raise refusal(error, subject.graph, subject.profile, self.kernels) from error
+            raise refusal(error, subject.graph, subject.target, self.kernels) from error
         run = self.emulator.run(firmware, as_bytes(subject.x[:COUNTED]), self.folder, shift=self._shift)
         x = subject.x[: len(run.outputs)]  # a large model may take longer than the time limit for all
         want = reference_of(subject.graph, x)
@@ -100,14 +100,14 @@ class _Work:
                 + self._first_layer(x[differing : differing + 1])
             )
             kept = {"bit_equal": figures["bit_equal"]}
-            return Row(self.kernels, Measurement(f"C, {self.kernels}", subject.profile.name, kept), failed=failed)
+            return Row(self.kernels, Measurement(f"C, {self.kernels}", subject.target.name, kept), failed=failed)
         layers, layers_note = self._layers(order, run)
         figures |= self._times(firmware, run, where)
         failed = ""
         if subject.y is not None:
             more, failed = self._accuracies(firmware, where)
             figures = more if failed else {**figures, **more}
-        measurement = Measurement(f"C, {self.kernels}", subject.profile.name, figures, tuple(self._notes(firmware, run)))
+        measurement = Measurement(f"C, {self.kernels}", subject.target.name, figures, tuple(self._notes(firmware, run)))
         return Row(self.kernels, measurement, layers, "instructions", layers_note, failed)
 
     @property
@@ -117,7 +117,7 @@ class _Work:
     def _order(self, graph: QuantGraph, folder: Path) -> Order:
         folder.mkdir(parents=True, exist_ok=True)
         artifact = self.subject.write("c", graph, folder, kernels=self.kernels, core=boards.plain_core(self.emulator.core))
-        device = self.subject.profile.device
+        device = self.subject.target.device
         assert device.flash_bytes is not None
         text = (folder / artifact.path).read_text(encoding="utf-8")
         wanted = [where for header, where in SOURCES.items() if f'#include "{header}"' in text]
@@ -138,7 +138,7 @@ class _Work:
         }
 
     def _times(self, firmware: Firmware, run: Run, where: str) -> dict[str, Figure]:
-        device = self.subject.profile.device
+        device = self.subject.target.device
         middle = float(np.median(run.instructions))
         figures = {"instructions": Figure(middle, "instructions", "emulated", where, n=len(run.instructions))}
         if self.core not in cycles.RATIOS:
@@ -159,7 +159,7 @@ class _Work:
         return timing.cycles(firmware.elf, blocks, cycles.RATIOS[self.core].timing)
 
     def _notes(self, firmware: Firmware, run: Run) -> list[str]:
-        flash, ram, device = firmware.flash(), firmware.ram(), self.subject.profile.device
+        flash, ram, device = firmware.flash(), firmware.ram(), self.subject.target.device
         low, high = int(run.instructions.min()), int(run.instructions.max())
         spread = f"{low} to {high} over the samples" if low != high else "the same for every sample"
         unit = "single instructions" if run.granularity == 1 else f"steps of {run.granularity} instructions"
@@ -215,7 +215,7 @@ class _Work:
         graph = self.subject.graph
         cut = replace(graph, ops=graph.ops[: index + 1], outputs=(graph.ops[index].outputs[0],), metadata={})
         folder = self.folder / f"cut{index}"
-        device = self.subject.profile.device
+        device = self.subject.target.device
         # However much a cut needs: it is only asked what it computes.
         order = replace(without_layers(self._order(cut, folder)), ram_bytes=8 * device.ram_bytes, flash_bytes=1 << 26)
         run = self.emulator.run(build(order, folder), as_bytes(x), folder, shift=None)

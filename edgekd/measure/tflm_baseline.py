@@ -40,4 +40,4 @@ def baseline(subject: Subject, folder: Path) -> tuple[tuple[Row, ...], tuple[str
         "arena_host_bytes": Figure(arena.total, "B", "emulated", f"{host}, 64-bit pointers"),
         "arena_activations_bytes": Figure(arena.activations, "B", "emulated", host),
     }
-    return (Row("TFLM", Measurement(artifact.path, subject.profile.name, figures)),), ()
+    return (Row("TFLM", Measurement(artifact.path, subject.target.name, figures)),), ()

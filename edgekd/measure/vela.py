@@ -38,13 +38,13 @@ def measure(subject: Subject, progress: Progress) -> Bench:
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         out = subject.keep or Path(folder)
         out.mkdir(parents=True, exist_ok=True)
-        found = predict(out / subject.write("tflite", graph, out, names="all").path, subject.profile)
+        found = predict(out / subject.write("tflite", graph, out, names="all").path, subject.target)
     layers = tuple(
         Layer(f"{layer.kind} {layer.name}", layer.cycles, "" if layer.target == "NPU" else layer.target) for layer in found.layers
     )
     left = tuple(f"falls back to the processor: {lack.kind} {lack.operator}: {lack.reason}" for lack in found.left)
     progress(DEVICE, 1, 1)
-    row = Row(npu_of(subject.profile).accelerator, found.measurement, layers, "cycles")
+    row = Row(npu_of(subject.target).accelerator, found.measurement, layers, "cycles")
     return Bench(DEVICE, (row,), notes=left, figures=found.measurement.figures)
 
 

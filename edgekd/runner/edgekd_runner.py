@@ -21,6 +21,7 @@ import os
 import platform
 import random
 import re
+import resource
 import select
 import shutil
 import subprocess
@@ -243,18 +244,33 @@ def block(once: Any, seconds: float) -> dict[str, Any]:
         once()
         if clock() - began >= seconds / 10:
             break
-    switched, cpu, start = switches(), time.process_time(), clock()
+    taken = []  # inferences that the kernel took the processor away from: others computed, not the model
+    first = seen = switches()
+    cpu, start = time.process_time(), clock()
     while True:
         at = clock()
         once()
         now = clock()
         times.append(now - at)
+        switched = switches()
+        if switched != seen:
+            taken.append(len(times) - 1)
+            seen = switched
         if now - start >= seconds:
             break
-    wall, cpu, switched = clock() - start, time.process_time() - cpu, switches() - switched
+    wall, cpu = clock() - start, time.process_time() - cpu
     every = -(-len(times) // KEPT)
     kept = [round(value, 9) for value in times[::every]]
-    return {"seconds": kept, "count": len(times), "every": every, "wall_s": wall, "cpu_s": cpu, "switches": switched}
+    return {
+        "seconds": kept,
+        "count": len(times),
+        "every": every,
+        "interrupted": [i // every for i in taken if i % every == 0],
+        "interruptions": len(taken),
+        "wall_s": wall,
+        "cpu_s": cpu,
+        "switches": seen - first,
+    }
 
 
 def outputs(model: Model, samples: Any, order: dict[str, Any], command: dict[str, Any]) -> dict[str, Any]:
@@ -278,9 +294,7 @@ def outputs(model: Model, samples: Any, order: dict[str, Any], command: dict[str
 
 
 def switches() -> int:
-    """How often the kernel took the processor away."""
-    import resource
-
+    """How often the kernel took the processor away from this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
@@ -288,8 +302,6 @@ def peak_rss() -> int:
     found = re.search(r"VmHWM:\s+(\d+)", read("/proc/self/status"))
     if found:
         return 1024 * int(found.group(1))
-    import resource
-
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
@@ -646,7 +658,10 @@ class Run:
             raise Failed("there is no file " + model["file"])
         path = os.path.join(self.folder, model["file"])
         one = Child(
-            dict(model, file=path), os.path.join(self.folder, self.job["inputs"]), os.path.join(self.folder, f"m{i}.log"), self.limit_s
+            dict(model, file=path),
+            os.path.join(self.folder, model.get("inputs") or self.job["inputs"]),
+            os.path.join(self.folder, f"m{i}.log"),
+            self.limit_s,
         )
         try:
             answer = one.hear(self.limit_s)

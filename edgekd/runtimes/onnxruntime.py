@@ -41,11 +41,17 @@ class OnnxRuntimeRunner:
     def __init__(self, session: ort.InferenceSession, border: Border, threads: int, where: str = "model") -> None:
         self._session, self._border, self._threads = session, border, threads
         names = [output.name for output in session.get_outputs()]
-        self._outputs = [names[i] for i in border.order([[name] for name in names], where)]
+        self.order = border.order([[name] for name in names], where)
+        self._outputs = [names[i] for i in self.order]
 
     @property
     def where(self) -> str:
         return f"{INTEGER_KERNELS_WHERE}, {self._threads} thread{'s' if self._threads > 1 else ''}"
+
+    @property
+    def border(self) -> Border:
+        """The file's; ``order`` says which of its outputs each of the border's exits is."""
+        return self._border
 
     def run(self, x: np.ndarray) -> np.ndarray:
         # A file may have a fixed batch.

@@ -37,7 +37,7 @@ class OpenVinoRunner:
 
     def __init__(self, model: ov.CompiledModel, border: Border, threads: int, where: str = "model") -> None:
         self._model, self._border, self._threads = model, border, threads
-        self._order = border.order([list(output.get_names()) for output in model.outputs], where)
+        self.order = border.order([list(output.get_names()) for output in model.outputs], where)
         self._request = model.create_infer_request()
         kernels = " ".join(_info(node, "primitiveType") for node in model.get_runtime_model().get_ordered_ops())
         self._used = [name for name in KERNELS if re.search(rf"_{name}(_|\s|$)", kernels)]
@@ -45,6 +45,11 @@ class OpenVinoRunner:
     @property
     def where(self) -> str:
         return f"{where(self._threads)}, kernels {'+'.join(self._used) or 'generic'}"
+
+    @property
+    def border(self) -> Border:
+        """The file's; ``order`` says which of its outputs each of the border's exits is."""
+        return self._border
 
     def run(self, x: np.ndarray) -> np.ndarray:
         # A file may have a fixed batch.
@@ -58,7 +63,7 @@ class OpenVinoRunner:
     def _run(self, x: np.ndarray) -> np.ndarray:
         # The request owns its output buffers and writes over them the next time: copy.
         found = self._request.infer([self._border.enter(x)])
-        return self._border.leave([np.array(found[i]) for i in self._order])
+        return self._border.leave([np.array(found[i]) for i in self.order])
 
 
 def open_model(path: Path, *, threads: int = 1) -> OpenVinoRunner:

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,9 +51,10 @@ class LocalTransport:
         self._copy(Path(self._folder, remote), local, f"{remote} cannot be got")
 
     def run(self, argv: Sequence[str], *, limit_s: float, cwd: str = "") -> Ran:
+        program = sys.executable if argv[0] == "python3" else argv[0]  # where the runtimes are
         try:
             child = subprocess.Popen(
-                list(argv),
+                [program, *argv[1:]],
                 cwd=cwd or self._folder,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

@@ -1,0 +1,236 @@
+"""Attached devices, and this host as one: the runner, put there, times the model and returns outputs, which must be the reference's."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgekd.errors import DeviceError
+from edgekd.lazy import load
+from edgekd.measure import protocol
+from edgekd.measure.compare import compared, different
+from edgekd.measure.device import SOME, Bench, Progress, Row, Subject
+from edgekd.measure.files import ModelFile, model_file
+from edgekd.records import Figure, Measurement, Verdict
+from edgekd.transports import TRANSPORTS, Transport
+from edgekd.transports.lock import held
+
+RUNNER = Path(__file__).resolve().parents[1] / "runner" / "edgekd_runner.py"
+JOB, RESULT = "JOB.json", "RESULT.json"
+#: Seconds that asking a device for its state may take.
+FACTS_S = 60.0
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """One model of the job: the subject whose it is, its file, and how many of its samples come back as outputs."""
+
+    name: str
+    subject: Subject
+    model: ModelFile
+    samples: int
+
+    @property
+    def x(self) -> np.ndarray:
+        return self.subject.x[: self.samples]
+
+    @property
+    def y(self) -> np.ndarray | None:
+        return None if self.subject.y is None else self.subject.y[: self.samples]
+
+
+def host(subject: Subject, progress: Progress) -> Bench:
+    """The device `host`: this machine, by the same runner and protocol as any other."""
+    return measure(subject, progress, "host", _connected("local"))
+
+
+def ssh(subject: Subject, progress: Progress) -> Bench:
+    """The device `ssh:USER@HOST[:PORT]`."""
+    return measure(subject, progress, "ssh", _connected("ssh"))
+
+
+def adb(subject: Subject, progress: Progress) -> Bench:
+    """The device `adb:SERIAL`, whose Python is Termux's."""
+    return measure(subject, progress, "adb", _connected("adb"))
+
+
+def arm64_emulated(subject: Subject, progress: Progress) -> Bench:
+    """The device `arm64-emulated`: real aarch64 runtimes, an emulated processor. Its times mean nothing, its integers do."""
+    quick = replace(subject.asked, seconds=0.2, repeats=6, invocations=1, warmup_s=0.1, sustained_s=0.0)
+    return measure(replace(subject, asked=quick), progress, "arm64-emulated", _connected("arm64-emulated"))
+
+
+def _connected(transport: str) -> Callable[[str], Transport]:
+    return load(TRANSPORTS[transport])
+
+
+def measure(subject: Subject, progress: Progress, kind: str, connect: Callable[[str], Transport]) -> Bench:
+    """Measure the model, and its rival where there is one, on the device that ``connect`` reaches at the subject's address.
+
+    Raises DeviceError (and of these Lost, where it may be tried again) for what fails there, InputError for a file that is not for it.
+    A model that computes something else than the reference, or whose times are rejected, raises nothing: its row has failed.
+    """
+    progress(kind, 0, 4)
+    with tempfile.TemporaryDirectory(prefix="edgekd-") as name:
+        folder = Path(name)
+        models = _prepared(subject, folder)
+        transport = connect(subject.address)
+        try:
+            with held(transport) as said:
+                facts = state(transport)
+                for one in models:
+                    _demand(one, facts, transport.where)
+                progress(kind, 1, 4)
+                _put(transport, models, folder, subject)
+                progress(kind, 2, 4)
+                result = run_job(transport, protocol.limit_s(len(models), subject.asked), folder)
+                progress(kind, 3, 4)
+                outputs = [_outputs(transport, one, found, folder) for one, found in zip(models, result["models"], strict=True)]
+            bench = _bench(kind, transport.where, models, result, outputs)
+        finally:
+            transport.close()
+    progress(kind, 4, 4)
+    return replace(bench, notes=(*said, *bench.notes))
+
+
+def state(transport: Transport) -> dict[str, Any]:
+    """The device's facts, by the runner, which is put there. Raises DeviceError where it has no Python, or one that is too old."""
+    transport.put(RUNNER, RUNNER.name)
+    ran = transport.run(["python3", RUNNER.name, "facts", "--json"], limit_s=FACTS_S)
+    try:
+        facts = json.loads(ran.out) if ran.code == 0 else None
+    except ValueError:
+        facts = None
+    if not isinstance(facts, dict):
+        said = (ran.err.strip() or ran.out.strip() or "nothing").splitlines()[-1][:200]
+        raise DeviceError(
+            f"its Python does not run edgekd's runner (exit code {ran.code}): {said}",
+            where=transport.where,
+            expected="python3, 3.7 or later",
+            mend="sudo apt install python3 python3-pip (Debian, Ubuntu), pkg install python (Termux)",
+        )
+    return facts
+
+
+def run_job(transport: Transport, limit_s: float, folder: Path) -> dict[str, Any]:
+    """RESULT.json of the JOB.json that lies there. Raises DeviceError where the runner fails, or a model did."""
+    ran = transport.run(["python3", RUNNER.name, "run", JOB], limit_s=limit_s)
+    if ran.code:
+        said = (ran.err.strip() or ran.out.strip() or "nothing").splitlines()[-1][:300]
+        raise DeviceError(f"the runner failed with exit code {ran.code}: {said}", where=transport.where)
+    transport.get(RESULT, folder / RESULT)
+    try:
+        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        failed = [(model["name"], model["error"]) for model in result["models"] if model["error"] is not None]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DeviceError(f"{RESULT} is not what the runner writes: {error}", where=transport.where) from error
+    if failed:
+        raise DeviceError(
+            "; ".join(f"{name}: {error}" for name, error in failed), where=transport.where, expected="a model that runs there"
+        )
+    return result
+
+
+def _prepared(subject: Subject, folder: Path) -> list[Prepared]:
+    found = []
+    for place, one in enumerate([subject] if subject.rival is None else [subject, subject.rival]):
+        inside = folder / f"m{place}"
+        inside.mkdir()
+        count = len(one.x) if subject.asked.whole else min(SOME, len(one.x))
+        name = one.file.name if one.file else one.graph.name
+        found.append(Prepared(name, one, model_file(one, inside), count))
+    if len(found) == 2 and found[0].name == found[1].name:
+        found = [replace(one, name=f"{letter}: {one.name}") for letter, one in zip("AB", found, strict=True)]
+    return found
+
+
+def _demand(one: Prepared, facts: dict[str, Any], where: str) -> None:
+    there = facts.get("runtimes", {})
+    for name in (one.model.runtime, "numpy"):
+        lacking = there.get(name, {}).get("install")
+        if lacking:
+            raise DeviceError(f"it has no {name}, which runs {one.model.path.name}", where=where, expected=name, mend=f"{lacking} (there)")
+
+
+def _put(transport: Transport, models: Sequence[Prepared], folder: Path, subject: Subject) -> None:
+    """Files, samples and the job; of two models the second has a folder of its own."""
+    listed = []
+    for place, one in enumerate(models):
+        for path in one.model.files:
+            transport.put(path, f"m{place}/{path.name}")
+        np.save(folder / f"x{place}.npy", one.x)
+        transport.put(folder / f"x{place}.npy", f"x{place}.npy")
+        listed.append((one.name, one.model, f"x{place}.npy"))
+    order = protocol.job(listed, subject.asked)
+    for place, entry in enumerate(order["models"]):
+        entry["file"] = f"m{place}/{entry['file']}"
+    (folder / JOB).write_text(json.dumps(order), encoding="utf-8")
+    transport.put(folder / JOB, JOB)
+
+
+def _outputs(transport: Transport, one: Prepared, found: dict[str, Any], folder: Path) -> np.ndarray:
+    """As a device would read them, [N, …]. Raises DeviceError for files that are none, or of another number of samples."""
+    parts = []
+    for name in found["outputs"]:
+        if Path(name).name != name:
+            raise DeviceError(f"it calls an output {name!r}", where=transport.where, expected="a file's name")
+        transport.get(name, folder / name)
+        try:
+            parts.append(np.load(folder / name, allow_pickle=False))
+        except (OSError, ValueError, EOFError) as error:
+            raise DeviceError(f"{name} is no array: {error}", where=transport.where) from error
+    if not parts or any(len(part) != one.samples for part in parts):
+        raise DeviceError(f"outputs of {[len(part) for part in parts]} samples", where=transport.where, expected=f"{one.samples} each")
+    return one.model.leave(parts)
+
+
+def _bench(kind: str, where: str, models: Sequence[Prepared], result: dict[str, Any], outputs: Sequence[np.ndarray]) -> Bench:
+    rows, all_judged = [], []
+    facts = result["facts_before"]
+    device = where if kind == "host" else f"{where}: {facts.get('model') or facts.get('soc', '')}"
+    for one, found, answers in zip(models, result["models"], outputs, strict=True):
+        asked = one.subject.asked
+        at = f"{device}, {found['version']}, {found['provider']}, {asked.threads} thread{'s' if asked.threads > 1 else ''}"
+        judged = protocol.judged(result, found, at, emulated=kind == "arm64-emulated")
+        all_judged.append(judged)
+        rows.append(_row(kind, one, judged, _verdict(one, at, answers)))
+    figures = dict(rows[0].measurement.figures)
+    if len(models) == 2:
+        figures = compared(all_judged[0], all_judged[1], device)
+    return Bench(kind, tuple(rows), notes=_state_notes(facts), figures=figures, different=_different(figures))
+
+
+def _row(kind: str, one: Prepared, judged: protocol.Judged, verdict: Verdict | None) -> Row:
+    figures = {**judged.figures, "model_bytes": Figure(one.model.size, "B", "counted", "file")}
+    failed = [f"{one.name}: rejected: {judged.rejected}"] if judged.rejected else []
+    if verdict is not None:
+        figures |= {name: figure for name, figure in verdict.figures.items() if not name.endswith("_cpu_s")}
+        if not verdict.ok:
+            failed.insert(0, f"{one.name} computes something else than the reference: {verdict.reason}")
+    return Row(one.name, Measurement(one.model.path.name, kind, figures, judged.notes), failed="; ".join(failed))
+
+
+def _verdict(one: Prepared, where: str, outputs: np.ndarray) -> Verdict | None:
+    judge = one.subject.judge
+    return None if judge is None else judge(one.subject.graph, one.model.rule, where, outputs, one.x, one.y)
+
+
+def _different(figures: dict[str, Figure]) -> bool | None:
+    ratio = figures.get("latency_ratio")
+    return None if ratio is None else different(ratio)
+
+
+def _state_notes(facts: dict[str, Any]) -> tuple[str, ...]:
+    """What the device was like, in a line."""
+    parts = [facts.get("os", ""), " ".join(facts.get("governors", ())) and f"governor {' '.join(facts['governors'])}"]
+    if facts.get("temperatures_c"):
+        parts.append(f"{max(facts['temperatures_c'].values()):.0f} °C")
+    if facts.get("load"):
+        parts.append(f"load {facts['load'][0]:.1f} on {facts.get('cores')} cores")
+    return (", ".join(part for part in parts if part),)

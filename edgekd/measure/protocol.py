@@ -1,0 +1,209 @@
+"""The protocol of attached devices: the runner's job, and what its raw blocks say: figures, notes, and why they are rejected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from edgekd.measure.device import Asked
+from edgekd.measure.drift import drift
+from edgekd.measure.files import ModelFile
+from edgekd.measure.stats import BlockMedian, block_median
+from edgekd.records import Figure
+
+SCHEMA = 1
+#: Seconds that one answer of a model's process may take on the device: opening it, a block, warming up.
+ANSWER_S, OUTPUTS_S = 120.0, 3600.0
+#: Shares of the inferences that others interrupted: from the first on p99 says more of them than of the model, from the second on nothing
+#: can be said of the model at all. Those that were interrupted are known one by one and do not count.
+NOTED, TOO_MANY = 0.002, 0.5
+#: A share of time that a hypervisor took away, above which times are not the device's.
+STOLEN = 0.05
+#: Relative change that is no more the device's usual wavering: of the median from first to last, of the clock.
+DRIFTED, SLOWED = 0.05, 0.05
+#: Sensors that see the whole device, or the most of it, come first; their joules are the figure.
+SOURCES = ("meter", "VDD_IN", "POM_5V_IN", "battery", "package-0")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Of one model: ``figures``, ``notes``, and ``rejected``, the reason why its times are not to be believed ("": they are).
+
+    ``rounds`` are medians of its blocks in seconds, in the order of time, by (invocation, place in it).
+    """
+
+    figures: dict[str, Figure]
+    notes: tuple[str, ...] = ()
+    rejected: str = ""
+    rounds: dict[tuple[int, int], float] = field(default_factory=dict)
+
+
+def job(models: Sequence[tuple[str, ModelFile, str]], asked: Asked) -> dict[str, Any]:
+    """JOB.json for models (name, file, the name of its samples on the device)."""
+    entries = []
+    for place, (name, model, inputs) in enumerate(models):
+        options: dict[str, Any] = {"threads": asked.threads, "provider": asked.provider}
+        if asked.slow_share and place == len(models) - 1:
+            options["slow_share"] = asked.slow_share
+        entry = {"name": name, "file": model.path.name, "runtime": model.runtime, "options": options}
+        entries.append({**entry, "border": model.border, "inputs": inputs})
+    protocol = {
+        "warmup_s": asked.warmup_s,
+        "seconds": asked.seconds,
+        "repeats": asked.repeats,
+        "invocations": asked.invocations,
+        "interleave": True,
+        "sustained_s": asked.sustained_s,
+        "limit_s": ANSWER_S,
+        "outputs_limit_s": OUTPUTS_S,
+    }
+    outer = {"schema": SCHEMA, "models": entries, "inputs": models[0][2], "protocol": protocol, "outputs": True}
+    return {**outer, "meter": list(asked.meter)} if asked.meter else outer
+
+
+def limit_s(models: int, asked: Asked) -> float:
+    """Seconds that the whole job may take on the device before something must hang there."""
+    once = asked.warmup_s + 60.0
+    return models * (2 * asked.seconds + 2 * asked.sustained_s + asked.invocations * once) + OUTPUTS_S
+
+
+def judged(result: dict[str, Any], model: dict[str, Any], where: str, emulated: bool = False) -> Judged:
+    """What RESULT.json (``result``) says of one of its models. Raises InputError for fewer than six blocks."""
+    kind = "emulated" if emulated else "measured"
+    repeats = [block for block in model["blocks"] if block.get("phase", "repeat") == "repeat"]
+    rounds, places = {}, dict.fromkeys((block.get("invocation", 0) for block in repeats), 0)
+    for block in repeats:
+        invocation = block.get("invocation", 0)
+        rounds[invocation, places[invocation]] = float(np.median(_uninterrupted(block)))
+        places[invocation] += 1
+    middle = block_median(list(rounds.values()))
+    times = np.concatenate([_uninterrupted(block) for block in repeats])
+    count = sum(int(block["count"]) for block in repeats)
+    p90, p99 = (float(value) for value in np.quantile(times, (0.9, 0.99)))
+    figures = {
+        "latency_ms": Figure(middle.median * 1e3, "ms", kind, where, n=count, low=middle.low * 1e3, high=middle.high * 1e3),
+        "latency_p90_ms": Figure(p90 * 1e3, "ms", kind, where, n=count),
+        "latency_p99_ms": Figure(p99 * 1e3, "ms", kind, where, n=count),
+        **_cold(model, kind, where),
+        "peak_ram_bytes": _memory(model, kind, where),
+        **_sustained(model, kind, where),
+        **_energy(model, kind, where),
+    }
+    if emulated:
+        return Judged(figures, ("nothing of its times means anything: the processor is emulated",), "", rounds)
+    notes, reasons = _circumstances(result, model, repeats, middle)
+    return Judged(figures, tuple(notes), "; ".join(reasons), rounds)
+
+
+def _uninterrupted(block: dict[str, Any]) -> np.ndarray:
+    """Seconds of the inferences that nobody interrupted; of all, where there is hardly any."""
+    seconds = np.asarray(block["seconds"], np.float64)
+    kept = np.ones(len(seconds), bool)
+    kept[[i for i in block.get("interrupted", ()) if i < len(seconds)]] = False
+    return seconds[kept] if kept.sum() * 4 >= len(seconds) else seconds
+
+
+def _cold(model: dict[str, Any], kind: Any, where: str) -> dict[str, Figure]:
+    """From the start of a process to the end of its first inference, Python and the runtime's libraries included."""
+    times = [1e3 * float(value) for value in model["cold_start_s"]]
+    if not times:
+        return {}
+    note = f"{where}, from the start of a process; median and extremes"
+    return {"cold_start_ms": Figure(float(np.median(times)), "ms", kind, note, n=len(times), low=min(times), high=max(times))}
+
+
+def _memory(model: dict[str, Any], kind: Any, where: str) -> Figure:
+    grown = max(0, int(model["peak_rss_bytes"]) - int(model.get("base_rss_bytes", 0)))
+    return Figure(grown, "B", kind, f"{where}, peak resident growth of a process that opens and runs it", n=1)
+
+
+def _sustained(model: dict[str, Any], kind: Any, where: str) -> dict[str, Figure]:
+    """The first minute without a pause (of a short run, its first quarter) against the last."""
+    blocks = [block for block in model["blocks"] if block.get("phase") == "sustained"]
+    minute = min(60, len(blocks) // 4)
+    if minute < 6:
+        return {}
+    times = [float(np.median(_uninterrupted(block))) * 1e3 for block in blocks]
+    found = {}
+    for name, part in (("first", times[:minute]), ("last", times[-minute:])):
+        middle = block_median(part)
+        note = f"{where}, {name} {minute} s of {len(blocks)} s without a pause"
+        found[f"sustained_{name}_ms"] = Figure(middle.median, "ms", kind, note, n=minute, low=middle.low, high=middle.high)
+    return found
+
+
+def _energy(model: dict[str, Any], kind: Any, where: str) -> dict[str, Figure]:
+    """Of one inference, by what the best sensor saw while it ran again and again: what the device draws at rest is in it."""
+    blocks = [block for block in model["blocks"] if block.get("joules")]
+    seen = {name for block in blocks for name in block["joules"]}
+    source = next((name for name in SOURCES if name in seen), min(seen, default=""))
+    each = [1e6 * block["joules"][source] / block["count"] for block in blocks if block["joules"].get(source, 0) > 0]
+    if len(each) < 6:
+        return {}
+    middle = block_median(each)
+    note = f"{where}, {source}, with what the device draws at rest"
+    return {"energy_uj": Figure(middle.median, "uJ", kind, note, n=len(each), low=middle.low, high=middle.high)}
+
+
+def _circumstances(
+    result: dict[str, Any], model: dict[str, Any], blocks: list[dict[str, Any]], middle: BlockMedian
+) -> tuple[list[str], list[str]]:
+    """Notes, and reasons for which the times are rejected."""
+    notes, reasons = _clock(result), _thermal(result, blocks)
+    if model.get("version"):
+        cold = [warm for warm in model.get("warmups", ()) if not warm.get("steady", True)]
+        if cold:
+            notes.append(f"{len(cold)} of {len(model['warmups'])} processes were not steady at the end of their warm-up")
+    count = sum(int(block["count"]) for block in blocks)
+    share = sum(int(block.get("interruptions", 0)) for block in blocks) / max(1, count)
+    others = [float(block["others"]) for block in blocks if "others" in block]
+    load = f"others computed on {np.mean(others):.1f} cores meanwhile" if others else "others computed meanwhile"
+    if share > TOO_MANY:
+        reasons.append(f"background load: {share:.0%} of the inferences were interrupted, {load}")
+    elif share > NOTED:
+        notes.append(f"{share:.1%} of the inferences were interrupted and do not count; {load}")
+    elif others and np.mean(others) > 0.25:
+        notes.append(load)
+    stolen = float(np.mean([float(block.get("stolen", 0)) for block in blocks]))
+    if stolen > STOLEN:
+        reasons.append(f"background load: the hypervisor took {stolen:.0%} of a core's time away")
+    moved = drift([float(np.median(_uninterrupted(block))) for block in blocks])
+    if moved.real:
+        said = f"drift: from the first block to the last it got {'slower' if moved.change > 0 else 'faster'} by {abs(moved.change):.1%}"
+        (reasons if abs(moved.change) > DRIFTED else notes).append(f"{said} (p = {moved.p:.2g})")
+    if not middle.settled:
+        notes.append(
+            f"its {middle.n} blocks are worth {middle.effective:.1f} independent ones: the interval is all that was seen; longer helps"
+        )
+    return notes, reasons
+
+
+def _clock(result: dict[str, Any]) -> list[str]:
+    before, after = result["clock"]["before"], result["clock"]["after"]
+    ran, wall = after["monotonic"] - before["monotonic"], after["wall"] - before["wall"]
+    if abs(wall - ran) <= 1 + 0.005 * ran:
+        return []
+    return [f"the device's wall clock jumped by {wall - ran:+.1f} s; times are of its monotonic clock, which does not"]
+
+
+def _thermal(result: dict[str, Any], blocks: list[dict[str, Any]]) -> list[str]:
+    """Counters that grew, states that rose, clocks that fell while the model ran."""
+    reasons = []
+    before, after = (result[name].get("throttling", {}) for name in ("facts_before", "facts_after"))
+    seen = [block["throttling"] for block in blocks if block.get("throttling")]
+    for name in sorted({*before, *after, *(key for one in seen for key in one)}):
+        most = max([after.get(name, 0), *(one.get(name, 0) for one in seen)])
+        if most > before.get(name, 0) or ("get_throttled" in name and most):
+            reasons.append(f"thermal throttling: {name} went from {before.get(name, 0):g} to {most:g}")
+    mhz = [float(block["mhz"]) for block in blocks if block.get("mhz")]
+    quarter = len(mhz) // 4
+    if quarter:
+        first, last = float(np.median(mhz[:quarter])), float(np.median(mhz[-quarter:]))
+        if last < (1 - SLOWED) * first:
+            heat = [float(block["celsius"]) for block in blocks if block.get("celsius")]
+            degrees = f", at {heat[0]:.0f} °C and then {heat[-1]:.0f} °C" if heat else ""
+            reasons.append(f"thermal throttling: the clock went from {first:.0f} to {last:.0f} MHz{degrees}")
+    return reasons
