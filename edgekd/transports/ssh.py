@@ -108,6 +108,10 @@ class SshTransport:
         ran = self._do(self._run(command, limit_s, argv[0]), f"{argv[0]} ran")
         if ran.code == 127 and ran.err == "edgekd: not found\n":
             raise DeviceError(f"{argv[0]} does not start: there is no such command", where=self._where)
+        if ran.code == 126 and ran.err.startswith("edgekd: ") and "format" in ran.err.lower():
+            raise DeviceError(
+                f"{argv[0]} does not start: it was built for another processor", where=self._where, expected="what `uname -m` says there"
+            )
         return ran
 
     def close(self) -> None:

@@ -47,16 +47,16 @@ class KnownHosts:
                 break
         return found
 
-    def refusal(self, key: asyncssh.SSHKey, where: str) -> DeviceError:
-        """Why ``key``, which the host has shown, is not trusted, and the line to add."""
+    def refusal(self, key: asyncssh.SSHKey | None, where: str) -> DeviceError:
+        """Why ``key``, which the host has shown, is not trusted, and the line to add; None: it is one that a line revokes."""
+        if key is None:
+            lines = [f"{one.file} line {one.number}" for one in self.lines if one.revoked]
+            return DeviceError(
+                "the host shows a key that is revoked or no good", where=where, expected="another", mend="see " + " and ".join(lines)
+            )
         shown = f"{key.get_algorithm()} {key.get_fingerprint()}"
         line = " ".join([self._name, *key.export_public_key("openssh").decode().split()[:2]])
         file = self.files[0]
-        for one in self.lines:
-            if key in one.revoked:
-                return DeviceError(
-                    f"the host shows a key that is revoked ({shown})", where=where, expected="another", mend=f"{one.file} line {one.number}"
-                )
         if known := [one for one in self.lines if one.keys]:
             one = known[0]
             return DeviceError(

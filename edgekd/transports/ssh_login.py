@@ -29,7 +29,8 @@ class _Client(asyncssh.SSHClient):
 
 
 async def login(user: str, host: str, port: int, where: str) -> asyncssh.SSHClientConnection:
-    """A connection; ``user`` "" and ``port`` 0: as ~/.ssh/config has them. Raises DeviceError, and Lost where it was cut on the way."""
+    """A connection; ``user`` "" and ``port`` 0: as ~/.ssh/config has them. Raises DeviceError, and Lost where
+    nothing answers now: a device that starts does later."""
     client = _Client()
     given = {key: value for key, value in (("username", user), ("port", port)) if value}
     try:
@@ -44,7 +45,7 @@ async def login(user: str, host: str, port: int, where: str) -> asyncssh.SSHClie
     try:
         return await asyncssh.connect(host, options=options, known_hosts=known)
     except asyncssh.HostKeyNotVerifiable as error:
-        raise known.refusal(client.shown, where) if client.shown else DeviceError(str(error), where=where) from error
+        raise known.refusal(client.shown, where) from error
     except (asyncssh.Error, OSError) as error:
         other = await _other_key(error, known, options) if known.lines else None
         raise known.refusal(other, where) if other else _unreachable(error, user, host, port, where) from error
@@ -76,13 +77,11 @@ def _unreachable(error: Exception, user: str, host: str, port: int, where: str) 
             f"there is no host {host!r}: {error.strerror}", where=where, mend=f"its address, e.g. {user or 'pi'}@192.168.1.20"
         )
     if isinstance(error, ConnectionRefusedError):
-        return DeviceError(
-            "it answers, but no SSH server does at that port", where=where, mend="on the device: sudo systemctl enable --now ssh"
-        )
+        return Lost("it answers, but no SSH server does at that port", where=where, mend="on the device: sudo systemctl enable --now ssh")
     if isinstance(error, TimeoutError):
         return DeviceError(
             f"no answer within {ANSWER_S} s", where=where, expected="a device that is on and within reach", mend=f"ping {host}"
         )
-    if isinstance(error, asyncssh.DisconnectError):
+    if isinstance(error, asyncssh.DisconnectError | ConnectionResetError):
         return Lost(f"the connection was cut as it began: {error}", where=where, mend="try again")
     return DeviceError(f"it cannot be reached: {error}", where=where, mend=f"ssh {to}")

@@ -79,8 +79,8 @@ class Server:
         self.process.wait(10)
 
 
-def start(folder: Path, *, port: int = 0, temporary: Path | None = None, more: str = "") -> Server:
-    """Raises RuntimeError with the server's log if it does not come up. ``more``: further lines of its configuration."""
+def start(folder: Path, *, port: int = 0, temporary: Path | None = None, sftp: bool = True) -> Server:
+    """Raises RuntimeError with the server's log if it does not come up. ``temporary``: TMPDIR there; ``sftp``: whether it takes files."""
     port = port or free_port()
     home = folder / "home" / ".ssh"
     home.mkdir(parents=True, mode=0o700, exist_ok=True)
@@ -92,9 +92,9 @@ def start(folder: Path, *, port: int = 0, temporary: Path | None = None, more: s
     lines = [
         "ListenAddress 127.0.0.1", f"Port {port}", f"HostKey {folder}/host_key", f"AuthorizedKeysFile {folder}/authorized_keys",
         "StrictModes no", "UsePAM no", "PasswordAuthentication no", "KbdInteractiveAuthentication no", "PidFile none",
-        "PermitRootLogin prohibit-password", "Subsystem sftp internal-sftp", f"SetEnv TMPDIR={temporary or folder / 'tmp'}",
+        "PermitRootLogin prohibit-password", f"SetEnv TMPDIR={temporary or folder / 'tmp'}",
     ]  # fmt: skip
-    (folder / "sshd_config").write_text("\n".join([*lines, more, ""]))
+    (folder / "sshd_config").write_text("\n".join([*lines, *(["Subsystem sftp internal-sftp"] if sftp else []), ""]))
     log = (folder / "log").open("ab")
     assert SSHD is not None, missing()
     process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(folder / "sshd_config")], stdin=subprocess.DEVNULL, stderr=log)
@@ -149,7 +149,11 @@ class Wire:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(self._to)
+                try:
+                    server = socket.create_connection(self._to)
+                except OSError:
+                    client.close()
+                    continue
                 self._ends += [client, server]
                 threading.Thread(target=self._pump, args=(client, server, True), daemon=True).start()
                 threading.Thread(target=self._pump, args=(server, client, False), daemon=True).start()
