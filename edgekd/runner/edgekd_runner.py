@@ -2,7 +2,7 @@
 # size: one file on purpose: it is copied to devices, where nothing else of edgekd is
 """What edgekd runs on a device: its state, and the raw times and outputs of models in the device's own runtime.
 
-    python3 edgekd_runner.py facts --json      the device's state, as JSON
+    python3 edgekd_runner.py facts --json      the device's state, as JSON; with --open also whether its runtimes load
     python3 edgekd_runner.py run JOB.json      reads JOB.json; writes RESULT.json and outputs beside it; progress on stdout
 
 One file for Python 3.7 and later, with the standard library, NumPy (which every runtime brings) and the device's runtime. It computes no
@@ -324,12 +324,13 @@ def number(path: str) -> float | None:
         return None
 
 
-def said(argv: list[str]) -> str:
+def said(argv: list[str], root: str = "") -> str:
     """What a tool of the device prints, "" where it is not there or fails."""
-    if shutil.which(argv[0]) is None:
+    tool = shutil.which(argv[0], path=root + "/usr/bin" if root else None)
+    if tool is None:
         return ""
     try:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=5, check=False)
+        done = subprocess.run([tool, *argv[1:]], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=5, check=False)
         return done.stdout.decode(errors="replace").strip()
     except (OSError, subprocess.SubprocessError):
         return ""
@@ -344,54 +345,79 @@ def version_of(name: str) -> str:
         return str(getattr(sys.modules.get(name.replace("-", "_")), "__version__", ""))
 
 
-def clocks() -> dict[str, float]:
+def clocks(root: str = "") -> dict[str, float]:
     """Of each core now, in MHz."""
     found = {}
-    for path in sorted(glob.glob("/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")):
+    for path in sorted(glob.glob(root + "/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")):
         value = number(path)
         if value is not None:
-            found[path.split("/")[5]] = value / 1e3
+            found[path.split("/")[-3]] = value / 1e3
     return found
 
 
-def temperatures() -> dict[str, float]:
+def limits(root: str = "") -> dict[str, list[float]]:
+    """The least and the most that each core, and each other unit (a Jetson's GPU), may run at, in MHz; equal where clocks are locked."""
+    found = {}
+    for folder, least, most in (
+        ("/sys/devices/system/cpu/cpu[0-9]*/cpufreq", "scaling_min_freq", "scaling_max_freq"),
+        ("/sys/class/devfreq/*", "min_freq", "max_freq"),
+    ):
+        for path in sorted(glob.glob(root + folder)):
+            low, high = number(path + "/" + least), number(path + "/" + most)
+            if low is not None and high is not None:
+                unit = 1e3 if least.startswith("scaling") else 1e6  # kHz, Hz
+                found[path.split("/")[-2] if unit == 1e3 else os.path.basename(path)] = [low / unit, high / unit]
+    return found
+
+
+def temperatures(root: str = "") -> dict[str, float]:
     """Of each thermal zone, in °C."""
     found = {}
-    for zone in sorted(glob.glob("/sys/class/thermal/thermal_zone[0-9]*")):
+    for zone in sorted(glob.glob(root + "/sys/class/thermal/thermal_zone[0-9]*")):
         value = number(zone + "/temp")
         if value is not None and -40e3 < value < 200e3 and value != 0:
-            found[(read(zone + "/type") or "zone") + "/" + zone[-1:]] = value / 1e3
+            found[(read(zone + "/type") or "zone") + "/" + zone.rpartition("zone")[2]] = value / 1e3
     return found
 
 
-def throttling() -> dict[str, float]:
+def throttling(root: str = "") -> dict[str, float]:
     """Signs that the device slows itself down: counters that grow, or states that are not 0."""
     found = {}
-    for path in glob.glob("/sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/*_throttle_count"):
+    for path in glob.glob(root + "/sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/*_throttle_count"):
         name = os.path.basename(path)
         found[name] = found.get(name, 0) + (number(path) or 0)
-    for cooler in glob.glob("/sys/class/thermal/cooling_device[0-9]*"):
+    for cooler in glob.glob(root + "/sys/class/thermal/cooling_device[0-9]*"):
         kind = read(cooler + "/type")
         if re.search("cpu|processor|gpu", kind, re.I):
             found["cooling " + kind] = max(found.get("cooling " + kind, 0), number(cooler + "/cur_state") or 0)
-    flags = re.search(
-        r"0x([0-9a-fA-F]+)", said(["vcgencmd", "get_throttled"])
-    )  # Raspberry Pi: the low bits are now, the high ones since boot
-    if flags:
-        found["vcgencmd get_throttled"] = float(int(flags.group(1), 16) & 0xF)
+    for path in glob.glob(root + "/sys/class/hwmon/hwmon*/oc[0-9]_event_cnt"):  # Jetson: over-current events, each of which throttles
+        found["over-current " + os.path.basename(path)[:3]] = number(path) or 0
+    flags = pi_flags(root)
+    if flags is not None:
+        found["vcgencmd get_throttled"] = float(flags & 0xF)
     return found
 
 
-def battery() -> dict[str, Any]:
+def pi_flags(root: str = "") -> int | None:
+    """Of a Raspberry Pi: 1 too little voltage, 2 clock capped, 4 throttled, 8 soft limit of temperature; now, and << 16 since boot."""
+    found = re.search(r"0x([0-9a-fA-F]+)", said(["vcgencmd", "get_throttled"], root))
+    text = found.group(1) if found else next(map(read, glob.glob(root + "/sys/devices/platform/soc*/soc*:firmware/get_throttled")), "")
+    try:
+        return int(text, 16)
+    except ValueError:
+        return None
+
+
+def battery(root: str = "") -> dict[str, Any]:
     found = {}
-    for supply in glob.glob("/sys/class/power_supply/*"):
+    for supply in glob.glob(root + "/sys/class/power_supply/*"):
         if read(supply + "/type").lower() == "battery":
             found[os.path.basename(supply)] = {key: read(supply + "/" + key) for key in ("status", "capacity") if read(supply + "/" + key)}
     return found
 
 
-def memory() -> dict[str, int]:
-    lines = dict(line.split(":", 1) for line in read("/proc/meminfo").splitlines() if ":" in line)
+def memory(root: str = "") -> dict[str, int]:
+    lines = dict(line.split(":", 1) for line in read(root + "/proc/meminfo").splitlines() if ":" in line)
     return {key: 1024 * int(lines[key].split()[0]) for key in ("MemTotal", "MemAvailable", "SwapFree") if key in lines}
 
 
@@ -404,8 +430,8 @@ def busy() -> tuple[float, float] | None:
     return sum(ticks[i] for i in (0, 1, 2, 5, 6)) / os.sysconf("SC_CLK_TCK"), ticks[7] / os.sysconf("SC_CLK_TCK")
 
 
-def governors() -> list[str]:
-    return sorted({read(path) for path in glob.glob("/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor")} - {""})
+def governors(root: str = "") -> list[str]:
+    return sorted({read(path) for path in glob.glob(root + "/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor")} - {""})
 
 
 def load() -> list[float]:
@@ -415,16 +441,76 @@ def load() -> list[float]:
         return []
 
 
-def processor() -> str:
-    text = read("/proc/cpuinfo")
+def processor(root: str = "") -> str:
+    text = read(root + "/proc/cpuinfo")
     found = re.search(r"^(?:model name|Hardware)\s*:\s*(.+)$", text, re.M) or re.search(r"^CPU part\s*:\s*(.+)$", text, re.M)
     return found.group(1).strip() if found else platform.processor() or platform.machine()
 
 
-def system() -> str:
-    pretty = re.search(r'^PRETTY_NAME="?([^"\n]+)', read("/etc/os-release"), re.M)
-    android = said(["getprop", "ro.build.version.release"])
-    return ("Android " + android if android else pretty.group(1) if pretty else platform.system()) + ", kernel " + platform.release()
+def chip(root: str = "") -> str:
+    """The system on chip: as the kernel names it, as the device tree does ("nvidia,tegra234", "brcm,bcm2712"), or the processor."""
+    named = " ".join(filter(None, (read(root + "/sys/devices/soc0/" + name) for name in ("family", "soc_id"))))
+    compatible = read(root + "/proc/device-tree/compatible").split("\0")[-1]
+    return named or said(["getprop", "ro.soc.model"], root) or compatible or processor(root)
+
+
+def board(root: str = "") -> str:
+    named = read(root + "/proc/device-tree/model") or said(["getprop", "ro.product.model"], root)
+    return named or read(root + "/sys/devices/virtual/dmi/id/product_name")
+
+
+def system(root: str = "") -> str:
+    pretty = re.search(r'^PRETTY_NAME="?([^"\n]+)', read(root + "/etc/os-release"), re.M)
+    android = said(["getprop", "ro.build.version.release"], root)
+    name = "Android " + android if android else pretty.group(1) if pretty else platform.system()
+    jetson = re.search(r"^# R(\d+) .*?REVISION: ([\d.]+)", read(root + "/etc/nv_tegra_release"))
+    return name + (f", L4T {jetson.group(1)}.{jetson.group(2)}" if jetson else "") + ", kernel " + platform.release()
+
+
+def power_mode(root: str = "") -> str:
+    """A Jetson's: what nvpmodel says ("MAXN"), or the number that it has stored."""
+    found = re.search(r"NV Power Mode: *(\S+)", said(["nvpmodel", "-q"], root))
+    stored = re.search(r"pmode:(\d+)", read(root + "/var/lib/nvpmodel/status"))
+    return found.group(1) if found else "mode " + str(int(stored.group(1))) if stored else ""
+
+
+def interpreter() -> dict[str, Any]:
+    """What decides which wheels can be installed, and how."""
+    import sysconfig
+    from importlib.util import find_spec
+
+    own = sys.prefix != sys.base_prefix
+    managed = not own and os.path.exists(os.path.join(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED"))
+    libc = " ".join(platform.libc_ver())
+    return {"path": sys.executable, "version": platform.python_version(), "bits": 64 if sys.maxsize > 1 << 32 else 32, "libc": libc,
+            "pip": find_spec("pip") is not None, "venv": own, "managed": managed}  # fmt: skip
+
+
+def opened() -> dict[str, dict[str, Any]]:
+    """Of each runtime that is there whether it loads, and on what it can run: in a process of its own, since what is broken may die."""
+    found = {}
+    for name, (modules, _) in INSTALLED_BY.items():
+        module = next((one for one in modules if find(one)), None)
+        if module is None:
+            continue
+        asked = {"onnxruntime": "m.get_available_providers()", "openvino": "m.Core().available_devices"}.get(name, "[]")
+        code = f"import importlib, json; m = importlib.import_module({'.'.join((module, 'interpreter')) if name == 'tflite' else module!r})"
+        try:
+            argv = [sys.executable, "-c", f"{code}; print(json.dumps(list({asked})))"]
+            done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False)
+            found[name] = {"runs_on": json.loads(done.stdout.decode().splitlines()[-1])}
+        except (ValueError, IndexError):
+            last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+            found[name] = {"error": last[0][:300] if last else f"it died: exit code {done.returncode}"}
+        except subprocess.TimeoutExpired:
+            found[name] = {"error": "it does not load within two minutes"}
+    return found
+
+
+def find(module: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(module) is not None
 
 
 def runtimes() -> dict[str, dict[str, str]]:
@@ -442,43 +528,49 @@ def runtimes() -> dict[str, dict[str, str]]:
     return found
 
 
-def facts() -> dict[str, Any]:
-    """The whole state. What a device does not tell is missing, or empty."""
-    model = read("/proc/device-tree/model") or said(["getprop", "ro.product.model"]) or read("/sys/devices/virtual/dmi/id/product_name")
-    soc = " ".join(filter(None, (read("/sys/devices/soc0/" + name) for name in ("family", "soc_id")))) or said(["getprop", "ro.soc.model"])
+def facts(root: str = "") -> dict[str, Any]:
+    """The whole state. What a device does not tell is missing, or empty. ``root``: a folder with another device's /sys, /proc and /etc."""
     return {
         "schema": SCHEMA,
-        "model": model,
-        "os": system(),
-        "soc": soc or processor(),
+        "model": board(root),
+        "os": system(root),
+        "soc": chip(root),
         "machine": platform.machine(),
         "python": platform.python_version(),
+        "interpreter": interpreter(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "governors": governors(),
-        "power_mode": said(["nvpmodel", "-q"]),
-        "clocks_mhz": clocks(),
-        "temperatures_c": temperatures(),
-        "throttling": throttling(),
-        "battery": battery(),
-        "memory": memory(),
+        "governors": governors(root),
+        "power_mode": power_mode(root),
+        "clocks_mhz": clocks(root),
+        "clock_limits_mhz": limits(root),
+        "temperatures_c": temperatures(root),
+        "throttling": throttling(root),
+        "battery": battery(root),
+        "memory": memory(root),
+        "disk_free_bytes": shutil.disk_usage(os.path.dirname(os.path.abspath(__file__))).free,
         "load": load(),
         "runtimes": runtimes(),
-        "power": sorted(powers()),
+        "power": sorted(powers(root)),
     }
 
 
 # ------------------------------------------------------------------ energy
 
 
-def powers() -> dict[str, Any]:
+def powers(root: str = "") -> dict[str, Any]:
     """Rail → function that reads its watts now: INA sensors (a Jetson's), and the battery where it is being emptied."""
     found = {}
-    for volts in glob.glob("/sys/class/hwmon/hwmon*/in[0-9]_input"):
-        amperes = volts.replace("/in", "/curr")
-        if "ina" in read(os.path.dirname(volts) + "/name") and os.path.exists(amperes):
-            label = read(volts.replace("_input", "_label")) or os.path.basename(volts)
+    # in1 to in3 are the voltages of the rails; of an INA3221 in4 to in7 are those over the shunts, and curr4 is a sum.
+    for volts in sorted(glob.glob(root + "/sys/class/hwmon/hwmon*/in[1-3]_input")):
+        amperes = os.path.join(os.path.dirname(volts), os.path.basename(volts).replace("in", "curr", 1))
+        if read(os.path.dirname(volts) + "/name").startswith("ina") and os.path.exists(amperes):
+            label = read(volts.replace("_input", "_label")) or os.path.basename(os.path.dirname(volts)) + " " + os.path.basename(volts)
             found[label] = lambda v=volts, a=amperes: (number(v) or 0) * (number(a) or 0) / 1e6  # mV · mA
-    for supply in glob.glob("/sys/class/power_supply/*"):
+    # Jetsons up to Xavier: NVIDIA's older driver, in mW.
+    for watts in sorted(glob.glob(root + "/sys/bus/i2c/drivers/ina3221x/*/iio:device*/in_power[0-2]_input")):
+        label = read(watts.replace("in_power", "rail_name_").replace("_input", "")) or os.path.basename(watts)
+        found[label] = lambda w=watts: (number(w) or 0) / 1e3
+    for supply in glob.glob(root + "/sys/class/power_supply/*"):
         now = [supply + "/" + name for name in ("voltage_now", "current_now")]
         if read(supply + "/type").lower() == "battery" and read(supply + "/status") == "Discharging" and number(now[1]) is not None:
             found["battery"] = lambda p=now: abs((number(p[0]) or 0) * (number(p[1]) or 0)) / 1e12  # µV · µA
@@ -757,7 +849,9 @@ def run(path: str) -> int:
 
 def main(argv: list[str]) -> int:
     if argv[:1] == ["facts"]:
-        found = facts()
+        found = facts(argv[argv.index("--root") + 1] if "--root" in argv[:-1] else "")
+        if "--open" in argv:
+            found["opened"] = opened()
         sys.stdout.write(json.dumps(found, indent=None if "--json" in argv else 2) + "\n")
         return 0
     if len(argv) == 2 and argv[0] == "child":
