@@ -16,6 +16,7 @@ from edgekd.errors import EdgekdError
 
 REQUEST, ANSWER, END = b"EKRQ", b"EKPA", b"EKND"
 _HEAD = struct.Struct("<4s5I")
+HEAD_BYTES = _HEAD.size
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,17 @@ def length(count: int, output_bytes: int, layers: int = 0) -> int:
     return _HEAD.size + count * (4 + output_bytes) + (4 * layers + 4 if count else 0) + len(END)
 
 
+def sizes(content: bytes) -> tuple[int, int]:
+    """Bytes of an input and of an output, as an answer states them. Raises EdgekdError for what is no answer."""
+    if len(content) < HEAD_BYTES or content[:4] != ANSWER:
+        raise EdgekdError(f"the firmware answered {content[:16]!r}, expected {ANSWER!r}")
+    return _HEAD.unpack_from(content)[1:3]
+
+
 def answer(content: bytes, input_bytes: int) -> Answer:
     """What a firmware answered, as far as it came. Raises EdgekdError for what is no answer to inputs of that size."""
-    if len(content) < _HEAD.size or content[:4] != ANSWER:
-        raise EdgekdError(f"the firmware answered {content[:16]!r}, expected {ANSWER!r}")
-    _, taken, given, layers, empty_run, empty_mark = _HEAD.unpack_from(content)
+    taken, given = sizes(content)
+    layers, empty_run, empty_mark = _HEAD.unpack_from(content)[3:]
     if taken != input_bytes:
         raise EdgekdError(f"the firmware takes inputs of {taken} bytes, and was given {input_bytes}")
     first, each = 4 + given + 4 * layers + 4, 4 + given
