@@ -1,4 +1,5 @@
-"""What was measured on this machine, kept for predictions: one JSON document a line in the cache folder, appended by every build."""
+"""What was measured on this machine and on devices, kept for predictions: one JSON document a line in the cache folder, appended by every
+build, and by benchmarks of attached devices."""
 
 from __future__ import annotations
 
@@ -36,20 +37,31 @@ class Measured:
         return self.cpu, self.runtime, self.model, self.timed.threads
 
 
+@dataclass(frozen=True)
+class On:
+    """Another device than this machine: its processor by a name that a profile's board or core has, and bytes of its caches."""
+
+    cpu: str
+    caches: tuple[int, int, int] = CACHES
+
+
 def path() -> Path:
     return runs.cache_folder() / NAME
 
 
-def remember(work: Work, figure: Figure, runtime: str, model: str, threads: int = 1) -> Path:
-    """Append what ``figure`` (latency_ms, measured on this host) says of ``work``. Raises InputError for a figure that is no such time."""
+def remember(work: Work, figure: Figure, runtime: str, model: str, threads: int = 1, *, on: On | None = None) -> Path:
+    """Append what ``figure`` (latency_ms, measured ``on`` a device, None: on this host) says of ``work``.
+
+    Raises InputError for a figure that is no such time.
+    """
     if figure.unit != "ms" or figure.kind != "measured" or not (isfinite(figure.value) and figure.value > 0):
         raise InputError(f"{figure.value:g} {figure.unit}, {figure.kind}", where="store of latencies", expected="a measured time in ms")
-    cpu = host.host().removeprefix("host: ")
+    on = on or On(host.host().removeprefix("host: "), caches())
     line = {
         "schema_version": VERSION,
         "created": host.environment()["created"],
-        "cpu": cpu,
-        "caches": caches(),
+        "cpu": on.cpu,
+        "caches": on.caches,
         "runtime": runtime,
         "threads": threads,
         "model": model,

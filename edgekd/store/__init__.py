@@ -20,7 +20,7 @@ VARIABLE = "EDGEKD_STORE"
 class Result:
     """One model on one device. ``failed`` says why there are no figures, or none to be believed; "" where there are.
 
-    ``model`` is its name and ``fingerprint`` its graph's; ``device`` as it was asked for (ssh:pi@10.0.0.7), ``label`` what a fleet calls it;
+    ``model`` is its name, ``fingerprint`` its graph's; ``device`` as it was asked for (ssh:pi@10.0.0.7), ``label`` what a fleet calls it;
     ``row`` which way of running it there (a runtime, a set of kernels). ``asked`` is the hash of all that was asked, by which a fleet
     knows what it has. ``created`` is UTC, ISO 8601. ``document`` holds notes, layers and the environment, as JSON has them.
     """

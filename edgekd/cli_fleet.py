@@ -1,0 +1,68 @@
+"""What `edgekd bench --fleet` prints, and its exit code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from edgekd.bench import Wanted
+    from edgekd.fleet import Outcome
+
+#: Figures of a line, in this order.
+_SHOWN = ("latency_ms", "accuracy", "bit_equal")
+
+
+def bench_fleet(wanted: Sequence[Wanted], file: Path, store: str, again: bool, as_json: bool) -> None:
+    """Measure on all devices of ``file``. Exits with 1 where one failed; its results, and those of all others, are in the store."""
+    from edgekd import fleet_file
+    from edgekd.fleet_bench import bench_fleet as run
+
+    fleet = fleet_file.load(file)
+    outcomes = run(wanted, fleet, store, again, lambda outcome: typer.echo(_line(outcome), err=as_json))
+    states = [outcome.state for outcome in outcomes]
+    if as_json:
+        document = {"fleet": fleet.name, "outcomes": [_document(outcome) for outcome in outcomes], "ok": "failed" not in states}
+        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        counts = f"{states.count('done')} measured, {states.count('there')} there already, {states.count('failed')} failed"
+        typer.echo(f"{fleet.name}: {len(fleet.devices)} devices: {counts}")
+    if "failed" in states:
+        typer.echo(f"edgekd: the same command again tries what failed, and only that: {', '.join(_failed(outcomes))}", err=True)
+        raise typer.Exit(1)
+
+
+def _line(outcome: Outcome) -> str:
+    name = f"{outcome.member.name}, {outcome.order.name}: "
+    if outcome.state == "there":
+        return f"{name}in the store already (--again measures it anew)"
+    if outcome.state == "failed":
+        return f"{name}failed: {outcome.failed}"
+    parts = []
+    for result in outcome.results:
+        figures = [f"{key} {figure.value:.4g} {figure.unit}" for key in _SHOWN if (figure := result.figures.get(key))]
+        parts.append(f"{result.row}: {', '.join(figures) or 'done'}")
+    return name + "; ".join(parts)
+
+
+def _failed(outcomes: Sequence[Outcome]) -> list[str]:
+    return list(dict.fromkeys(outcome.member.name for outcome in outcomes if outcome.state == "failed"))
+
+
+def _document(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "device": outcome.member.name,
+        "address": outcome.member.device,
+        "target": outcome.member.target,
+        "model": outcome.order.name,
+        "fingerprint": outcome.order.fingerprint,
+        "state": outcome.state,
+        "tries": outcome.tries,
+        "failed": outcome.failed,
+        "results": [asdict(result) for result in outcome.results] if outcome.state == "done" else [],
+    }

@@ -1,0 +1,83 @@
+"""`edgekd bench --fleet`: the command's models on every device of a fleet, into the store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from edgekd import runs
+from edgekd.bench import Wanted, bench
+from edgekd.convert import read_model
+from edgekd.errors import InputError
+from edgekd.fleet import Order, Outcome, run
+from edgekd.fleet_file import Fleet, Member
+from edgekd.profile.load import load as load_profile
+from edgekd.quant import io
+from edgekd.quant.graph import QuantGraph
+from edgekd.store import Result
+from edgekd.store.results import save, there
+from edgekd.store.tables import connect
+from edgekd.stored import learn, results_of
+
+#: Of what was wanted, what a device of the fleet decides, and what changes no result.
+_NOT_ASKED = ("model", "target", "device", "keep")
+
+
+@dataclass(frozen=True, eq=False)
+class _Model:
+    wanted: Wanted
+    order: Order
+    graph: QuantGraph
+
+
+def bench_fleet(wanted: Sequence[Wanted], fleet: Fleet, store: str, again: bool, told: Callable[[Outcome], None]) -> list[Outcome]:
+    """Measure each of ``wanted`` (whose device and target are the fleet's) on every device; ``again`` also what the store has.
+
+    ``told`` hears every outcome after it has been stored. Raises InputError for a model, samples or store that cannot be read, before any
+    device is asked; what a device raises is its outcome.
+    """
+    engine = connect(store)
+    models = {one.order: one for one in map(_model, wanted)}
+    if len(models) < len(wanted):
+        raise InputError("the same model twice", where="edgekd bench", expected="different models")
+    for member in fleet.devices:
+        load_profile(member.target)
+    keys = {order.key(member) for order in models for member in fleet.devices}
+
+    def tell(outcome: Outcome) -> None:
+        save(engine, outcome.results)
+        told(outcome)
+
+    def measure(member: Member, order: Order) -> list[Result]:
+        return _measure(models[order], member)
+
+    return run(fleet, list(models), measure, set() if again else there(engine, keys), tell)
+
+
+def _measure(model: _Model, member: Member) -> list[Result]:
+    wanted = replace(model.wanted, device=member.device, target=member.target)
+    if member.options.seconds is not None:
+        wanted = replace(wanted, seconds=member.options.seconds)
+    done = bench(wanted, _quiet)
+    found = learn(done.bench, [model.graph] * len(done.bench.rows), load_profile(member.target))
+    order = model.order
+    about = Result("", done.name, order.fingerprint, done.target, member.device, order.key(member), label=member.name, inputs=done.inputs)
+    return results_of(found, about)
+
+
+def _model(wanted: Wanted) -> _Model:
+    graph = read_model(wanted.model)
+    asked = {field.name: _plain(getattr(wanted, field.name)) for field in fields(wanted) if field.name not in _NOT_ASKED}
+    return _Model(wanted, Order(graph.name, io.fingerprint(graph), json.dumps(asked, sort_keys=True)), graph)
+
+
+def _plain(value: Any) -> str:
+    """A file by its content, so that other samples of the same name are another order."""
+    return runs.sha256_file(value) if isinstance(value, Path) and value.is_file() else str(value)
+
+
+def _quiet(what: str, done: int, total: int) -> None:
+    """Bars of many devices at once would say nothing: their outcomes are told instead."""

@@ -1,0 +1,72 @@
+"""fleet.toml: which devices there are, each with the target that it is, and how patient to be with them.
+
+schema_version = 1
+name = "lab"
+jobs = 4                       # devices at once
+retries = 2                    # how often a device whose connection was cut is tried again
+wait_s = 5.0                   # before the first time; doubled before each further one
+
+[[devices]]
+name = "kitchen-pi"
+device = "ssh:pi@10.0.0.7"     # as `edgekd bench --device` takes it
+target = "raspberry-pi-4"
+options = { seconds = 30 }     # seconds and retries may differ for one device
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from edgekd.profile.strict import Positive, Strict, Version, check_file, refusal
+from edgekd.profile.toml_file import Problem
+
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+_Text = Annotated[str, Field(min_length=1, max_length=500)]
+_Retries = Annotated[int, Field(ge=0, le=20)]
+
+
+class Options(Strict):
+    """What of the command line's or the fleet's settings differs for one device."""
+
+    seconds: Positive | None = None
+    retries: _Retries | None = None
+
+
+class Member(Strict):
+    """One device. ``device`` is what `edgekd bench --device` takes; ``target`` a profile's name or file."""
+
+    name: _Name
+    device: _Text
+    target: _Text
+    options: Options = Options()
+
+
+class Fleet(Strict):
+    """All devices, and the patience with them."""
+
+    schema_version: Version
+    name: _Name
+    jobs: Annotated[int, Field(ge=1, le=256)] = 8
+    retries: _Retries = 2
+    wait_s: Annotated[float, Field(ge=0, le=3600)] = 5.0
+    devices: Annotated[list[Member], Field(min_length=1, max_length=1000)]
+
+
+def load(path: Path) -> Fleet:
+    """The fleet in ``path``. Raises InputError that lists every problem of the file, each with its cure."""
+    fleet, problems = check_file(path, Fleet, _contradictions)
+    if fleet is None:
+        raise refusal(path, problems)
+    return fleet
+
+
+def _contradictions(sections: Mapping[str, Any]) -> Iterator[Problem]:
+    members: list[Member] = sections.get("devices", [])
+    for name, count in Counter(member.name for member in members).items():
+        if count > 1:
+            yield Problem("devices", f"{name!r} is the name of {count}", "a name for each", "number them")

@@ -1,0 +1,83 @@
+"""A benchmark as rows of the store, and what it teaches the latency model: its times, beside what had been predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from edgekd import host
+from edgekd.measure.device import Bench, Row
+from edgekd.measure.files import KINDS
+from edgekd.plan.latency import host_device, predict, work_of
+from edgekd.plan.latency_store import On, measured, remember
+from edgekd.profile.schema import Device, Profile
+from edgekd.quant import io
+from edgekd.quant.graph import QuantGraph
+from edgekd.records import Figure
+from edgekd.store import Result
+
+#: What the model had said of a time that was then measured.
+PREDICTED = "predicted_latency_ms"
+#: Providers whose time is the processor's: what a GPU or its compiler needs says nothing about it.
+_PROCESSOR = frozenset({"XNNPACK", "CPUExecutionProvider", "CPU"})
+
+
+def results_of(bench: Bench, result: Result) -> list[Result]:
+    """Each of its rows as ``result``, which says what model, device and order they are of."""
+    outer = {"notes": list(bench.notes), "environment": host.environment()}
+    return [
+        replace(
+            result,
+            created=outer["environment"]["created"],
+            row=row.name,
+            failed=row.failed,
+            figures=row.measurement.figures,
+            document={**outer, "artifact": row.measurement.artifact, "row_notes": list(row.measurement.notes), "layers": _layers(row)},
+        )
+        for row in bench.rows
+    ]
+
+
+def _layers(row: Row) -> list[dict[str, Any]]:
+    return [asdict(layer) | {"unit": row.unit} for layer in row.layers]
+
+
+def learn(bench: Bench, graphs: Sequence[QuantGraph], profile: Profile | None, threads: int = 1) -> Bench:
+    """Remember the times of good rows for predictions: of this host under its own name, of another device under that of the target's board.
+
+    ``graphs``: one of each row. Returns the benchmark with PREDICTED beside each time, where something could be said before.
+    """
+    rows = list(bench.rows)
+    for at, (row, graph) in enumerate(zip(bench.rows, graphs, strict=False)):
+        figure, runtime = row.measurement.figures.get("latency_ms"), _runtime(row)
+        device = host_device() if bench.device == "host" else profile.device if profile else None
+        if figure is None or figure.kind != "measured" or row.failed or not runtime or device is None:
+            continue
+        work = work_of(graph)
+        others = [one for one in measured() if one.timed.work.ops != work.ops]  # its own earlier time would be no prediction
+        said = predict(work, device, runtime, measured=others, threads=threads).figures.get("latency_ms")
+        if said is not None:
+            figures = {**row.measurement.figures, PREDICTED: said}
+            rows[at] = replace(row, measurement=replace(row.measurement, figures=figures))
+        remember(work, figure, runtime, io.fingerprint(graph), threads, on=_on(bench, device))
+    return replace(bench, rows=tuple(rows))
+
+
+def _on(bench: Bench, device: Device) -> On | None:
+    """None is this host."""
+    return None if bench.device == "host" else On(device.board)
+
+
+def _runtime(row: Row) -> str:
+    """As the store of latencies calls it; "" for what is none of the processor's."""
+    figure = row.measurement.figures.get("latency_ms")
+    kind = KINDS.get(Path(row.measurement.artifact).suffix)
+    providers = set(figure.where.split(", ")) if figure else set[str]()
+    return kind[2] if kind and providers & _PROCESSOR else ""
+
+
+def calibration(results: Sequence[Result]) -> list[tuple[Result, Figure, Figure]]:
+    """Those with a measured time and a prediction made before it: (result, predicted, measured)."""
+    return [(r, r.figures[PREDICTED], r.figures["latency_ms"]) for r in results if PREDICTED in r.figures and "latency_ms" in r.figures]

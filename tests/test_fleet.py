@@ -1,0 +1,177 @@
+"""A fleet: what its file may say, and how its devices are run: at once, again where lost, never twice, never stopped by another."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from edgekd import fleet_file
+from edgekd.errors import DeviceError, InputError, Lost
+from edgekd.fleet import Order, Outcome, run
+from edgekd.fleet_file import Fleet, Member
+from edgekd.records import Figure
+from edgekd.store import Query, Result
+from edgekd.store.results import find, save, there
+from edgekd.store.tables import connect
+from edgekd.transports import Transport, local
+
+ORDER = Order("keywords", "f0", "{}")
+OTHER = Order("pictures", "f1", "{}")
+
+
+def fleet(*devices: str, retries: int = 1, jobs: int = 8) -> Fleet:
+    members = [Member(name=f"d{at}", device=device, target="raspberry-pi-4") for at, device in enumerate(devices)]
+    return Fleet(schema_version=1, name="lab", jobs=jobs, retries=retries, wait_s=0.01, devices=members)
+
+
+def loopback(member: Member, order: Order) -> list[Result]:
+    """A command on this machine, through the transport whose folder stands for the device."""
+    transport: Transport = local.connect(member.device.removeprefix("local:"))
+    try:
+        ran = transport.run(["uname", "-s"], limit_s=10)
+    finally:
+        transport.close()
+    figure = Figure(len(ran.out), "B", "counted", member.device)
+    created = "2026-11-22T15:00:00+00:00"
+    return [
+        Result(created, order.name, order.fingerprint, member.target, member.device, order.key(member), member.name, figures={"n": figure})
+    ]
+
+
+def test_eight_devices_two_of_them_faulty_and_a_rerun(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    devices = [f"local:{tmp_path}/d{at}" for at in range(8)]
+    devices[2], devices[5] = f"local:{tmp_path}/file", f"local:{tmp_path}/file/below"
+    engine = connect(str(tmp_path / "store.sqlite"))
+    here = fleet(*devices)
+
+    def go() -> Counter[str]:
+        tried.clear()
+        done = there(engine, [ORDER.key(member) for member in here.devices])
+        return Counter(one.state for one in run(here, [ORDER], measure, done, lambda outcome: save(engine, outcome.results)))
+
+    tried: list[str] = []
+
+    def measure(member: Member, order: Order) -> list[Result]:
+        tried.append(member.name)
+        return loopback(member, order)
+
+    assert go() == {"done": 6, "failed": 2} and sorted(tried) == [f"d{at}" for at in range(8)]
+    failed = find(engine, Query(failures=True))
+    assert {one.label for one in failed} == {"d2", "d5"} and all("no work folder can be made" in one.failed for one in failed)
+    assert len(find(engine, Query(failures=False))) == 6
+    assert go() == {"there": 6, "failed": 2} and sorted(tried) == ["d2", "d5"]
+    (tmp_path / "file").unlink()
+    assert go() == {"there": 6, "done": 2} and sorted(tried) == ["d2", "d5"]
+    assert go() == {"there": 8} and not tried
+
+
+def test_a_lost_device_is_tried_again_and_what_cannot_be_reached_is_left(tmp_path: Path) -> None:
+    calls: Counter[str] = Counter()
+
+    def measure(member: Member, order: Order) -> list[Result]:
+        calls[member.name] += 1
+        if member.name == "d0" and calls["d0"] == 1:
+            raise Lost("the connection was cut", where="ssh a")
+        if member.name == "d1":
+            raise Lost("no route", where="ssh b", mend="plug it in")
+        if member.name == "d2":
+            raise DeviceError("it has no tflite", where="ssh c")
+        if member.name == "d3":
+            raise ZeroDivisionError("of ours")
+        return loopback(member, order)
+
+    devices = [f"local:{tmp_path}/d{at}" for at in range(5)]
+    outcomes = {(o.member.name, o.order.name): o for o in run(fleet(*devices, retries=2), [ORDER, OTHER], measure, (), lambda _: None)}
+    assert len(outcomes) == 10
+    assert outcomes["d0", "keywords"].state == "done" and outcomes["d0", "keywords"].tries == 2
+    lost = outcomes["d1", "keywords"]
+    assert (lost.state, lost.tries) == ("failed", 3) and lost.failed == "tried 3 times: ssh b: no route\n  to mend:  plug it in"
+    assert outcomes["d1", "pictures"].tries == 0 and outcomes["d1", "pictures"].failed.startswith("not tried: tried 3 times: ssh b")
+    assert calls["d2"] == 2 and outcomes["d2", "pictures"].failed == "ssh c: it has no tflite"
+    assert outcomes["d3", "keywords"].failed.startswith("ZeroDivisionError: of ours\n  this is a bug")
+    assert outcomes["d4", "pictures"].state == "done"
+
+
+def test_at_once_but_one_at_a_time_on_this_machine(tmp_path: Path) -> None:
+    running: set[str] = set()
+    most: list[set[str]] = []
+    guard = threading.Lock()
+
+    def measure(member: Member, order: Order) -> list[Result]:
+        with guard:
+            running.add(member.name)
+            most.append(set(running))
+        time.sleep(0.1)
+        with guard:
+            running.discard(member.name)
+        return []
+
+    run(fleet("host", "qemu", "arm64-emulated", "ssh:a@b", "ssh:a@b", "ssh:c@d"), [ORDER], measure, (), lambda _: None)
+    assert all(len(each & {"d0", "d1", "d2"}) <= 1 and len(each & {"d3", "d4"}) <= 1 for each in most)
+    assert max(map(len, most)) >= 2, "nothing ran at once"
+
+
+def test_a_store_that_fails_ends_it(tmp_path: Path) -> None:
+    def told(outcome: Outcome) -> None:
+        raise InputError("the disk is full")
+
+    with pytest.raises(InputError, match="the disk is full"):
+        run(fleet(f"local:{tmp_path}/a"), [ORDER], loopback, (), told)
+
+
+def test_what_makes_it_another_order(tmp_path: Path) -> None:
+    (member,) = fleet("host").devices
+    keys: Sequence[str] = [
+        ORDER.key(member),
+        OTHER.key(member),
+        Order("keywords", "f0", '{"seconds": 1}').key(member),
+        ORDER.key(member.model_copy(update={"device": "host:/tmp"})),
+        ORDER.key(member.model_copy(update={"target": "pixel-8"})),
+    ]
+    assert len(set(keys)) == len(keys) and ORDER.key(member) == ORDER.key(member.model_copy())
+
+
+GOOD = """
+schema_version = 1
+name = "lab"
+
+[[devices]]
+name = "kitchen-pi"
+device = "ssh:pi@10.0.0.7"
+target = "raspberry-pi-4"
+options = { seconds = 30, retries = 0 }
+"""
+
+
+def test_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.toml"
+    path.write_text(GOOD)
+    found = fleet_file.load(path)
+    assert (found.jobs, found.retries, found.devices[0].options.seconds, found.devices[0].options.retries) == (8, 2, 30, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("retries = 0", "retry = 0"), "retry"),
+        (('name = "lab"', 'name = "lab"\njobs = 0'), "jobs: found 0"),
+        (('target = "raspberry-pi-4"', ""), "devices[0].target: is missing"),
+        (("seconds = 30", 'seconds = "30"'), "devices[0].options.seconds"),
+        (
+            ("[[devices]]", '[[devices]]\nname = "kitchen-pi"\ndevice = "host"\ntarget = "pixel-8"\n[[devices]]'),
+            "'kitchen-pi' is the name of 2",
+        ),
+    ],
+)
+def test_its_files_problems(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    path = tmp_path / "fleet.toml"
+    path.write_text(GOOD.replace(*change))
+    with pytest.raises(InputError) as caught:
+        fleet_file.load(path)
+    assert message in str(caught.value) and str(path) in str(caught.value)
