@@ -15,7 +15,7 @@ from edgekd.errors import DeviceError
 from edgekd.lazy import load
 from edgekd.measure import protocol
 from edgekd.measure.compare import compared, different
-from edgekd.measure.device import SOME, Bench, Progress, Row, Subject
+from edgekd.measure.device import SOME, Bench, Layer, Progress, Row, Subject
 from edgekd.measure.files import ModelFile, model_file
 from edgekd.records import Figure, Measurement, Verdict
 from edgekd.transports import TRANSPORTS, Transport
@@ -199,7 +199,7 @@ def _bench(kind: str, where: str, models: Sequence[Prepared], result: dict[str, 
         at = f"{device}, {found['version']}, {found['provider']}, {asked.threads} thread{'s' if asked.threads > 1 else ''}"
         judged = protocol.judged(result, found, at, emulated=kind == "arm64-emulated")
         all_judged.append(judged)
-        rows.append(_row(kind, one, judged, _verdict(one, at, answers)))
+        rows.append(replace(_row(kind, one, judged, _verdict(one, at, answers)), **_layers(found)))
     figures = dict(rows[0].measurement.figures)
     if len(models) == 2:
         figures = compared(all_judged[0], all_judged[1], device)
@@ -214,6 +214,19 @@ def _row(kind: str, one: Prepared, judged: protocol.Judged, verdict: Verdict | N
         if not verdict.ok:
             failed.insert(0, f"{one.name} computes something else than the reference: {verdict.reason}")
     return Row(one.name, Measurement(one.model.path.name, kind, figures, judged.notes), failed="; ".join(failed))
+
+
+def _layers(found: dict[str, Any]) -> dict[str, Any]:
+    """Of an engine that tells them: milliseconds of each layer, what it is, and in which precision it computes."""
+    listed = [one for one in found.get("layers", ()) if one["ms"] is not None]
+    layers = tuple(Layer(one["name"], float(one["ms"]), " ".join(filter(None, (one["kind"], one["precision"])))) for one in listed)
+    if not layers:
+        return {}
+    return {
+        "layers": layers,
+        "unit": "ms",
+        "layers_note": "layers were timed in a run of their own, which is slower than without a profile",
+    }
 
 
 def _verdict(one: Prepared, where: str, outputs: np.ndarray) -> Verdict | None:

@@ -20,6 +20,8 @@ KINDS = {
     ".onnx": ("onnx", "onnxruntime", "onnxruntime"),
     ".xml": ("openvino", "openvino", "openvino"),
 }
+#: The provider that is no provider of ONNX Runtime: NVIDIA's own tool, which builds an engine from the ONNX file and times it.
+TRTEXEC = "trtexec"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,8 @@ def model_file(subject: Subject, folder: Path) -> ModelFile:
         raise InputError(f"a {path.suffix or 'nameless'} file", where=str(path), expected=", ".join(KINDS))
     _, runtime, rule = KINDS[path.suffix]
     border, leave = _tflite(path) if runtime == "tflite" else _other(path, runtime)
+    if runtime == "onnxruntime" and subject.asked.provider == TRTEXEC:
+        runtime = TRTEXEC  # it reads the same file, and the same rule holds: another order of rounding
     return ModelFile(path, runtime, rule, border, leave)
 
 

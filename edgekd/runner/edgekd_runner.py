@@ -172,6 +172,9 @@ def child(order: dict[str, Any]) -> None:
         own.flush()
 
     try:
+        if order["runtime"] == "trtexec":
+            child_of_trtexec(order, say)
+            return
         import numpy as np
 
         before = peak_rss()
@@ -190,7 +193,7 @@ def child(order: dict[str, Any]) -> None:
             elif command["do"] == "block":
                 say(**block(timed, command["seconds"]))
             elif command["do"] == "outputs":
-                say(**outputs(model, samples, order, command))
+                say(**outputs(model, samples, order, command, model.batch))
                 model.place(first)
             else:
                 say(peak_rss_bytes=peak_rss())
@@ -273,14 +276,14 @@ def block(once: Any, seconds: float) -> dict[str, Any]:
     }
 
 
-def outputs(model: Model, samples: Any, order: dict[str, Any], command: dict[str, Any]) -> dict[str, Any]:
+def outputs(model: Any, samples: Any, order: dict[str, Any], command: dict[str, Any], batch: int) -> dict[str, Any]:
     """The outputs of all samples, each output of the file in a file of its own."""
     import numpy as np
 
     parts, began = [], time.perf_counter()  # type: ignore[var-annotated]
-    for at in range(0, len(samples), model.batch):
-        some = np.array(samples[at : at + model.batch])
-        found = model.answer(entering(padded(some, model.batch), order.get("border", {})))
+    for at in range(0, len(samples), batch):
+        some = np.array(samples[at : at + batch])
+        found = model.answer(entering(padded(some, batch), order.get("border", {})))
         parts.append([np.asarray(y)[: len(some)] for y in found])
     names = []
     for i in range(len(parts[0])):
@@ -303,6 +306,195 @@ def peak_rss() -> int:
     if found:
         return 1024 * int(found.group(1))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+# ------------------------------------------------------------------ TensorRT's own tool, which measures by itself
+
+
+class Trtexec:
+    """NVIDIA's trtexec: builds an engine from a quantized ONNX file, once, and times it; every call is a process of its own.
+
+    Formats: TensorRT 8.4 and later, samples/common/sampleReporting.cpp (times, outputs) and the engine inspector (layers).
+    """
+
+    def __init__(self, order: dict[str, Any]) -> None:
+        tool = order.get("options", {}).get("tool") or next((path for path in map(shutil.which, TRTEXEC) if path), None)
+        if tool is None:
+            raise Failed("there is no trtexec here, neither on PATH nor at " + TRTEXEC[1])
+        self.tool, self.folder = tool, os.path.dirname(order["file"])
+        self.onnx, self.engine = order["file"], order["file"] + ".engine"
+        self.version, self.inputs, self.first = "", [], None  # type: ignore[var-annotated]
+        self.limit_s = 1500.0 if not os.path.exists(self.engine) else 300.0
+
+    def call(self, *options: str) -> tuple[str, float]:
+        """What it says, and the seconds that it took. Raises Failed with its own first error."""
+        began = time.perf_counter()
+        try:
+            done = subprocess.run(
+                [self.tool, *options],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=self.limit_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise Failed(f"trtexec took over {self.limit_s:g} s and was ended") from error
+        took, text = time.perf_counter() - began, done.stdout.decode(errors="replace")
+        stated = re.search(r"TensorRT v(\d+)", text)
+        if stated:
+            self.version = trt_version(int(stated.group(1)))
+        if done.returncode:
+            errors = re.findall(r"\[E\]\s*(.+)", text) or text.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+            raise Failed("trtexec: " + errors[0][:300])
+        return text, took
+
+    def build(self) -> None:
+        """The engine, whole or not at all. Int8 is allowed where the file is quantized; what it leaves in floats stays in float32."""
+        if os.path.exists(self.engine):
+            return
+        part = self.engine + ".part"
+        self.call("--onnx=" + self.onnx, "--int8", "--saveEngine=" + part, "--profilingVerbosity=detailed", "--skipInference")
+        os.replace(part, self.engine)
+
+    def infer(self, seconds: float, warm_ms: int, *options: str) -> tuple[str, float]:
+        loaded = [f"--loadInputs={self.inputs[0]}:{self.first}"] if self.first and self.inputs else []
+        timing = [f"--duration={seconds:g}", f"--warmUp={warm_ms}", "--iterations=1"]
+        return self.call("--loadEngine=" + self.engine, *timing, *loaded, *options)
+
+    def open(self) -> tuple[float, int]:
+        """Seconds from nothing to the first answer of an engine that is built, and the size of a batch."""
+        text, took = self.infer(0, 0)
+        found = re.findall(r"[Ii]nput binding for (\S+) with dimensions (\d+)", text)
+        self.inputs = [name for name, _ in found]
+        if len(found) != 1:
+            raise Failed(f"trtexec speaks of {len(found)} inputs, not of one")
+        return took, int(found[0][1])
+
+    def layers(self) -> list[dict[str, Any]]:
+        """Of the engine: name, kind, precision of what it computes, and milliseconds (None: it was not timed)."""
+        info, profile = self.engine + ".layers.json", self.engine + ".profile.json"
+        if not os.path.exists(profile):
+            text = ["--profilingVerbosity=detailed", "--exportLayerInfo=" + info, "--dumpProfile", "--exportProfile=" + profile]
+            self.infer(0.5, 200, *text, "--separateProfileRun")
+        times = {one["name"]: one.get("medianMs", one.get("averageMs")) for one in parsed(profile) if "name" in one}
+        found = []
+        for one in parsed(info).get("Layers", []):
+            whole = one if isinstance(one, dict) else {"Name": one}  # names alone, where the engine knows no more
+            name = whole.get("Name", "")
+            found.append({"name": name, "kind": whole.get("LayerType", ""), "precision": precision(whole), "ms": times.get(name)})
+        return found
+
+    def times(self, seconds: float) -> list[float]:
+        """Seconds of each inference: to the GPU, there, and back."""
+        path = self.engine + ".times.json"
+        self.infer(seconds, 200, "--exportTimes=" + path)
+        # Up to TensorRT 8.5 those of the warm-up are listed too.
+        return [one["latencyMs"] / 1e3 for one in parsed(path) if one.get("startComputeMs", 1e9) >= 200]
+
+    def answer(self, x: Any) -> list[Any]:
+        """All outputs of one batch, in the engine's order."""
+        import numpy as np
+
+        before, self.first = self.first, self.engine + ".x.bin"
+        x.tofile(self.first)
+        path = self.engine + ".y.json"
+        try:
+            self.infer(0, 0, "--exportOutput=" + path)
+        finally:
+            self.first = before
+        info = parsed(self.engine + ".layers.json")
+        order = [one if isinstance(one, str) else one.get("Name", "") for one in info.get("Bindings", [])]
+        found = sorted(parsed(path), key=lambda one: order.index(one["name"]) if one["name"] in order else len(order))
+        arrays = [np.array(one["values"], held_as(info, one["name"])) for one in found]
+        return [array.reshape([int(n) for n in re.findall(r"\d+", one["dimensions"])]) for array, one in zip(arrays, found)]  # noqa: B905
+
+
+def trt_version(number: int) -> str:
+    """8602 → 8.6.2 (up to TensorRT 9: 1000 · major), 100300 → 10.3.0."""
+    major = 10000 if number >= 100000 else 1000
+    return f"{number // major}.{number % major // 100}.{number % 100}"
+
+
+def parsed(path: str) -> Any:
+    """JSON that trtexec wrote."""
+    try:
+        with open(path) as file:
+            return json.load(file)
+    except (OSError, ValueError) as error:
+        raise Failed(f"trtexec wrote no JSON that can be read to {os.path.basename(path)}: {error}") from error
+
+
+#: What the engine inspector calls a type ("Row major Int8 format", "Two wide channel vectorized row major FP16 format") → ours.
+PRECISIONS = (
+    ("int8", "int8"),
+    ("fp16", "float16"),
+    ("half", "float16"),
+    ("bf16", "bfloat16"),
+    ("fp8", "float8"),
+    ("fp32", "float32"),
+    ("float", "float32"),
+)
+
+
+def precision(layer: dict[str, Any]) -> str:
+    """Of a layer: what all that enters it has, "" where that is not said. What leaves an int8 layer may be dequantized already."""
+    said = [str(one.get("Format/Datatype", one.get("Format", ""))).lower() for one in layer.get("Inputs", []) if isinstance(one, dict)]
+    known = [next((ours for theirs, ours in PRECISIONS if theirs in one), "") for one in said]
+    return known[0] if known else ""
+
+
+def held_as(info: dict[str, Any], name: str) -> str:
+    """The type of an output of the engine: int8 where the layer that makes it says so, else float32."""
+    for layer in info.get("Layers", []):
+        for one in layer.get("Outputs", []) if isinstance(layer, dict) else []:
+            if one.get("Name") == name and "int8" in str(one.get("Format/Datatype", "")).lower():
+                return "int8"
+    return "float32"
+
+
+def summary(layers: list[dict[str, Any]]) -> str:
+    """ "int8 14 of 17 layers, float32 3"; reformatting between layers is not counted."""
+    work = [one["precision"] for one in layers if one["kind"] not in ("Reformat", "NoOp", "Constant") and one["precision"]]
+    counts = sorted({kind: work.count(kind) for kind in work}.items(), key=lambda pair: -pair[1])
+    return ", ".join(f"{kind} {count}" + (f" of {len(work)} layers" if i == 0 else "") for i, (kind, count) in enumerate(counts))
+
+
+def child_of_trtexec(order: dict[str, Any], say: Any) -> None:
+    """As ``child`` does for runtimes that are libraries. ``ready`` is as if the engine had been there: building it is no start."""
+    import numpy as np
+
+    began, one = time.time(), Trtexec(order)
+    one.build()
+    took, batch = one.open()
+    samples = np.load(order["inputs"], mmap_mode="r")
+    first = one.engine + ".first.bin"
+    entering(padded(np.array(samples[:batch]), batch), order.get("border", {})).tofile(first)
+    one.first, layers = first, one.layers()
+    found = {
+        "ready": began + took,
+        "version": "TensorRT " + one.version,
+        "provider": "trtexec, " + (summary(layers) or "GPU"),
+        "batch": batch,
+    }
+    say(peak_rss_bytes=0, base_rss_bytes=0, layers=layers, **found)
+    for line in sys.stdin:
+        command = json.loads(line)
+        if command["do"] in ("warm", "block"):
+            start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+            times = one.times(command["seconds"])
+            wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+            if not times:
+                raise Failed("trtexec timed no inference")
+            every = -(-len(times) // KEPT)
+            cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            block = {"seconds": times[::every], "count": len(times), "every": every, "wall_s": wall, "cpu_s": cpu, "switches": 0}
+            say(**block if command["do"] == "block" else {"warm_s": wall, "warm_count": len(times), "steady": True})
+        elif command["do"] == "outputs":
+            say(**outputs(one, samples, order, command, batch))
+        else:
+            say(peak_rss_bytes=1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+            return
 
 
 # ------------------------------------------------------------------ the device's state
@@ -330,7 +522,9 @@ def said(argv: list[str], root: str = "") -> str:
     if tool is None:
         return ""
     try:
-        done = subprocess.run([tool, *argv[1:]], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=5, check=False)
+        done = subprocess.run(
+            [tool, *argv[1:]], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=5, check=False
+        )
         return done.stdout.decode(errors="replace").strip()
     except (OSError, subprocess.SubprocessError):
         return ""
@@ -744,8 +938,8 @@ class Run:
                 self.results[i]["error"] = str(error)
 
     def opened(self, i: int, model: dict[str, Any]) -> Child:
-        if model["runtime"] not in RUNTIMES:
-            raise Failed("this runner has no runtime {!r}, only {}".format(model["runtime"], ", ".join(RUNTIMES)))
+        if model["runtime"] not in (*RUNTIMES, "trtexec"):
+            raise Failed("this runner has no runtime {!r}, only {}, trtexec".format(model["runtime"], ", ".join(RUNTIMES)))
         if not self.results[i]["file_sha256"]:
             raise Failed("there is no file " + model["file"])
         path = os.path.join(self.folder, model["file"])
@@ -756,10 +950,13 @@ class Run:
             self.limit_s,
         )
         try:
-            answer = one.hear(self.limit_s)
+            # An engine is built first, which a small Jetson may take many minutes for.
+            answer = one.hear(self.limit_s * (15 if model["runtime"] == "trtexec" else 1))
         except Failed:
             one.end()
             raise
+        if "layers" in answer:
+            self.results[i]["layers"] = answer["layers"]
         self.results[i]["cold_start_s"].append(answer["ready"] - one.spawned)
         for key in ("version", "provider", "batch", "base_rss_bytes"):
             self.results[i][key] = answer[key]
