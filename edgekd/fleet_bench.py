@@ -15,6 +15,7 @@ from edgekd.errors import InputError
 from edgekd.fleet import Order, Outcome, run
 from edgekd.fleet_file import Fleet, Member
 from edgekd.profile.load import load as load_profile
+from edgekd.profile.schema import Profile
 from edgekd.quant import io
 from edgekd.quant.graph import QuantGraph
 from edgekd.store import Result
@@ -44,7 +45,7 @@ def bench_fleet(wanted: Sequence[Wanted], fleet: Fleet, store: str, again: bool,
     if len(models) < len(wanted):
         raise InputError("the same model twice", where="edgekd bench", expected="different models")
     for member in fleet.devices:
-        load_profile(member.target)
+        _profile(member)
     keys = {order.key(member) for order in models for member in fleet.devices}
 
     def tell(outcome: Outcome) -> None:
@@ -62,15 +63,20 @@ def _measure(model: _Model, member: Member) -> list[Result]:
     if member.options.seconds is not None:
         wanted = replace(wanted, seconds=member.options.seconds)
     done = bench(wanted, _quiet)
-    found = learn(done.bench, [model.graph] * len(done.bench.rows), load_profile(member.target))
+    found = learn(done.bench, [model.graph] * len(done.bench.rows), _profile(member), wanted.asked.threads)
     order = model.order
     about = Result("", done.name, order.fingerprint, done.target, member.device, order.key(member), label=member.name, inputs=done.inputs)
     return results_of(found, about)
 
 
+def _profile(member: Member) -> Profile | None:
+    return load_profile(member.target) if member.target else None
+
+
 def _model(wanted: Wanted) -> _Model:
-    graph = read_model(wanted.model)
+    graph = read_model(wanted.reference or wanted.model)
     asked = {field.name: _plain(getattr(wanted, field.name)) for field in fields(wanted) if field.name not in _NOT_ASKED}
+    asked["file"] = _plain(wanted.model) if wanted.model.is_file() else ""
     return _Model(wanted, Order(graph.name, io.fingerprint(graph), json.dumps(asked, sort_keys=True)), graph)
 
 

@@ -1,16 +1,18 @@
-"""fleet.toml: which devices there are, each with the target that it is, and how patient to be with them.
+"""fleet.toml: which devices there are, and how patient to be with them.
 
-schema_version = 1
-name = "lab"
-jobs = 4                       # devices at once
-retries = 2                    # how often a device whose connection was cut is tried again
-wait_s = 5.0                   # before the first time; doubled before each further one
+    schema_version = 1
+    name = "lab"
+    jobs = 8                       # devices at once
+    retries = 2                    # how often a device whose connection was cut is tried again
+    wait_s = 5.0                   # before the first time; doubled before each further one
 
-[[devices]]
-name = "kitchen-pi"
-device = "ssh:pi@10.0.0.7"     # as `edgekd bench --device` takes it
-target = "raspberry-pi-4"
-options = { seconds = 30 }     # seconds and retries may differ for one device
+    [[devices]]
+    name = "kitchen-pi"
+    device = "ssh:pi@10.0.0.7"     # as `edgekd bench --device` takes it
+    target = "raspberry-pi-4"
+    options = { seconds = 30 }     # seconds and retries may differ for one device
+
+Only emulated devices need a target; with one, a device's times teach the latency model of that board.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -38,11 +40,11 @@ class Options(Strict):
 
 
 class Member(Strict):
-    """One device. ``device`` is what `edgekd bench --device` takes; ``target`` a profile's name or file."""
+    """One device. ``device`` is what `edgekd bench --device` takes; ``target`` a profile's name or file, "" for none."""
 
     name: _Name
     device: _Text
-    target: _Text
+    target: _Text | Literal[""] = ""
     options: Options = Options()
 
 

@@ -161,7 +161,7 @@ def test_its_file(tmp_path: Path) -> None:
     [
         (("retries = 0", "retry = 0"), "retry"),
         (('name = "lab"', 'name = "lab"\njobs = 0'), "jobs: found 0"),
-        (('target = "raspberry-pi-4"', ""), "devices[0].target: is missing"),
+        (('device = "ssh:pi@10.0.0.7"', ""), "devices[0].device: is missing"),
         (("seconds = 30", 'seconds = "30"'), "devices[0].options.seconds"),
         (
             ("[[devices]]", '[[devices]]\nname = "kitchen-pi"\ndevice = "host"\ntarget = "pixel-8"\n[[devices]]'),
