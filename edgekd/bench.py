@@ -1,10 +1,11 @@
-"""`edgekd bench`: a model on a device of measure.DEVICES, for a target; of a run also its record."""
+"""`edgekd bench`: a model on a device of measure.DEVICES, for a target, or two models against each other; of a run also its record."""
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from edgekd.export import EXPORTERS
 from edgekd.jobs import asked_of, built_from
 from edgekd.lazy import load
 from edgekd.measure import DEVICES
-from edgekd.measure.device import Bench, Progress, Subject
+from edgekd.measure.device import Asked, Bench, Progress, Subject
 from edgekd.profile.load import find as find_profile
 from edgekd.profile.load import load as load_profile
 from edgekd.profile.schema import Profile
@@ -26,21 +27,45 @@ from edgekd.quant.graph import QuantGraph
 from edgekd.quant.passes.channels_last import channels_last
 from edgekd.records import Artifact, Measurement, Record
 from edgekd.stages import device_samples
+from edgekd.verify.returned import judge
+
+#: Devices that need no target: what they are is found by asking them, and a model's own file says which runtime it is for.
+ATTACHED = ("host", "ssh", "adb", "serial", "arm64-emulated")
+#: Those that take a model's own file, and two models.
+FILES = ("host", "ssh", "adb", "arm64-emulated")
+#: Kinds of files that are put on a device as they are.
+OWN = (".tflite", ".onnx", ".xml")
+#: Seconds that accuracy may take on a device that is emulated.
+ACCURACY_S = 60.0
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What was asked for. ``target`` may be "" for a run, which knows its own; ``keep``: a folder for what is built;
-    ``cmsis_nn``: one with CMSIS-NN."""
+    """What was asked for. ``target`` may be "" for a run, which knows its own, and for ATTACHED devices; ``device``: KIND or KIND:ADDRESS.
+
+    ``seconds`` is 0 for the device's own choice; ``keep``: a folder for what is built; ``cmsis_nn``: one with CMSIS-NN. ``rival`` is a
+    second model to compare with; ``reference`` is the model that the file must compute where it cannot be read itself (OpenVINO's).
+    """
 
     model: Path
     target: str
     device: str = "qemu"
     kernels: tuple[str, ...] = ("portable",)
     samples: Path | None = None
-    seconds: float = 60.0
+    seconds: float = 0.0
     keep: Path | None = None
     cmsis_nn: Path | None = None
+    rival: Path | None = None
+    reference: Path | None = None
+    asked: Asked = field(default_factory=Asked)
+
+    @property
+    def kind(self) -> str:
+        return self.device.partition(":")[0]
+
+    @property
+    def address(self) -> str:
+        return self.device.partition(":")[2]
 
 
 @dataclass(frozen=True)
@@ -54,26 +79,31 @@ class Benched:
     record: Path | None = None
 
     def document(self) -> dict[str, Any]:
-        """As JSON."""
-        return {**asdict(self), "record": str(self.record) if self.record else None, "ok": self.bench.ok}
+        """As JSON. Of two models also whether they differ."""
+        different = {} if self.bench.different is None else {"different": self.bench.different}
+        return {**asdict(self), "record": str(self.record) if self.record else None, "ok": self.bench.ok, **different}
 
 
 def bench(wanted: Wanted, progress: Progress) -> Benched:
     """Measure. Raises InputError for a device, target, kernel set or samples that there are not, DoesNotFit where the target is too small,
     and what else the device raises."""
-    if wanted.device not in DEVICES:
-        raise InputError(f"no device is called {wanted.device!r}", where="--device", expected=", ".join(DEVICES))
+    if wanted.kind not in DEVICES:
+        raise InputError(f"no device is called {wanted.kind!r}", where="--device", expected=", ".join(DEVICES))
     if not wanted.kernels:
         raise InputError("no set of kernels", where="--kernels", expected="e.g. portable,cmsis")
+    if wanted.rival is not None and wanted.kind not in FILES:
+        raise InputError("two models", where=f"--device {wanted.device}", expected=f"one; two on {', '.join(FILES)}")
     began = time.monotonic()
     run = wanted.model if _is_run(wanted.model) else None
-    profile = _profile(wanted, run)
-    graph = channels_last(read_model(wanted.model))
-    x, y, inputs = _samples(wanted, graph, run)
-    subject = Subject(graph, profile, x, y, inputs, write, wanted.kernels, wanted.seconds, wanted.keep, wanted.cmsis_nn)
-    found = load(DEVICES[wanted.device])(subject, progress)
-    done = Benched(graph.name, profile.name, inputs, found)
-    return done if run is None else replace(done, record=_record(run, wanted, done, time.monotonic() - began))
+    subject = _subject(wanted, wanted.model)
+    if wanted.rival is not None:
+        subject = replace(subject, rival=_subject(wanted, wanted.rival))
+    found = load(DEVICES[wanted.kind])(subject, progress)
+    names = " and ".join(one.graph.name for one in (subject, subject.rival) if one is not None)
+    done = Benched(names, subject.profile.name if subject.profile else "", subject.inputs, found)
+    if run is None or wanted.rival is not None:
+        return done
+    return replace(done, record=_record(run, wanted, done, time.monotonic() - began))
 
 
 def write(fmt: str, graph: QuantGraph, out: Path, **options: str) -> Artifact:
@@ -81,17 +111,47 @@ def write(fmt: str, graph: QuantGraph, out: Path, **options: str) -> Artifact:
     return load(EXPORTERS[fmt])(graph, out, **options)
 
 
+def _subject(wanted: Wanted, model: Path) -> Subject:
+    """One of the models."""
+    run = model if _is_run(model) else None
+    profile = _profile(wanted, run)
+    own = model if wanted.kind in FILES and model.suffix in OWN and model.is_file() else None
+    graph = channels_last(read_model(_readable(wanted, model)))
+    x, y, inputs = _samples(wanted, graph, run)
+    asked = replace(wanted.asked, seconds=wanted.seconds) if wanted.seconds else wanted.asked
+    return Subject(
+        graph, profile, x, y, inputs, write, wanted.kernels, wanted.seconds or ACCURACY_S, wanted.keep, wanted.cmsis_nn,
+        wanted.address, own, judge, asked,
+    )  # fmt: skip
+
+
+def _readable(wanted: Wanted, model: Path) -> Path:
+    """Whose graph the file must compute: its own, or that of ``reference``."""
+    if wanted.reference is not None:
+        return wanted.reference
+    if model.suffix == ".xml" and model.is_file():
+        raise InputError(
+            "an OpenVINO file says nothing of its quantization",
+            where=str(model),
+            expected="the model that it must compute",
+            mend="--reference RUN, or the .onnx or .tflite file that it was made from",
+        )
+    return model
+
+
 def _is_run(model: Path) -> bool:
     """Whether it is a folder that `edgekd build` made."""
     return model.is_dir() and (model / "request.json").is_file() and (model / "records" / "plan.json").is_file()
 
 
-def _profile(wanted: Wanted, run: Path | None) -> Profile:
+def _profile(wanted: Wanted, run: Path | None) -> Profile | None:
     if wanted.target:
         return load_profile(find_profile(wanted.target))
-    if run is None:
-        raise InputError("no target", where="--target", expected="whose sizes and core to take", mend="edgekd targets list --kind mcu")
-    return asked_of(run)[1]
+    if run is not None:
+        return asked_of(run)[1]
+    if wanted.kind in ATTACHED:
+        return None
+    raise InputError("no target", where="--target", expected="whose sizes and core to take", mend="edgekd targets list --kind mcu")
 
 
 def _samples(wanted: Wanted, graph: QuantGraph, run: Path | None) -> tuple[np.ndarray, np.ndarray | None, str]:
@@ -107,7 +167,7 @@ def _samples(wanted: Wanted, graph: QuantGraph, run: Path | None) -> tuple[np.nd
 
 def _record(run: Path, wanted: Wanted, done: Benched, seconds: float) -> Path:
     """records/bench-<device>.json, and beside it all rows and layers: bench-<device>.json."""
-    stage = f"bench-{wanted.device}"
+    stage = "bench-" + re.sub(r"[^A-Za-z0-9._-]+", "-", wanted.device).strip("-")
     inputs = {"graph": io.fingerprint(read_model(run))}
     config = {"target": done.target, "device": wanted.device, "kernels": list(wanted.kernels), "inputs": done.inputs}
     body: Sequence[Measurement] = [row.measurement for row in done.bench.rows]

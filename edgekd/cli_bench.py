@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgekd.errors import InputError
 from edgekd.measure import DEVICES
 
 if TYPE_CHECKING:
     from edgekd.bench import Benched
-    from edgekd.measure.device import Row
+    from edgekd.measure.device import Bench, Row
     from edgekd.records import Figure
 
 #: Figures of the table, in this order, and what they are called there.
@@ -20,6 +22,13 @@ LINES = {
     "instructions": "instructions an inference",
     "cycles": "cycles without wait states",
     "latency_ms": "milliseconds",
+    "latency_p90_ms": "  90th percentile",
+    "latency_p99_ms": "  99th percentile",
+    "cold_start_ms": "cold start, milliseconds",
+    "sustained_first_ms": "sustained, first, milliseconds",
+    "sustained_last_ms": "sustained, last, milliseconds",
+    "energy_uj": "energy, µJ",
+    "model_bytes": "file, B",
     "flash_bytes": "flash of the model, B",
     "flash_code_bytes": "  code",
     "flash_weights_bytes": "  weights and tables",
@@ -37,25 +46,56 @@ LINES = {
 _NAME = 60
 Target = Annotated[
     str,
-    typer.Option("--target", "-t", help="Whose core, clock and memory: a profile (edgekd targets list --kind mcu). A run knows its own."),
+    typer.Option(
+        "--target",
+        "-t",
+        help="Whose core, clock and memory: a profile (edgekd targets list). A run knows its own, an attached device needs none.",
+    ),
 ]
-Device = Annotated[str, typer.Option("--device", help=f"What runs it: {', '.join(DEVICES)}.")]
+Device = Annotated[str, typer.Option("--device", help=f"What runs it, KIND or KIND:ADDRESS: {', '.join(DEVICES)}.")]
 Kernels = Annotated[str, typer.Option("--kernels", help="Sets of kernels, commas between them: portable, cmsis, cmsis-nn.")]
 Samples = Annotated[Path | None, typer.Option("--samples", help="An .npz file with x [N, …], channels last, and perhaps labels y.")]
-Seconds = Annotated[float, typer.Option("--seconds", min=1, help="How long accuracy may take, for each set of kernels.")]
+Seconds = Annotated[
+    float,
+    typer.Option(
+        "--seconds",
+        min=0,
+        help="On an attached device: seconds of timed inferences of each model (12). Emulated: how long accuracy may take (60).",
+        show_default=False,
+    ),
+]
+Sustained = Annotated[
+    float, typer.Option("--sustained", min=0, help="Then run so many seconds without a pause: first minute against last.")
+]
+Accuracy = Annotated[bool, typer.Option("--accuracy", help="Compare the outputs of all samples, not of the first 200.")]
+Threads = Annotated[int, typer.Option("--threads", min=1, help="Of an attached device's runtime.")]
+Provider = Annotated[str, typer.Option("--provider", help="What the runtime computes on, e.g. CUDAExecutionProvider, GPU.")]
+Meter = Annotated[str, typer.Option("--meter", help="A command on the device that prints the joules counted so far (docs/devices.md).")]
+Reference = Annotated[Path | None, typer.Option("--reference", help="The model that an OpenVINO file must compute.")]
 Keep = Annotated[Path | None, typer.Option("--keep", help="A folder for the firmware: C, ELF, map and linker script.")]
 
 
 # size: to typer one function is one command, and a parameter is an option.
 def bench(
-    model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="A run, a folder with graph.json, a .tflite or .onnx file.", show_default=False)
+    models: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="MODEL [RIVAL]",
+            help="A run, a folder with graph.json, a .tflite, .onnx or .xml file; or two.",
+            show_default=False,
+        ),
     ],
     target: Target = "",
     device: Device = "qemu",
     kernels: Kernels = "portable",
     samples: Samples = None,
-    seconds: Seconds = 60.0,
+    seconds: Seconds = 0.0,
+    sustained: Sustained = 0.0,
+    accuracy: Accuracy = False,
+    threads: Threads = 1,
+    provider: Provider = "",
+    meter: Meter = "",
+    reference: Reference = None,
     keep: Keep = None,
     cmsis_nn: Annotated[
         Path | None,
@@ -63,12 +103,14 @@ def bench(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")] = False,
 ) -> None:
-    """Flash, RAM, stack, instructions, accuracy of a model on a device, before the board exists. Exit code 1 if it computes something else.
+    """What a model costs on a device, emulated or attached, and whether it computes there what it must. Exit code 1 if not.
 
     \b
     edgekd bench runs/clothes-nucleo-l4r5zi-… --kernels portable,cmsis
     edgekd bench model.tflite --target nrf52840dk --samples data.npz --keep firmware
     edgekd bench model.tflite --target corstone-300 --device vela
+    edgekd bench model.tflite --device ssh:pi@raspberrypi.local --samples data.npz --accuracy
+    edgekd bench a.tflite b.tflite --device host
 
     qemu builds the model as C for the target's core (M0, M0+, M3, M4, M7, M33, M55), with the target's sizes of flash and RAM, and runs it:
     every output is compared with the reference, instructions are counted one by one, the stack is painted. Milliseconds are predicted from
@@ -76,14 +118,24 @@ def bench(
 
     vela compiles the model for the target's Ethos-U with Arm's compiler: cycles of each layer, SRAM, flash, and what the processor beside
     it is left with. Nothing runs; all of it is predicted. It needs edgekd's extra ethos-u.
+
+    host, ssh, adb: edgekd puts one Python file on the device, which times the model in the device's own runtime, in fresh processes, block
+    by block. The median has its 95 % interval, and is rejected, with the reason, where the device throttled or others kept it busy. Two
+    models take turns: the ratio, its interval, and whether the difference is real. serial speaks with a board, arm64-emulated proves
+    integers on aarch64.
     """
     from edgekd import console
     from edgekd.bench import Wanted
     from edgekd.bench import bench as run
+    from edgekd.measure.device import Asked
 
+    if len(models) > 2:
+        raise InputError(f"{len(models)} models", where="edgekd bench", expected="one, or two to compare")
     sets = tuple(dict.fromkeys(name.strip() for name in kernels.split(",") if name.strip()))
     with console.bars() as bars:
-        done = run(Wanted(model, target, device, sets, samples, seconds, keep, cmsis_nn), bars)
+        asked = Asked(sustained_s=sustained, whole=accuracy, threads=threads, provider=provider, meter=tuple(shlex.split(meter)))
+        rival = models[1] if len(models) == 2 else None
+        done = run(Wanted(models[0], target, device, sets, samples, seconds, keep, cmsis_nn, rival, reference, asked), bars)
     if as_json:
         typer.echo(json.dumps(done.document(), indent=2, ensure_ascii=False))
     else:
@@ -97,7 +149,7 @@ def bench(
 
 def _print(done: Benched) -> None:
     columns = (*done.bench.rows, *done.bench.baselines)
-    typer.echo(f"{done.name} for {done.target}, {done.inputs}")
+    typer.echo(", ".join(part for part in (f"{done.name} for {done.target}" if done.target else done.name, done.inputs) if part))
     rows = [["", *(row.name for row in columns), ""]]
     for name, label in _lines(columns).items():
         figures = [row.measurement.figures.get(name) for row in columns]
@@ -116,12 +168,23 @@ def _print(done: Benched) -> None:
             typer.echo(f"note: {row.name}: {note}")
     for note in done.bench.notes:
         typer.echo(f"note: {note}")
+    _compared(done.bench)
     for figure in (row.measurement.figures.get("latency_ms") for row in columns):
         if figure and figure.kind == "predicted":
             typer.echo(f"note: milliseconds: {figure.where}")
             break
     if done.record:
         typer.echo(f"{done.record}")
+
+
+def _compared(bench: Bench) -> None:
+    """Of two models, the last word."""
+    ratio = bench.figures.get("latency_ratio")
+    if ratio is None or bench.different is None:
+        return
+    a, b = (row.name for row in bench.rows)
+    said = f"{b} takes {ratio.value:.3f} times as long as {a} (95 %: {ratio.low:.3f}–{ratio.high:.3f})"
+    typer.echo(f"{said}: {'different' if bench.different else 'no difference'}")
 
 
 def _lines(columns: tuple[Row, ...]) -> dict[str, str]:

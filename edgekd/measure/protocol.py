@@ -11,15 +11,20 @@ import numpy as np
 from edgekd.measure.device import Asked
 from edgekd.measure.drift import drift
 from edgekd.measure.files import ModelFile
-from edgekd.measure.stats import BlockMedian, block_median
+from edgekd.measure.stats import FEWEST, BlockMedian, block_median
 from edgekd.records import Figure
 
 SCHEMA = 1
 #: Seconds that one answer of a model's process may take on the device: opening it, a block, warming up.
 ANSWER_S, OUTPUTS_S = 120.0, 3600.0
-#: Shares of the inferences that others interrupted: from the first on p99 says more of them than of the model, from the second on nothing
-#: can be said of the model at all. Those that were interrupted are known one by one and do not count.
-NOTED, TOO_MANY = 0.002, 0.5
+#: Share of the inferences that others disturbed from which on it is said, and from which on nothing can be said of the model any more.
+#: Those that were disturbed are known one by one, by other signs than their times, and do not count.
+NOTED, TOO_MANY = 0.01, 0.9
+#: A runner's ruler that is longer than its shortest by more than this was disturbed. Cores that others compute on from which on that is
+#: laid to them, and not to a device that slows itself down.
+LONGER, OTHERS = 1.15, 0.1
+#: A block counts with so many inferences that nobody disturbed.
+ENOUGH = 5
 #: A share of time that a hypervisor took away, above which times are not the device's.
 STOLEN = 0.05
 #: Relative change that is no more the device's usual wavering: of the median from first to last, of the clock.
@@ -74,13 +79,19 @@ def judged(result: dict[str, Any], model: dict[str, Any], where: str, emulated: 
     """What RESULT.json (``result``) says of one of its models. Raises InputError for fewer than six blocks."""
     kind = "emulated" if emulated else "measured"
     repeats = [block for block in model["blocks"] if block.get("phase", "repeat") == "repeat"]
+    level = _level(result)
+    quiet = [_undisturbed(block, level) for block in repeats]
+    share = sum(map(len, quiet)) / max(1, sum(len(block["seconds"]) for block in repeats))
+    if sum(len(times) >= ENOUGH for times in quiet) < FEWEST:
+        quiet = [np.asarray(block["seconds"], np.float64) for block in repeats]
     rounds, places = {}, dict.fromkeys((block.get("invocation", 0) for block in repeats), 0)
-    for block in repeats:
+    for block, seconds in zip(repeats, quiet, strict=True):
         invocation = block.get("invocation", 0)
-        rounds[invocation, places[invocation]] = float(np.median(_uninterrupted(block)))
+        if len(seconds) >= min(ENOUGH, len(block["seconds"])):
+            rounds[invocation, places[invocation]] = float(np.median(seconds))
         places[invocation] += 1
     middle = block_median(list(rounds.values()))
-    times = np.concatenate([_uninterrupted(block) for block in repeats])
+    times = np.concatenate(quiet)
     count = sum(int(block["count"]) for block in repeats)
     p90, p99 = (float(value) for value in np.quantile(times, (0.9, 0.99)))
     figures = {
@@ -94,16 +105,32 @@ def judged(result: dict[str, Any], model: dict[str, Any], where: str, emulated: 
     }
     if emulated:
         return Judged(figures, ("nothing of its times means anything: the processor is emulated",), "", rounds)
-    notes, reasons = _circumstances(result, model, repeats, middle)
+    notes, reasons = _circumstances(result, model, middle, 1 - share)
+    moved = drift(list(rounds.values()))
+    if moved.real:
+        said = f"drift: from the first block to the last it got {'slower' if moved.change > 0 else 'faster'} by {abs(moved.change):.1%}"
+        (reasons if abs(moved.change) > DRIFTED else notes).append(f"{said} (p = {moved.p:.2g})")
     return Judged(figures, tuple(notes), "; ".join(reasons), rounds)
 
 
-def _uninterrupted(block: dict[str, Any]) -> np.ndarray:
-    """Seconds of the inferences that nobody interrupted; of all, where there is hardly any."""
+def _level(result: dict[str, Any]) -> float:
+    """The ruler's length where nobody disturbs it, in seconds: that of the calmest block. Infinite where others do not compute, or the
+    device does not say: then a ruler that gets longer is the device's own doing, which belongs to its times.
+    """
+    blocks = [block for model in result["models"] for block in model["blocks"] if block.get("ruler")]
+    if not blocks or np.mean([float(block.get("others", 0)) for block in blocks]) < OTHERS:
+        return float("inf")
+    return LONGER * min(float(np.quantile(block["ruler"], 0.1)) for block in blocks)
+
+
+def _undisturbed(block: dict[str, Any], level: float = float("inf")) -> np.ndarray:
+    """Seconds of the inferences that nobody interrupted, between two lengths of the ruler that are both below ``level``."""
     seconds = np.asarray(block["seconds"], np.float64)
     kept = np.ones(len(seconds), bool)
     kept[[i for i in block.get("interrupted", ()) if i < len(seconds)]] = False
-    return seconds[kept] if kept.sum() * 4 >= len(seconds) else seconds
+    if len(block.get("ruler", ())) == len(seconds):
+        kept &= np.asarray(block["ruler"], np.float64) <= level
+    return seconds[kept]
 
 
 def _cold(model: dict[str, Any], kind: Any, where: str) -> dict[str, Figure]:
@@ -126,7 +153,7 @@ def _sustained(model: dict[str, Any], kind: Any, where: str) -> dict[str, Figure
     minute = min(60, len(blocks) // 4)
     if minute < 6:
         return {}
-    times = [float(np.median(_uninterrupted(block))) * 1e3 for block in blocks]
+    times = [float(np.median(block["seconds"])) * 1e3 for block in blocks]
     found = {}
     for name, part in (("first", times[:minute]), ("last", times[-minute:])):
         middle = block_median(part)
@@ -148,32 +175,25 @@ def _energy(model: dict[str, Any], kind: Any, where: str) -> dict[str, Figure]:
     return {"energy_uj": Figure(middle.median, "uJ", kind, note, n=len(each), low=middle.low, high=middle.high)}
 
 
-def _circumstances(
-    result: dict[str, Any], model: dict[str, Any], blocks: list[dict[str, Any]], middle: BlockMedian
-) -> tuple[list[str], list[str]]:
-    """Notes, and reasons for which the times are rejected."""
+def _circumstances(result: dict[str, Any], model: dict[str, Any], middle: BlockMedian, disturbed: float) -> tuple[list[str], list[str]]:
+    """Notes, and reasons for which the times are rejected; ``disturbed`` is the share of inferences that were."""
+    blocks = [block for block in model["blocks"] if block.get("phase", "repeat") == "repeat"]
     notes, reasons = _clock(result), _thermal(result, blocks)
     if model.get("version"):
         cold = [warm for warm in model.get("warmups", ()) if not warm.get("steady", True)]
         if cold:
             notes.append(f"{len(cold)} of {len(model['warmups'])} processes were not steady at the end of their warm-up")
-    count = sum(int(block["count"]) for block in blocks)
-    share = sum(int(block.get("interruptions", 0)) for block in blocks) / max(1, count)
     others = [float(block["others"]) for block in blocks if "others" in block]
     load = f"others computed on {np.mean(others):.1f} cores meanwhile" if others else "others computed meanwhile"
-    if share > TOO_MANY:
-        reasons.append(f"background load: {share:.0%} of the inferences were interrupted, {load}")
-    elif share > NOTED:
-        notes.append(f"{share:.1%} of the inferences were interrupted and do not count; {load}")
+    if disturbed > TOO_MANY:
+        reasons.append(f"background load: {disturbed:.0%} of the inferences were disturbed; {load}")
+    elif disturbed > NOTED:
+        notes.append(f"{disturbed:.0%} of the inferences were disturbed and do not count; {load}")
     elif others and np.mean(others) > 0.25:
         notes.append(load)
     stolen = float(np.mean([float(block.get("stolen", 0)) for block in blocks]))
     if stolen > STOLEN:
         reasons.append(f"background load: the hypervisor took {stolen:.0%} of a core's time away")
-    moved = drift([float(np.median(_uninterrupted(block))) for block in blocks])
-    if moved.real:
-        said = f"drift: from the first block to the last it got {'slower' if moved.change > 0 else 'faster'} by {abs(moved.change):.1%}"
-        (reasons if abs(moved.change) > DRIFTED else notes).append(f"{said} (p = {moved.p:.2g})")
     if not middle.settled:
         notes.append(
             f"its {middle.n} blocks are worth {middle.effective:.1f} independent ones: the interval is all that was seen; longer helps"

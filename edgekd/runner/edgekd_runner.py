@@ -240,14 +240,22 @@ def warm(once: Any, most_s: float) -> dict[str, Any]:
     return {"warm_s": clock() - began, "warm_count": count, "steady": calm >= 3}
 
 
+def ruler() -> float:
+    """Seconds of a few microseconds' work that is always the same: longer where another core, or another clock, slows this one down."""
+    at = time.perf_counter()
+    for _ in range(300):
+        pass
+    return time.perf_counter() - at
+
+
 def block(once: Any, seconds: float) -> dict[str, Any]:
-    """Inferences one by one for so long; the first tenth of the time is not counted: another process ran before."""
+    """Inferences one by one for so long, between lengths of the ruler; the first tenth is not counted: another process ran before."""
     clock, began, times = time.perf_counter, time.perf_counter(), []
     while True:
         once()
         if clock() - began >= seconds / 10:
             break
-    taken = []  # inferences that the kernel took the processor away from: others computed, not the model
+    taken, rulers = [], [ruler()]  # inferences that the kernel took the processor away from, for others to compute; lengths of the ruler
     first = seen = switches()
     cpu, start = time.process_time(), clock()
     while True:
@@ -259,13 +267,16 @@ def block(once: Any, seconds: float) -> dict[str, Any]:
         if switched != seen:
             taken.append(len(times) - 1)
             seen = switched
+        rulers.append(ruler())
         if now - start >= seconds:
             break
     wall, cpu = clock() - start, time.process_time() - cpu
     every = -(-len(times) // KEPT)
     kept = [round(value, 9) for value in times[::every]]
+    beside = [round(max(rulers[i], rulers[i + 1]), 9) for i in range(0, len(times), every)]
     return {
         "seconds": kept,
+        "ruler": beside,
         "count": len(times),
         "every": every,
         "interrupted": [i // every for i in taken if i % every == 0],

@@ -120,8 +120,9 @@ def verify(
         foretold["float"] = Outcome(samples.oracle, 0.0, "float student")
     verdicts = []
     for i, (subject, rule) in enumerate(zip(subjects, rules, strict=True)):
-        got, want = outcomes[f"{subject.runtime}-{i}"], foretold[rule.profile]
-        verdicts.append(_judge(graph, subject, rule, samples, (got, want)))
+        got = outcomes[f"{subject.runtime}-{i}"]
+        outcome = replace(got, where=f"{host.host()}, {got.where}")
+        verdicts.append(_judge(graph, subject, rule, samples, (outcome, foretold[rule.profile])))
     return tuple(verdicts)
 
 
@@ -149,14 +150,31 @@ def _check(graph: QuantGraph, subjects: Sequence[Subject], samples: Samples) -> 
 
 
 def _judge(graph: QuantGraph, subject: Subject, rule: Rule, samples: Samples, outcomes: tuple[Outcome, Outcome]) -> Verdict:
+    """The verdict, and where the two first part."""
     got, want = outcomes
-    a, b = _flat(got.outputs, subject.runtime), _flat(want.outputs, "reference")
+    verdict, agreed = judged(graph, (subject.path.name, subject.runtime), rule, samples, outcomes)
+    if (subject.export or subject.path.suffix in CUTTERS) and not (verdict.ok and agreed):
+        a, b = _flat(got.outputs, subject.runtime), _flat(want.outputs, "reference")
+        worst = _worst(a, b, tuple(parts(graph).values()))
+        found = first_disagreement(graph, subject.path, (subject.opener, subject.export), samples.x[worst], rule.profile)
+        return replace(verdict, first_layer=str(found) if found else None)
+    return verdict
+
+
+def judged(
+    graph: QuantGraph, names: tuple[str, str], rule: Rule, samples: Samples, outcomes: tuple[Outcome, Outcome]
+) -> tuple[Verdict, bool]:
+    """What was ``got``, wherever, against what the reference says (``outcomes`` in this order), of an artifact in a runtime (``names``).
+
+    Second: whether all is the same, bit by bit or at least in every top-1. Raises InputError for outputs of another shape.
+    """
+    got, want = outcomes
+    artifact, runtime = names
+    a, b = _flat(got.outputs, runtime), _flat(want.outputs, "reference")
     if a.shape != b.shape:
-        raise InputError(
-            f"{subject.runtime} answers {a.shape}, the reference {b.shape}", where=str(subject.path), expected="the same shape"
-        )
+        raise InputError(f"{runtime} answers {a.shape}, the reference {b.shape}", where=artifact, expected="the same shape")
     integer = a.dtype.kind == "i" and a.dtype == b.dtype
-    where = f"{host.host()}, {got.where}"
+    where = got.where
     answers = _answers(graph, a, b, samples)
     figures = _answered(answers, where, f"{host.host()}, {want.where}")
     figures |= {
@@ -171,12 +189,8 @@ def _judge(graph: QuantGraph, subject: Subject, rule: Rule, samples: Samples, ou
         figures |= {"bit_equal": equality.samples.figure(where), "bit_equal_outputs": equality.outputs.figure(where)}
         histogram = {str(lsb): count for lsb, count in compare.histogram(a, b).items()}
     ok, reason = _decide(rule, figures, answers)
-    found = None
-    agreed = all(answer.agreement.count == answer.agreement.n for answer in answers)
-    if (subject.export or subject.path.suffix in CUTTERS) and not equal and not (ok and agreed):
-        worst = _worst(a, b, tuple(parts(graph).values()))
-        found = first_disagreement(graph, subject.path, (subject.opener, subject.export), samples.x[worst], rule.profile)
-    return Verdict(subject.path.name, subject.runtime, rule.profile, ok, reason, histogram, figures, str(found) if found else None)
+    agreed = equal or all(answer.agreement.count == answer.agreement.n for answer in answers)
+    return Verdict(artifact, runtime, rule.profile, ok, reason, histogram, figures), agreed
 
 
 @dataclass(frozen=True)
