@@ -54,10 +54,12 @@ def connect(address: str = "") -> AdbTransport:
         there = devices()
     serial = _choose(address, there)
     where = f"adb {serial}"
+    # Work folders of connections that were cut a day ago and more are nobody's.
     root = _Shell(serial, where).run(
         'for d in "$TMPDIR" /data/local/tmp /tmp; do [ -n "$d" ] && [ -w "$d" ] && f=$d/edgekd-'
         + secrets.token_hex(6)
-        + ' && mkdir "$f" && echo "$f" && exit 0; done; exit 1',
+        + f' && mkdir "$f" && find "$d" -maxdepth 1 -name "edgekd-{"[0-9a-f]" * 12}" -mtime +1 -exec rm -rf {{}} + 2>/dev/null; '
+        + '[ -d "$f" ] && echo "$f" && exit 0; done; exit 1',
         _SHORT_S,
     )
     folder = root.out.strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import threading
@@ -85,8 +86,8 @@ def test_a_connection_that_is_cut_while_a_file_goes_leaves_no_half_file(device: 
         again.get(f"{transport.folder}/a", tmp_path / "b")
     assert not (tmp_path / "b").exists() and not list(tmp_path.glob(".edgekd-*"))
     device.cut_after = None
-    again = _again(device)
-    again.get(f"{transport.folder}/a", tmp_path / "b")
+    with closing(_again(device)) as once_more:
+        once_more.get(f"{transport.folder}/a", tmp_path / "b")
     assert (tmp_path / "b").stat().st_size == 1 << 20
     again.close()
     transport.close()
@@ -110,6 +111,14 @@ def test_a_full_disk_is_said_and_nothing_is_left(device: Device, tmp_path: Path)
             transport.put(tmp_path / "a", "a")
         assert not isinstance(caught.value, Lost)
         assert not list(Path(transport.folder).iterdir())
+
+
+def test_what_a_cut_left_behind_is_removed_after_a_day(device: Device) -> None:
+    for name, age_h in (("edgekd-0123456789ab", 60), ("edgekd-0123456789ac", 1), ("edgekd-lock", 60), ("mine", 60)):
+        (device.root / name).mkdir()
+        os.utime(device.root / name, (time.time() - 3600 * age_h,) * 2)
+    adb.connect(device.address).close()
+    assert {path.name for path in device.root.iterdir()} == {"edgekd-0123456789ac", "edgekd-lock", "mine"}
 
 
 def test_what_cannot_be_got_or_put(device: Device, tmp_path: Path) -> None:
