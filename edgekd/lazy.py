@@ -17,6 +17,9 @@ from edgekd.errors import EdgekdError, InputError, MissingDependency
 #: Import name of a library → the extra of edgekd that brings it.
 EXTRAS = {
     "sqlalchemy": "devices",
+    "asyncssh": "devices",
+    "adbutils": "devices",
+    "serial": "devices",
     "torch": "train",
     "safetensors": "train",
     "PIL": "train",

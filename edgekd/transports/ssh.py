@@ -1,6 +1,7 @@
 """A device that an SSH server lets us into: commands over sessions, files over SFTP. Keys only, the agent's too; known_hosts is enforced.
 
-~/.ssh/config counts (aliases, ProxyJump, identities). asyncssh works inside; to the outside every call returns when it is done.
+~/.ssh/config counts (aliases, ProxyJump, identities). On the device programs in ~/.edgekd/bin come first: a virtual environment for
+Pythons that no package may be installed into. asyncssh works inside; to the outside every call returns when it is done.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ echo "$$ $group $has"; mktemp -d "$tmp/edgekd-ssh.XXXXXXXX\""""
 #: Runs a command, and ends its whole process group when standard input ends: at the time limit, or because the connection was cut.
 _WATCHED = (
     'exec 3<&0 </dev/null; (trap "" TERM; cat <&3 >/dev/null; kill -TERM 0; sleep 2; kill -KILL 0) >/dev/null 2>&1 & exec 3<&-; '
-    'cd -- "$1" || exit 127; shift; command -v "$1" >/dev/null 2>&1 || { echo "edgekd: not found" >&2; exit 127; }; exec "$@"'
+    'PATH="$HOME/.edgekd/bin:$PATH"; cd -- "$1" || exit 127; shift; '
+    'command -v "$1" >/dev/null 2>&1 || { echo "edgekd: not found" >&2; exit 127; }; exec "$@"'
 )
 #: How long what was told to end may take for it: _WATCHED kills after 2 s.
 _END_S = 5
