@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgekd.store import EXPORTS, Query
+from edgekd.store import EXPORTS, PREDICTED, Query
 
 if TYPE_CHECKING:
     from edgekd.records import Figure
@@ -111,6 +111,44 @@ def results_compare(
         span = "" if one["low"] is None else f" ({one['low']:.3g}–{one['high']:.3g})"
         ratio = "1" if first else "-" if one["ratio"] is None else f"{one['ratio']:.3g}{span}"
         rows.append([result.model, result.row or "-", result.where, _cell(result.figures[figure]), one["figure"]["kind"], ratio, ""])
+    _print(rows)
+
+
+@app.command("calibration")
+def results_calibration(
+    model: Model = "",
+    device: Device = "",
+    target: Target = "",
+    store: Store = "",
+    as_json: AsJson = False,
+) -> None:
+    """Measured times beside what the latency model had said of them before, from other models' times on the same processor."""
+    found = _found(store, Query(model, device, target, PREDICTED, False))
+    document = [
+        {
+            "model": result.model,
+            "device": result.where,
+            "row": result.row,
+            "created": result.created,
+            "predicted": asdict(said := result.figures[PREDICTED]),
+            "measured": asdict(figure := result.figures["latency_ms"]),
+            "error": said.value / figure.value - 1,
+            "inside": None if said.low is None or said.high is None else said.low <= figure.value <= said.high,
+        }
+        for result in found
+        if "latency_ms" in result.figures
+    ]
+    if as_json:
+        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        return
+    if not document:
+        typer.echo("nothing was predicted before it was measured: two models on one device, or more, make a calibration")
+        return
+    rows = [["WHEN", "MODEL", "DEVICE", "WAY", "PREDICTED", "MEASURED", "ERROR", "IN THE INTERVAL"]]
+    for one, result in zip(document, (r for r in found if "latency_ms" in r.figures), strict=True):
+        figures = (_cell(result.figures[PREDICTED]), _cell(result.figures["latency_ms"]))
+        inside = "-" if one["inside"] is None else "yes" if one["inside"] else "no"
+        rows.append([one["created"][:16], one["model"], one["device"], one["row"] or "-", *figures, f"{one['error']:+.0%}", inside])
     _print(rows)
 
 

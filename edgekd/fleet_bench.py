@@ -65,7 +65,7 @@ def _measure(model: _Model, member: Member) -> list[Result]:
     done = bench(wanted, _quiet)
     found = learn(done.bench, [model.graph] * len(done.bench.rows), _profile(member), wanted.asked.threads)
     order = model.order
-    about = Result("", done.name, order.fingerprint, done.target, member.device, order.key(member), label=member.name, inputs=done.inputs)
+    about = Result("", order.name, order.fingerprint, done.target, member.device, order.key(member), label=member.name, inputs=done.inputs)
     return results_of(found, about)
 
 
@@ -77,7 +77,7 @@ def _model(wanted: Wanted) -> _Model:
     graph = read_model(wanted.reference or wanted.model)
     asked = {field.name: _plain(getattr(wanted, field.name)) for field in fields(wanted) if field.name not in _NOT_ASKED}
     asked["file"] = _plain(wanted.model) if wanted.model.is_file() else ""
-    return _Model(wanted, Order(graph.name, io.fingerprint(graph), json.dumps(asked, sort_keys=True)), graph)
+    return _Model(wanted, Order(wanted.model.resolve().name, io.fingerprint(graph), json.dumps(asked, sort_keys=True)), graph)
 
 
 def _plain(value: Any) -> str:

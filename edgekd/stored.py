@@ -15,11 +15,8 @@ from edgekd.plan.latency_store import On, measured, remember
 from edgekd.profile.schema import Device, Profile
 from edgekd.quant import io
 from edgekd.quant.graph import QuantGraph
-from edgekd.records import Figure
-from edgekd.store import Result
+from edgekd.store import PREDICTED, Result
 
-#: What the model had said of a time that was then measured.
-PREDICTED = "predicted_latency_ms"
 #: Providers whose time is the processor's: what a GPU or its compiler needs says nothing about it.
 _PROCESSOR = frozenset({"XNNPACK", "CPUExecutionProvider", "CPU"})
 
@@ -31,13 +28,19 @@ def results_of(bench: Bench, result: Result) -> list[Result]:
         replace(
             result,
             created=outer["environment"]["created"],
-            row=row.name,
+            row=_way(row),
             failed=row.failed,
             figures=row.measurement.figures,
             document={**outer, "artifact": row.measurement.artifact, "row_notes": list(row.measurement.notes), "layers": _layers(row)},
         )
         for row in bench.rows
     ]
+
+
+def _way(row: Row) -> str:
+    """The runtime where a file was measured, else what the device calls it: a set of kernels, a compiler's configuration."""
+    kind = KINDS.get(Path(row.measurement.artifact).suffix)
+    return kind[2] if kind else row.name
 
 
 def _layers(row: Row) -> list[dict[str, Any]]:
@@ -76,8 +79,3 @@ def _runtime(row: Row) -> str:
     kind = KINDS.get(Path(row.measurement.artifact).suffix)
     providers = set(figure.where.split(", ")) if figure else set[str]()
     return kind[2] if kind and providers & _PROCESSOR else ""
-
-
-def calibration(results: Sequence[Result]) -> list[tuple[Result, Figure, Figure]]:
-    """Those with a measured time and a prediction made before it: (result, predicted, measured)."""
-    return [(r, r.figures[PREDICTED], r.figures["latency_ms"]) for r in results if PREDICTED in r.figures and "latency_ms" in r.figures]

@@ -12,6 +12,8 @@ from edgekd.records import Figure
 
 #: Ending of a file → what writes it there: ``export(results, path)``.
 EXPORTS = {".csv": "edgekd.store.export:csv", ".parquet": "edgekd.store.export:parquet"}
+#: The figure that says what the latency model had foretold of a time that was then measured.
+PREDICTED = "predicted_latency_ms"
 #: The variable that names another store.
 VARIABLE = "EDGEKD_STORE"
 

@@ -142,6 +142,17 @@ def test_list_and_compare(url: str) -> None:
     assert invoke("compare", "--figure", "energy_uj", "--store", url)[1] == "no results with energy_uj\n"
 
 
+def test_calibration(url: str) -> None:
+    foretold = Figure(2.5, "ms", "predicted", "pi", 3, 2.2, 2.9)
+    with_it = replace(result(label="pi"), figures={**result().figures, "predicted_latency_ms": foretold})
+    assert invoke("calibration", "--store", url)[1].startswith("nothing was predicted before it was measured")
+    save(connect(url), [with_it, result("pictures")])
+    out = invoke("calibration", "--store", url)[1]
+    assert "2.5 ms (2.2–2.9) predicted" in out and "+25%" in out and out.rstrip().endswith("no") and "pictures" not in out
+    (one,) = json.loads(invoke("calibration", "--store", url, "--json")[1])
+    assert one["error"] == 0.25 and one["inside"] is False
+
+
 def test_export(url: str, tmp_path: Path) -> None:
     save(connect(url), [result(label='a, "b"'), replace(result(device="adb:A1", failed="two\nlines"), figures={})])
     code, out, err = invoke("export", tmp_path / "all.csv", "--store", url)
