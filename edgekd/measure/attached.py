@@ -99,10 +99,13 @@ def measure(subject: Subject, progress: Progress, kind: str, connect: Callable[[
     return replace(bench, notes=(*said, *bench.notes))
 
 
-def state(transport: Transport) -> dict[str, Any]:
-    """The device's facts, by the runner, which is put there. Raises DeviceError where it has no Python, or one that is too old."""
+def state(transport: Transport, *, loads: bool = False) -> dict[str, Any]:
+    """The device's facts, by the runner, which is put there; with ``loads`` also whether its runtimes load.
+
+    Raises DeviceError where it has no Python, or one that is too old.
+    """
     transport.put(RUNNER, RUNNER.name)
-    ran = transport.run(["python3", RUNNER.name, "facts", "--json"], limit_s=FACTS_S)
+    ran = transport.run(["python3", RUNNER.name, "facts", "--json", *(["--open"] if loads else [])], limit_s=FACTS_S * (5 if loads else 1))
     try:
         facts = json.loads(ran.out) if ran.code == 0 else None
     except ValueError:
