@@ -7,6 +7,8 @@ from math import erfc, sqrt
 
 import numpy as np
 
+from edgekd.measure.stats import autocorrelation_time
+
 #: A drift is said to be there at this probability of a false alarm, and from this change on, relative to the median.
 ALPHA, LEAST = 0.01, 0.02
 
@@ -44,7 +46,7 @@ def drift(blocks: list[float] | np.ndarray) -> Drift:
 
 
 def _correction(rest: np.ndarray) -> float:
-    """What autocorrelation of the ranks of ``rest`` [n], the series without its trend, multiplies the variance with; at least 1."""
+    """What autocorrelation of ``rest`` [n], the series without its trend, multiplies the variance with; at least 1."""
     n = len(rest)
     ranks = np.argsort(np.argsort(rest)).astype(np.float64)
     ranks -= ranks.mean()
@@ -52,4 +54,5 @@ def _correction(rest: np.ndarray) -> float:
     k = np.arange(1, n - 2)
     rho = np.array([float(ranks[: n - lag] @ ranks[lag:]) / energy for lag in k])
     rho = np.where(np.abs(rho) > 1.96 / sqrt(n), rho, 0.0)
-    return max(1.0, 1 + 2 / (n * (n - 1) * (n - 2)) * float(((n - k) * (n - k - 1) * (n - k - 2) * rho).sum()))
+    found = 1 + 2 / (n * (n - 1) * (n - 2)) * float(((n - k) * (n - k - 1) * (n - k - 2) * rho).sum())
+    return max(1.0, found, autocorrelation_time(rest))  # so few values estimate it too low
