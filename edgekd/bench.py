@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -37,6 +38,8 @@ FILES = ("host", "ssh", "adb", "arm64-emulated")
 OWN = (".tflite", ".onnx", ".xml")
 #: Seconds that accuracy may take on a device that is emulated.
 ACCURACY_S = 60.0
+#: A fleet's devices write to one run at the same time: they take turns, other processes are refused.
+_RECORDING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ def _subject(wanted: Wanted, model: Path) -> Subject:
     run = model if _is_run(model) else None
     profile = _profile(wanted, run)
     own = model if wanted.kind in FILES and model.suffix in OWN and model.is_file() else None
-    graph = channels_last(read_model(_readable(wanted, model)))
+    graph = channels_last(read_model(readable(wanted, model)))
     x, y, inputs = _samples(wanted, graph, run)
     asked = replace(wanted.asked, seconds=wanted.seconds) if wanted.seconds else wanted.asked
     return Subject(
@@ -125,8 +128,8 @@ def _subject(wanted: Wanted, model: Path) -> Subject:
     )  # fmt: skip
 
 
-def _readable(wanted: Wanted, model: Path) -> Path:
-    """Whose graph the file must compute: its own, or that of ``reference``."""
+def readable(wanted: Wanted, model: Path) -> Path:
+    """Whose graph the file must compute: its own, or that of ``reference``. Raises InputError for OpenVINO's without one."""
     if wanted.reference is not None:
         return wanted.reference
     if model.suffix == ".xml" and model.is_file():
@@ -172,5 +175,5 @@ def _record(run: Path, wanted: Wanted, done: Benched, seconds: float) -> Path:
     config = {"target": done.target, "device": wanted.device, "kernels": list(wanted.kernels), "inputs": done.inputs}
     body: Sequence[Measurement] = [row.measurement for row in done.bench.rows]
     figures = body[0].figures
-    with runs.lock(run):
+    with _RECORDING, runs.lock(run):
         return runs.write(run, Record(stage, inputs, config, runs.environment(), list(body), round(seconds, 2), figures=figures))

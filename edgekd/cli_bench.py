@@ -72,6 +72,14 @@ Threads = Annotated[int, typer.Option("--threads", min=1, help="Of an attached d
 Provider = Annotated[str, typer.Option("--provider", help="What the runtime computes on, e.g. CUDAExecutionProvider, GPU.")]
 Meter = Annotated[str, typer.Option("--meter", help="A command on the device that prints the joules counted so far (docs/devices.md).")]
 Reference = Annotated[Path | None, typer.Option("--reference", help="The model that an OpenVINO file must compute.")]
+Fleet = Annotated[
+    Path | None,
+    typer.Option("--fleet", help="On all devices of this file (fleet.toml), each model by itself, instead of --device and --target."),
+]
+Again = Annotated[bool, typer.Option("--again", help="Of a fleet: also what is in the store already.")]
+Store = Annotated[
+    str, typer.Option("--store", help="Where results go: a file (SQLite) or a URL; else $EDGEKD_STORE, else the cache folder.")
+]
 Keep = Annotated[Path | None, typer.Option("--keep", help="A folder for the firmware: C, ELF, map and linker script.")]
 
 
@@ -101,6 +109,9 @@ def bench(
         Path | None,
         typer.Option("--cmsis-nn", help="A folder with CMSIS-NN, for --kernels cmsis-nn: else $EDGEKD_CMSIS_NN, else the extra mcu."),
     ] = None,
+    fleet: Fleet = None,
+    again: Again = False,
+    store: Store = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")] = False,
 ) -> None:
     """What a model costs on a device, emulated or attached, and whether it computes there what it must. Exit code 1 if not.
@@ -111,6 +122,7 @@ def bench(
     edgekd bench model.tflite --target corstone-300 --device vela
     edgekd bench model.tflite --device ssh:pi@raspberrypi.local --samples data.npz --accuracy
     edgekd bench a.tflite b.tflite --device host
+    edgekd bench a.tflite b.tflite c.tflite --fleet lab.toml
 
     qemu builds the model as C for the target's core (M0, M0+, M3, M4, M7, M33, M55), with the target's sizes of flash and RAM, and runs it:
     every output is compared with the reference, instructions are counted one by one, the stack is painted. Milliseconds are predicted from
@@ -123,19 +135,26 @@ def bench(
     by block. The median has its 95 % interval, and is rejected, with the reason, where the device throttled or others kept it busy. Two
     models take turns: the ratio, its interval, and whether the difference is real. serial speaks with a board, arm64-emulated proves
     integers on aarch64.
+
+    What was measured is stored (edgekd results) and teaches the latency model. A fleet's file names devices, which are measured at once;
+    one that fails stops no other, and the same command again does only what is missing.
     """
     from edgekd import console
     from edgekd.bench import Wanted
-    from edgekd.bench import bench as run
+    from edgekd.cli_fleet import bench_fleet, bench_one
     from edgekd.measure.device import Asked
 
-    if len(models) > 2:
+    if fleet is None and len(models) > 2:
         raise InputError(f"{len(models)} models", where="edgekd bench", expected="one, or two to compare")
     sets = tuple(dict.fromkeys(name.strip() for name in kernels.split(",") if name.strip()))
+    asked = Asked(sustained_s=sustained, whole=accuracy, threads=threads, provider=provider, meter=tuple(shlex.split(meter)))
+    rival = models[1] if len(models) == 2 and fleet is None else None
+    wanted = [Wanted(one, target, device, sets, samples, seconds, keep, cmsis_nn, rival, reference, asked) for one in models]
+    if fleet is not None:
+        bench_fleet(wanted, fleet, store, again, as_json)
+        return
     with console.bars() as bars:
-        asked = Asked(sustained_s=sustained, whole=accuracy, threads=threads, provider=provider, meter=tuple(shlex.split(meter)))
-        rival = models[1] if len(models) == 2 else None
-        done = run(Wanted(models[0], target, device, sets, samples, seconds, keep, cmsis_nn, rival, reference, asked), bars)
+        done = bench_one(wanted[0], store, bars)
     if as_json:
         typer.echo(json.dumps(done.document(), indent=2, ensure_ascii=False))
     else:

@@ -1,4 +1,4 @@
-"""What `edgekd bench --fleet` prints, and its exit code."""
+"""`edgekd bench` and the store: one device, or what a fleet prints, and its exit code."""
 
 from __future__ import annotations
 
@@ -11,19 +11,44 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from edgekd.bench import Wanted
+    from edgekd.bench import Benched, Wanted
     from edgekd.fleet import Outcome
+    from edgekd.measure.device import Progress
 
 #: Figures of a line, in this order.
 _SHOWN = ("latency_ms", "accuracy", "bit_equal")
 
 
+def bench_one(wanted: Wanted, store: str, progress: Progress) -> Benched:
+    """Measure on one device, and store it. Without the store's library it is measured all the same and said, unless ``store`` names one."""
+    from edgekd.bench import bench
+    from edgekd.errors import MissingDependency
+    from edgekd.lazy import load
+
+    try:
+        stored = load("edgekd.fleet_bench:bench_stored")
+    except MissingDependency as error:
+        if store:
+            raise
+        typer.echo(f"edgekd: not stored: {error}", err=True)
+        return bench(wanted, progress)
+    done, lost = stored(wanted, store, progress)
+    if lost:
+        typer.echo(f"edgekd: not stored: {lost}", err=True)
+    return done
+
+
 def bench_fleet(wanted: Sequence[Wanted], file: Path, store: str, again: bool, as_json: bool) -> None:
     """Measure on all devices of ``file``. Exits with 1 where one failed; its results, and those of all others, are in the store."""
     from edgekd import fleet_file
-    from edgekd.fleet_bench import bench_fleet as run
+    from edgekd.bench import Wanted
+    from edgekd.errors import InputError
+    from edgekd.lazy import load
 
+    if any(one.target or one.device != Wanted.device or one.keep for one in wanted):
+        raise InputError("--device, --target or --keep", where="edgekd bench --fleet", expected=f"devices and targets in {file}")
     fleet = fleet_file.load(file)
+    run = load("edgekd.fleet_bench:bench_fleet")
     outcomes = run(wanted, fleet, store, again, lambda outcome: typer.echo(_line(outcome), err=as_json))
     states = [outcome.state for outcome in outcomes]
     if as_json:

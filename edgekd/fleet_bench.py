@@ -1,4 +1,4 @@
-"""`edgekd bench --fleet`: the command's models on every device of a fleet, into the store."""
+"""`edgekd bench` with a memory: models on one device, or on every device of a fleet, into the store."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from edgekd import runs
-from edgekd.bench import Wanted, bench
+from edgekd.bench import Benched, Wanted, bench, readable
 from edgekd.convert import read_model
-from edgekd.errors import InputError
+from edgekd.errors import EdgekdError, InputError
 from edgekd.fleet import Order, Outcome, run
 from edgekd.fleet_file import Fleet, Member
+from edgekd.measure.device import Progress
 from edgekd.profile.load import load as load_profile
 from edgekd.profile.schema import Profile
 from edgekd.quant import io
@@ -32,6 +33,29 @@ class _Model:
     wanted: Wanted
     order: Order
     graph: QuantGraph
+
+
+def bench_stored(wanted: Wanted, store: str, progress: Progress) -> tuple[Benched, str]:
+    """Measure on one device, store it, and let the latency model learn from it. Also why it could not be stored, "" if it was.
+
+    Raises what ``bench`` raises, and what opening the store does, before anything is measured.
+    """
+    engine = connect(store)
+    models = [_model(wanted)] + ([_model(replace(wanted, model=wanted.rival))] if wanted.rival else [])
+    done = bench(wanted, progress)
+    profile = load_profile(done.target) if done.target else None
+    found = learn(done.bench, [models[min(at, len(models) - 1)].graph for at in range(len(done.bench.rows))], profile, wanted.asked.threads)
+    member = Member(name="device", device=wanted.device, target=done.target)
+    results: list[Result] = []
+    for at, row in enumerate(found.rows):
+        order = models[min(at, len(models) - 1)].order
+        about = Result("", order.name, order.fingerprint, done.target, wanted.device, order.key(member), inputs=done.inputs)
+        results += results_of(replace(found, rows=(row,)), about)
+    try:
+        save(engine, results)
+    except EdgekdError as error:
+        return replace(done, bench=found), str(error)
+    return replace(done, bench=found), ""
 
 
 def bench_fleet(wanted: Sequence[Wanted], fleet: Fleet, store: str, again: bool, told: Callable[[Outcome], None]) -> list[Outcome]:
@@ -74,7 +98,7 @@ def _profile(member: Member) -> Profile | None:
 
 
 def _model(wanted: Wanted) -> _Model:
-    graph = read_model(wanted.reference or wanted.model)
+    graph = read_model(readable(wanted, wanted.model))
     asked = {field.name: _plain(getattr(wanted, field.name)) for field in fields(wanted) if field.name not in _NOT_ASKED}
     asked["file"] = _plain(wanted.model) if wanted.model.is_file() else ""
     return _Model(wanted, Order(wanted.model.resolve().name, io.fingerprint(graph), json.dumps(asked, sort_keys=True)), graph)

@@ -31,6 +31,12 @@ def repository() -> Path:
     return Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_store(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What tests measure stays out of the user's store of measurements."""
+    os.environ["EDGEKD_STORE"] = str(tmp_path_factory.mktemp("store") / "results.sqlite")
+
+
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a folder of its own: only packaged targets are in sight."""

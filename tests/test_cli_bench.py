@@ -23,6 +23,12 @@ def _invoke(*arguments: object) -> tuple[int, str, str]:
     return done.exit_code, done.stdout, done.stderr
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Times on this host teach the latency model: not the user's."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def samples(tmp_path: Path) -> Path:
     with np.load(GOLDEN / "inputs.npz") as file:

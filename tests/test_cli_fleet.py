@@ -1,0 +1,93 @@
+"""`edgekd bench --fleet` and the store, through the command line: eight devices on this machine, two of them faulty."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from edgekd.cli import app
+from edgekd.plan.latency_store import measured
+
+GOLDEN = Path(__file__).resolve().parent / "golden"
+QUICK = ("--seconds", "0.3")
+
+
+def invoke(*arguments: object) -> tuple[int, str, str]:
+    done = CliRunner().invoke(app, [str(one) for one in arguments])
+    return done.exit_code, done.stdout, done.stderr
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Of the test's own: the store, and the times that teach the latency model."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("EDGEKD_STORE")
+    return tmp_path / "cache" / "edgekd"
+
+
+def fleet(folder: Path, count: int) -> Path:
+    """``count`` devices; the third has a file where its folder should be, and at the sixth's port nothing listens."""
+    (folder / "blocked").touch()
+    lines = ["schema_version = 1", 'name = "lab"', "retries = 1", "wait_s = 0.01"]
+    for at in range(count):
+        device = {2: f"host:{folder}/blocked", 5: "ssh:nobody@127.0.0.1:1"}.get(at, f"host:{folder}/d{at}")
+        lines += ["[[devices]]", f'name = "d{at}"', f'device = "{device}"']
+    (folder / "lab.toml").write_text("\n".join(lines))
+    return folder / "lab.toml"
+
+
+@pytest.mark.slow
+def test_six_results_two_explained_failures_and_a_rerun_of_what_is_missing(tmp_path: Path) -> None:
+    lab, model = fleet(tmp_path, 8), GOLDEN / "inverted_residual"
+    code, out, err = invoke("bench", model, "--fleet", lab, *QUICK, "--json")
+    document = json.loads(out)
+    states = {one["device"]: one["state"] for one in document["outcomes"]}
+    assert code == 1 and not document["ok"]
+    assert [name for name, state in states.items() if state == "failed"] == ["d2", "d5"], (states, err)
+    failed = {one["device"]: one for one in document["outcomes"] if one["state"] == "failed"}
+    assert "no work folder can be made" in failed["d2"]["failed"] and failed["d2"]["tries"] == 1
+    assert failed["d5"]["failed"].startswith("tried 2 times: ssh nobody@127.0.0.1:1:") and "to mend:" in failed["d5"]["failed"]
+    assert "tries what failed, and only that: d2, d5" in err
+
+    (tmp_path / "blocked").unlink()
+    code, out, err = invoke("bench", model, "--fleet", lab, *QUICK)
+    assert code == 1 and "lab: 8 devices: 1 measured, 6 there already, 1 failed" in out, err
+    stored = json.loads(invoke("results", "list", "--json", "--newest")[1])
+    assert sorted(one["label"] for one in stored if one["ok"]) == ["d0", "d1", "d2", "d3", "d4", "d6", "d7"]
+    assert all(one["figures"]["bit_equal"]["value"] == 1 and one["row"] == "litert_xnnpack" for one in stored if one["ok"])
+    code, out, _ = invoke("results", "compare", "d0", "d7")
+    assert code == 0 and [line.split()[2] for line in out.splitlines()[1:]] == ["d0", "d7"]
+    (one,) = measured()
+    assert one.runtime == "litert_xnnpack"
+
+
+@pytest.mark.slow
+def test_one_device_is_stored_too_and_a_second_model_is_predicted(tmp_path: Path) -> None:
+    for name in ("inverted_residual", "branches_per_tensor"):
+        code, out, err = invoke("bench", GOLDEN / name, "--device", "host", *QUICK, "--store", tmp_path / "mine.sqlite")
+        assert code == 0, out + err
+    stored = json.loads(invoke("results", "list", "--json", "--store", tmp_path / "mine.sqlite")[1])
+    assert [one["model"] for one in stored] == ["inverted_residual", "branches_per_tensor"]
+    assert stored[0]["device"] == "host" and stored[0]["figures"]["latency_ms"]["kind"] == "measured" and stored[0]["document"]["notes"]
+    (said,) = json.loads(invoke("results", "calibration", "--json", "--store", tmp_path / "mine.sqlite")[1])
+    assert said["model"] == "branches_per_tensor" and said["predicted"]["kind"] == "predicted"
+
+
+def test_what_the_fleets_file_decides_is_refused_beside_it(tmp_path: Path) -> None:
+    code, _, err = invoke("bench", GOLDEN / "inverted_residual", "--fleet", fleet(tmp_path, 1), "--device", "host")
+    assert code == 2 and "devices and targets in" in err and "lab.toml" in err
+    code, _, err = invoke("bench", GOLDEN / "inverted_residual", "--fleet", tmp_path / "nothing.toml")
+    assert code == 2 and "no such file" in err
+    code, _, err = invoke("bench", GOLDEN / "inverted_residual", GOLDEN / "inverted_residual", "--fleet", fleet(tmp_path, 1))
+    assert code == 2 and "the same model twice" in err
+    code, _, err = invoke("bench", tmp_path / "missing.tflite", "--fleet", fleet(tmp_path, 1))
+    assert code == 2 and "missing.tflite" in err
+
+
+def test_a_store_that_cannot_be_opened_is_told_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no database: " * 100)
+    code, _, err = invoke("bench", GOLDEN / "inverted_residual", "--device", "host", "--store", tmp_path / "text")
+    assert code == 2 and "file is not a database" in err
