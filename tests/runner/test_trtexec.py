@@ -1,0 +1,89 @@
+"""The way through trtexec, with a stand-in that writes its formats: no GPU of NVIDIA's is at hand. See tests/trtexec_stand_in.py."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgekd.bench import write
+from edgekd.errors import DeviceError
+from edgekd.export import onnx
+from edgekd.measure import attached
+from edgekd.measure.device import Asked, Subject
+from edgekd.quant.graph import QuantGraph, Quantization, Tensor
+from edgekd.quant.ops import FullyConnected
+from edgekd.verify.returned import judge
+
+STAND_IN = Path(__file__).resolve().parents[1] / "trtexec_stand_in.py"
+
+
+def graph() -> QuantGraph:
+    rng = np.random.default_rng(0)
+    tensors = (
+        Tensor("x", "int8", (1, 64), Quantization.per_tensor(1 / 128)),
+        Tensor("w", "int8", (4, 64), Quantization.per_tensor(0.01), rng.integers(-127, 128, (4, 64)).astype(np.int8)),
+        Tensor("b", "int32", (4,), Quantization.per_tensor(0.01 / 128), np.zeros(4, np.int32)),
+        Tensor("y", "int8", (1, 4), Quantization.per_tensor(0.05)),
+    )
+    return QuantGraph("g", "channels_last", {t.name: t for t in tensors}, (FullyConnected("fc", ("x", "w", "b"), ("y",)),), ("x",), ("y",))
+
+
+@pytest.fixture
+def subject(tmp_path: Path) -> Subject:
+    onnx.export(graph(), tmp_path)
+    x = np.random.default_rng(1).integers(-128, 128, (2, 64)).astype(np.int8)
+    asked = Asked(seconds=0.6, repeats=6, invocations=1, warmup_s=0.1, provider="trtexec")
+    return Subject(graph(), None, x, None, "2 samples", write, asked=asked, file=tmp_path / "model.onnx", judge=judge)
+
+
+@pytest.fixture
+def trtexec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """On PATH, as a Jetson's is if its owner has put it there."""
+    tool = tmp_path / "bin" / "trtexec"
+    tool.parent.mkdir()
+    tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{STAND_IN}" "$@"\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tool.parent), prepend=":")
+    return tool
+
+
+def test_an_engine_is_built_timed_and_compared(subject: Subject, trtexec: Path) -> None:
+    bench = attached.host(subject, lambda *_: None)
+    row = bench.rows[0]
+    assert "computes something else" not in row.failed
+    figures = row.measurement.figures
+    assert 0 < figures["latency_ms"].value < 100
+    assert "TensorRT 8.6.2, trtexec, int8" in figures["latency_ms"].where
+    assert figures["bit_equal"].n == 2
+    assert row.unit == "ms"
+    assert {"CaskConvolution int8"} <= {layer.note for layer in row.layers}
+
+
+def test_a_file_that_it_cannot_read_says_so(subject: Subject, trtexec: Path) -> None:
+    trtexec.write_text("#!/bin/sh\necho '[11/22/2026-12:00:00] [E] [TRT] 4: kFAILED_ALLOCATION: no memory'\nexit 1\n")
+    with pytest.raises(DeviceError, match="trtexec: \\[TRT\\] 4: kFAILED_ALLOCATION: no memory"):
+        attached.host(subject, lambda *_: None)
+
+
+def test_garbage_instead_of_times(subject: Subject, trtexec: Path) -> None:
+    lines = [
+        "#!/bin/sh",
+        'echo "Input binding for x with dimensions 1x64 is created."',
+        'for a in "$@"; do case "$a" in',
+        '--saveEngine=*) touch "${a#--saveEngine=}";;',
+        '--export*=*) echo "nan, [" > "${a#*=}";;',
+        "esac; done",
+    ]
+    trtexec.write_text("\n".join(lines) + "\n")
+    with pytest.raises(DeviceError, match="trtexec wrote no JSON that can be read to"):
+        attached.host(subject, lambda *_: None)
+
+
+def test_where_there_is_none(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DeviceError, match="it has no trtexec, which runs model.onnx") as caught:
+        attached.host(replace(subject), lambda *_: None)
+    assert "sudo apt install tensorrt" in str(caught.value)
