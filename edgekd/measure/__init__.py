@@ -4,7 +4,7 @@
 DEVICES = {
     "host": "edgekd.measure.attached:host",
     "ssh": "edgekd.measure.attached:ssh",
-    "adb": "edgekd.measure.attached:adb",
+    "adb": "edgekd.measure.android:measure",
     "arm64-emulated": "edgekd.measure.attached:arm64_emulated",
     "serial": "edgekd.measure.serial:measure",
     "qemu": "edgekd.measure.emulated:measure",

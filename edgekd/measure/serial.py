@@ -188,7 +188,7 @@ class Board:
         if not equality.whole:
             wrong = len(x) - equality.samples.count
             failed = f"{self.port.where}: {wrong} of {len(x)} samples differ from the reference; the firmware is of another model, or wrong"
-            return Row(name, Measurement(name, subject.profile.name, figures), failed=failed)
+            return Row(name, Measurement(name, "serial", figures), failed=failed)
         ticks = np.concatenate([np.maximum(answer.ticks - answer.empty_run, 0) for answer in found])
         figures |= latency(ticks / self.hello.timer_hz, self.where)
         figures["stack_bytes"] = Figure(first.stack_bytes, "B", "measured", f"{self.where}, painted")
@@ -196,7 +196,7 @@ class Board:
         layers = tuple(
             Layer(f"layer {at}", max(0, int(count) - first.empty_mark) * 1e6 / self.hello.timer_hz) for at, count in enumerate(first.layers)
         )
-        return Row(name, Measurement(name, subject.profile.name, figures), layers, "µs" if layers else "")
+        return Row(name, Measurement(name, "serial", figures), layers, "µs" if layers else "")
 
     def notes(self, done: int, wanted: int) -> tuple[str, ...]:
         """What a reader must know of the line and the board."""

@@ -37,7 +37,10 @@ _STATES = {
     "bootloader": ("it is in its boot loader", "fastboot reboot"),
     "recovery": ("it is in recovery", "adb reboot"),
     "sideload": ("it waits for an update", "adb reboot"),
-    "no permissions": ("this user may not open its USB port", "sudo apt-get install android-sdk-platform-tools-common, and plug it in again"),
+    "no permissions": (
+        "this user may not open its USB port",
+        "sudo apt-get install android-sdk-platform-tools-common, and plug it in again",
+    ),
 }
 
 

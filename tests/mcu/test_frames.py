@@ -48,6 +48,9 @@ def test_a_part_of_a_frame_is_none(frame: Frame, data: st.DataObject) -> None:
 
 
 def test_the_bytes_stand_as_documented() -> None:
-    assert encode(Frame(DATA, 7, b"\x01\x00")).hex() == "00" + "04440701" + "05" + zlib.crc32(b"D\x07\x01\0").to_bytes(4, "little").hex() + "00"
+    assert (
+        encode(Frame(DATA, 7, b"\x01\x00")).hex()
+        == "00" + "04440701" + "05" + zlib.crc32(b"D\x07\x01\0").to_bytes(4, "little").hex() + "00"
+    )
     with pytest.raises(ValueError, match="241 bytes, at most 240"):
         encode(Frame(DATA, 0, bytes(PAYLOAD + 1)))

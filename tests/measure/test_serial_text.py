@@ -62,7 +62,10 @@ def test_a_board_that_computes_something_else_is_an_error(graph: QuantGraph) -> 
         ({"fails": {"infer": "e-[Out of memory]\r\nm-ready\r\n"}}, r"to 'infer 1 0' the board says e-\[Out of memory\]"),
         ({"fails": {"infer": "m-init-done\r\nm-ready\r\n"}}, "the board started anew on 'infer 1 0'"),
         ({"fails": {"infer": "m-lap-us-1\r\nm-lap-us-2\r\nm-results-[nan,x]\r\nm-ready\r\n"}}, "its results are no numbers: nan,x"),
-        ({"fails": {"db": "Supplied buffer size 400 exceeds maximum of 32\r\nm-ready\r\n"}}, "does not take an input of .* bytes: Supplied"),
+        (
+            {"fails": {"db": "Supplied buffer size 400 exceeds maximum of 32\r\nm-ready\r\n"}},
+            "does not take an input of .* bytes: Supplied",
+        ),
     ],
 )
 def test_what_goes_wrong_is_said(graph: QuantGraph, board: dict[str, Any], message: str) -> None:

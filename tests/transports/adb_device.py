@@ -29,6 +29,8 @@ class Device:
 
     def __init__(self, root: Path, *, trusts: bool = True, path: str = "") -> None:
         self.root, self.trusts, self.path = root, trusts, path
+        self.only_path = False  # nothing of this machine's own programs
+        self.environment: dict[str, str] = {}
         self.cut_after: int | None = None
         self.full_after: int | None = None
         self.connections: list[socket.socket] = []
@@ -73,7 +75,7 @@ class _Connection:
         self._next = 1
 
     def serve(self) -> None:
-        with suppress(OSError, EOFError):
+        with suppress(OSError, EOFError), self._line:
             while True:
                 command, first, second, content = self._receive()
                 self._hear(command, first, second, content)
@@ -160,11 +162,12 @@ class _Stream:
 
 class _Shell(_Stream):
     def start(self) -> None:
-        path = f"{self.device.path}:{os.environ['PATH']}" if self.device.path else os.environ["PATH"]
+        own = "" if self.device.only_path else os.environ["PATH"]
+        path = ":".join(filter(None, (self.device.path, own)))
         self._process = subprocess.Popen(
             ["/bin/sh", "-c", self.argument],
             cwd="/",
-            env={"PATH": path, "TMPDIR": str(self.device.root)},
+            env={"PATH": path, "TMPDIR": str(self.device.root), **self.device.environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -202,7 +205,9 @@ class _Sync(_Stream):
             argument = bytes(self._partial[8 : 8 + body])
             del self._partial[: 8 + body]
             # In a thread of its own: what it says is acknowledged by messages that come in here.
-            threading.Thread(target=self._safely, args=(name, argument), daemon=True).start() if name == "RECV" else self._safely(name, argument)
+            threading.Thread(target=self._safely, args=(name, argument), daemon=True).start() if name == "RECV" else self._safely(
+                name, argument
+            )
 
     def _safely(self, name: str, argument: bytes) -> None:
         with suppress(OSError, EOFError):
