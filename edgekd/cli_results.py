@@ -123,32 +123,19 @@ def results_calibration(
     as_json: AsJson = False,
 ) -> None:
     """Measured times beside what the latency model had said of them before, from other models' times on the same processor."""
-    found = _found(store, Query(model, device, target, PREDICTED, False))
-    document = [
-        {
-            "model": result.model,
-            "device": result.where,
-            "row": result.row,
-            "created": result.created,
-            "predicted": asdict(said := result.figures[PREDICTED]),
-            "measured": asdict(figure := result.figures["latency_ms"]),
-            "error": said.value / figure.value - 1,
-            "inside": None if said.low is None or said.high is None else said.low <= figure.value <= said.high,
-        }
-        for result in found
-        if "latency_ms" in result.figures
-    ]
+    found = [result for result in _found(store, Query(model, device, target, PREDICTED, False)) if "latency_ms" in result.figures]
+    judged = [(result, result.figures[PREDICTED], result.figures["latency_ms"]) for result in found]
     if as_json:
-        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps([_calibration(*one) for one in judged], indent=2, ensure_ascii=False))
         return
-    if not document:
+    if not judged:
         typer.echo("nothing was predicted before it was measured: two models on one device, or more, make a calibration")
         return
     rows = [["WHEN", "MODEL", "DEVICE", "WAY", "PREDICTED", "MEASURED", "ERROR", "IN THE INTERVAL"]]
-    for one, result in zip(document, (r for r in found if "latency_ms" in r.figures), strict=True):
-        figures = (_cell(result.figures[PREDICTED]), _cell(result.figures["latency_ms"]))
-        inside = "-" if one["inside"] is None else "yes" if one["inside"] else "no"
-        rows.append([one["created"][:16], one["model"], one["device"], one["row"] or "-", *figures, f"{one['error']:+.0%}", inside])
+    for result, said, figure in judged:
+        inside = {None: "-", True: "yes", False: "no"}[_inside(said, figure)]
+        error = f"{said.value / figure.value - 1:+.0%}"
+        rows.append([result.created[:16], result.model, result.where, result.row or "-", _cell(said), _cell(figure), error, inside])
     _print(rows)
 
 
@@ -181,6 +168,16 @@ def _found(store: str, query: Query) -> list[Result]:
 
 def _document(result: Result) -> dict[str, Any]:
     return asdict(result) | {"ok": not result.failed}
+
+
+def _calibration(result: Result, said: Figure, figure: Figure) -> dict[str, Any]:
+    about = {"model": result.model, "device": result.where, "row": result.row, "created": result.created}
+    judged = {"error": said.value / figure.value - 1, "inside": _inside(said, figure)}
+    return {**about, "predicted": asdict(said), "measured": asdict(figure), **judged}
+
+
+def _inside(said: Figure, figure: Figure) -> bool | None:
+    return None if said.low is None or said.high is None else said.low <= figure.value <= said.high
 
 
 def _ratio(figure: Figure, base: Figure) -> tuple[float | None, float | None, float | None]:

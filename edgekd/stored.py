@@ -23,11 +23,12 @@ _PROCESSOR = frozenset({"XNNPACK", "CPUExecutionProvider", "CPU"})
 
 def results_of(bench: Bench, result: Result) -> list[Result]:
     """Each of its rows as ``result``, which says what model, device and order they are of."""
-    outer = {"notes": list(bench.notes), "environment": host.environment()}
+    environment = host.environment()
+    outer = {"notes": list(bench.notes), "environment": environment}
     return [
         replace(
             result,
-            created=outer["environment"]["created"],
+            created=environment["created"],
             row=_way(row),
             failed=row.failed,
             figures=row.measurement.figures,

@@ -90,7 +90,7 @@ def test_a_target_that_is_too_small_is_exit_code_1(tmp_path: Path, repository: P
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--target", "nrf52840dk", "--device", "abacus"), "--device: no device is called 'abacus'\n  expected: qemu, "),
+        (("--target", "nrf52840dk", "--device", "abacus"), "--device: no device is called 'abacus'\n  expected: host, "),
         ((), "--target: no target"),
         (("--target", "nrf52840dk", "--kernels", ","), "--kernels: no set of kernels"),
         (("--target", "no-such-board"), "no target is called 'no-such-board'"),

@@ -2,14 +2,14 @@
 # bootstrap.sh data|firmware|tests: Debian packages, installed where apt-get is and may.
 #   data      the demo's dataset; optional, edgekd's loader fetches it otherwise
 #   firmware  GCC for Arm with newlib, and QEMU; exit 1 with what to do where they are missing and cannot be installed
-#   tests     both, and compilers for this host and for RISC-V; optional, tests that need one are skipped and say so
+#   tests     both, compilers for this host and for RISC-V, QEMU for aarch64 programs; optional, tests that need one are skipped and say so
 set -u
 
 say() { echo "bootstrap: $*" >&2; }
 
 data=(dataset-fashion-mnist)
 firmware=(gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm)
-others=(gcc g++ libc6-dev gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf)
+others=(gcc g++ libc6-dev gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-user)
 case "${1:-}" in
 data) wanted=("${data[@]}") without="the dataset is downloaded when it is first needed" needed=0 ;;
 firmware) wanted=("${firmware[@]}") without="firmware cannot be built or run here" needed=1 ;;

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import sqlalchemy as sql
+from sqlalchemy import event
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -69,7 +70,7 @@ def connect(asked: str = "") -> sql.Engine:
         raise MissingDependency(f"--store: {driver}\n  to mend:  pip install 'psycopg[binary]' for PostgreSQL") from error
     shown = engine.url.render_as_string(hide_password=True)
     if url.get_backend_name() == "sqlite":
-        sql.event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA foreign_keys=ON"))
+        event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA foreign_keys=ON"))
         if url.database and url.database != ":memory:":
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     try:
