@@ -63,6 +63,13 @@ class Server:
         return self.folder / "tmp"
 
     @property
+    def programs(self) -> Path:
+        """~/.edgekd/bin there: what lies in it comes before the system's."""
+        found = self.folder / "there" / ".edgekd" / "bin"
+        found.mkdir(parents=True, exist_ok=True)
+        return found
+
+    @property
     def host_key(self) -> str:
         return " ".join((self.folder / "host_key.pub").read_text().split()[:2])
 
@@ -84,7 +91,8 @@ def start(folder: Path, *, port: int = 0, temporary: Path | None = None, sftp: b
     port = port or free_port()
     home = folder / "home" / ".ssh"
     home.mkdir(parents=True, mode=0o700, exist_ok=True)
-    (folder / "tmp").mkdir(exist_ok=True)
+    for name in ("tmp", "there"):
+        (folder / name).mkdir(exist_ok=True)
     if not (folder / "host_key").exists():
         keygen(folder / "host_key")
     if not (home / "id_ed25519").exists():
@@ -92,7 +100,7 @@ def start(folder: Path, *, port: int = 0, temporary: Path | None = None, sftp: b
     lines = [
         "ListenAddress 127.0.0.1", f"Port {port}", f"HostKey {folder}/host_key", f"AuthorizedKeysFile {folder}/authorized_keys",
         "StrictModes no", "UsePAM no", "PasswordAuthentication no", "KbdInteractiveAuthentication no", "PidFile none",
-        "PermitRootLogin prohibit-password", f"SetEnv TMPDIR={temporary or folder / 'tmp'}",
+        "PermitRootLogin prohibit-password", f"SetEnv TMPDIR={temporary or folder / 'tmp'} HOME={folder / 'there'}",
     ]  # fmt: skip
     (folder / "sshd_config").write_text("\n".join([*lines, *(["Subsystem sftp internal-sftp"] if sftp else []), ""]))
     log = (folder / "log").open("ab")
