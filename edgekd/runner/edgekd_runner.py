@@ -1034,7 +1034,7 @@ def clock() -> dict[str, float]:
 
 
 def run(path: str) -> int:
-    """Raises OSError, ValueError or KeyError for a job that cannot be read; models that fail are in the result."""
+    """Raises Failed, OSError, ValueError and what else a job that is none leads to; models that fail are in the result."""
     with open(path) as file:
         job = json.load(file)
     if job.get("schema") != SCHEMA:
@@ -1042,10 +1042,7 @@ def run(path: str) -> int:
     folder = os.path.dirname(os.path.abspath(path))
     before, start = facts(), clock()
     doing = Run(job, folder)
-    try:
-        doing.all()
-    except Failed as error:  # the meter
-        raise ValueError(str(error)) from error
+    doing.all()
     result = {"schema": SCHEMA, "facts_before": before, "facts_after": facts(), "models": doing.results}
     result["clock"] = {"before": start, "after": clock()}
     temporary = os.path.join(folder, ".RESULT.json")
@@ -1068,7 +1065,7 @@ def main(argv: list[str]) -> int:
     if len(argv) == 2 and argv[0] == "run":
         try:
             return run(argv[1])
-        except (OSError, ValueError, KeyError) as error:
+        except (Failed, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             sys.stderr.write(f"edgekd_runner: {argv[1]}: {type(error).__name__}: {error}\n")
             return 2
     sys.stderr.write((__doc__ or "") + "\n")

@@ -1,0 +1,107 @@
+"""This machine as a device, and the lock that any transport can hold."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from edgekd.errors import DeviceError
+from edgekd.transports.local import LocalTransport, connect
+from edgekd.transports.lock import NAME, OWNER, held
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> LocalTransport:
+    return connect(str(tmp_path / "device"))
+
+
+def test_files_go_there_and_back_and_the_work_folder_goes(device: LocalTransport, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(bytes(range(256)))
+    device.put(tmp_path / "a", "deep/er/b")
+    assert device.run(["cat", "deep/er/b"], limit_s=5).code == 0
+    device.get("deep/er/b", tmp_path / "back" / "c")
+    assert (tmp_path / "back" / "c").read_bytes() == bytes(range(256))
+    folder = Path(device.folder)
+    assert folder.is_dir()
+    device.close()
+    device.close()
+    assert not folder.exists()
+
+
+def test_a_failed_copy_leaves_nothing_behind(device: LocalTransport, tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("before")
+    with pytest.raises(DeviceError, match=r"missing cannot be got: No such file"):
+        device.get("missing", tmp_path / "kept")
+    assert (tmp_path / "kept").read_text() == "before" and not list(tmp_path.glob(".edgekd-*"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
+    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    with pytest.raises(DeviceError, match="no work folder can be made"):
+        connect(str(tmp_path / "device"))
+
+
+def test_arguments_are_no_shells_and_codes_come_back(device: LocalTransport) -> None:
+    ran = device.run(["sh", "-c", 'printf "%s|" "$@"; echo oops >&2; exit 7', "sh", "a b", "$HOME", "*", "'"], limit_s=5)
+    assert (ran.code, ran.out, ran.err) == (7, "a b|$HOME|*|'|", "oops\n")
+    with pytest.raises(DeviceError, match="no-such-program does not start"):
+        device.run(["no-such-program"], limit_s=5)
+
+
+def test_what_hangs_is_killed_with_its_children(device: LocalTransport) -> None:
+    with pytest.raises(DeviceError, match=r"sh took over 0.5 s and was ended"):
+        device.run(["sh", "-c", "sleep 60 & echo $! > child; wait"], limit_s=0.5)
+    pid = int(Path(device.folder, "child").read_text())
+    for _ in range(100):
+        if not Path(f"/proc/{pid}").exists() or " Z " in Path(f"/proc/{pid}/stat").read_text():
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("the child still runs")
+
+
+def test_a_second_harness_is_told_whose_the_device_is(device: LocalTransport) -> None:
+    other = connect(str(Path(device.folder).parent))
+    with held(device) as said:
+        assert said == []
+        with pytest.raises(DeviceError) as refused, held(other):
+            pass
+    assert f"another harness measures there since 0 s: {platform.node()}, process {os.getpid()}" in str(refused.value)
+    with held(other):
+        pass
+    assert not Path(device.folder).parent.joinpath(NAME).exists()
+
+
+def locked(device: LocalTransport, owner: dict[str, str] | None, age: float) -> None:
+    folder = Path(device.folder).parent / NAME
+    folder.mkdir()
+    if owner is not None:
+        (folder / OWNER).write_text(json.dumps(owner))
+    os.utime(folder, (time.time() - age, time.time() - age))
+
+
+@pytest.mark.parametrize(
+    ("owner", "age"),
+    [({"host": platform.node(), "pid": "4194305"}, 5), ({"host": "elsewhere", "pid": "1"}, 7 * 3600), (None, 120)],
+    ids=["died here", "old", "never signed"],
+)
+def test_a_stale_lock_is_taken_over_and_that_is_said(device: LocalTransport, owner: dict[str, str] | None, age: float) -> None:
+    locked(device, owner, age)
+    with held(device) as said:
+        assert "a stale lock was taken over" in said[0]
+    assert not list(Path(device.folder).parent.glob(NAME + "*"))
+
+
+@pytest.mark.parametrize("owner", [{"host": "elsewhere", "pid": "1"}, None], ids=["another machine", "being made"])
+def test_a_young_lock_of_one_that_cannot_be_asked_holds(device: LocalTransport, owner: dict[str, str] | None) -> None:
+    locked(device, owner, 5)
+    with pytest.raises(DeviceError, match="another harness measures there"), held(device):
+        pass
+    assert (Path(device.folder).parent / NAME).is_dir()
