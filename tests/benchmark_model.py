@@ -1,7 +1,7 @@
-"""Stands in for LiteRT's benchmark_model on a device of tests: its flags, what it prints, its files; the outputs are LiteRT's own.
+"""Stands in for LiteRT's benchmark_model in tests: its flags, what it prints, its files; the outputs are LiteRT's own.
 
-Not the real tool: its times are made up. Texts as of LiteRT 2 (tflite/tools/benchmark). $STAND_IN, or a file stand_in beside it, changes it: "old" has no
---output_filepath, "wrong" writes outputs that are off by one, "slow" takes longer from process to process.
+Not the real tool: its times are made up. Texts as of LiteRT 2 (tflite/tools/benchmark). $STAND_IN, or a file stand_in beside it,
+changes it: "old" has no --output_filepath, "wrong" writes outputs that are off by one, "slow" takes longer from process to process.
 """
 
 from __future__ import annotations
@@ -30,17 +30,13 @@ def main() -> int:
     elif "output_filepath" in given:
         _infer(given, 1 if mode == "wrong" else 0)
     print("INFO: Initialized session in 20.283ms.")
-    print(
-        f"INFO: count=12 first={middle + 900} curr={middle} min={middle - 9} max={middle + 900} avg={middle + 80.5} std=90 p5=1 median=2 p95=3\n"
-    )
+    print(f"INFO: count=12 first={middle + 900} curr={middle} min={middle - 9} max={middle + 900} avg={middle + 80.5} std=90 median=2\n")
     print("INFO: Running benchmark for at least 5 iterations and at least 1 seconds but terminate if exceeding 150 seconds.")
     print(
         f"INFO: count=50 first={middle + 4} curr={middle} min={middle - 9} max={middle + 40} avg={middle + 2.25} std=3 "
         f"p5={middle - 8} median={middle} p95={middle + 30}\n"
     )
-    print(
-        f"INFO: Inference timings in us: Init: 20283, First inference: {middle + 900}, Warmup (avg): 1080.5, Inference (avg): {middle + 2.25}"
-    )
+    print(f"INFO: Inference timings in us: Init: 20283, First inference: {middle + 900}, Warmup (avg): 1, Inference (avg): {middle + 2}")
     if given.get("report_peak_memory_footprint") == "true":
         print("INFO: Overall peak memory footprint (MB) via periodic monitoring: 5.25")
     return 0

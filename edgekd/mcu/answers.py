@@ -1,4 +1,6 @@
-"""The bytes between host and firmware: over semihosting as they are, over a UART in frames (frames.py). All integers are uint32, little endian.
+"""The bytes between host and firmware: over semihosting as they are, over a UART in frames (frames.py).
+
+All integers are uint32, little endian.
 
 request   "EKRQ", index of the model, count; then count inputs
 answer    "EKPA", bytes of an input, bytes of an output, layers, ticks of an empty run, ticks of an empty mark;

@@ -59,7 +59,7 @@ class Text:
         return None
 
     def command(self, text: str, limit_s: float) -> list[str]:
-        """Send it; its lines, "m-ready" left out. Raises DeviceError where the board states an error, starts anew or is not ready in time."""
+        """Send it; its lines, "m-ready" left out. Raises DeviceError where the board states an error, starts anew or is late."""
         self._port.write(text.encode("ascii") + b"%")
         lines = self._lines(limit_s)
         shown = text if len(text) < 40 else f"{text[:36]}…"
@@ -87,7 +87,7 @@ class Text:
             raise DeviceError(f"the board did not hear all of {len(content)} bytes", where=self._port.where, expected="m-load-done")
 
     def infer(self, count: int, warmup: int, limit_s: float) -> Inferred:
-        """Run the input ``warmup`` times, then ``count`` times between two time stamps. Raises DeviceError, also for a clock that stands."""
+        """Run the input ``warmup`` times, then ``count`` times between two time stamps. Raises DeviceError."""
         said = self.command(f"infer {count} {warmup}", limit_s)
         laps = [int(match[1]) for line in said if (match := re.fullmatch(r"m-lap-us-(\d+)", line))]
         results = _in_brackets("m-results-", said)

@@ -1,13 +1,12 @@
 """A device over adb. An Android phone has no Python: LiteRT's own benchmark_model runs there, and the runner where there is a Python.
 
-benchmark_model is taken from $EDGEKD_BENCHMARK_MODEL (a file here, put on the device, or a path there), or from where it usually lies there.
+benchmark_model is taken from $EDGEKD_BENCHMARK_MODEL (a file here, put on the device, or a path there), or from where it usually
+lies there.
 It prints medians, not single times: each of its processes is one block. Outputs come back by its --output_filepath.
 """
 
 from __future__ import annotations
 
-import os
-import posixpath
 import re
 import shlex
 import tempfile
@@ -17,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edgekd.errors import DeviceError, InputError
+from edgekd.errors import DeviceError
 from edgekd.lazy import load
-from edgekd.measure import attached
+from edgekd.measure import android_tool, attached
+from edgekd.measure.android_tool import TOOL, Block
 from edgekd.measure.compare import compared, different
 from edgekd.measure.device import SOME, Bench, Progress, Row, Subject
 from edgekd.measure.drift import drift
@@ -30,9 +30,6 @@ from edgekd.records import Figure, Measurement
 from edgekd.transports import TRANSPORTS, Transport
 from edgekd.transports.lock import held
 
-VARIABLE = "EDGEKD_BENCHMARK_MODEL"
-TOOL = "benchmark_model"
-PLACES = (f"/data/local/tmp/{TOOL}", f"/data/local/tmp/android_aarch64_{TOOL}", f"/data/local/tmp/android_arm_{TOOL}")
 #: Processes of the tool that each give one block; the fewest of which the median has an interval is six.
 BLOCKS = 12
 #: Android's thermal status from which on it slows itself down (PowerManager, API 29): 1 light, 2 moderate, 3 severe …
@@ -48,18 +45,6 @@ echo "load=$(cut -d' ' -f1 /proc/loadavg 2>/dev/null)"
 """
 
 
-@dataclass(frozen=True)
-class Block:
-    """One process of the tool: microseconds. ``middle`` is the median where it prints one, else the mean; ``count`` inferences."""
-
-    middle: float
-    p95: float | None
-    count: int
-    init: float
-    first: float
-    is_median: bool
-
-
 @dataclass(frozen=True, eq=False)
 class _Model:
     """``at`` is its path on the device."""
@@ -71,13 +56,13 @@ class _Model:
 
 
 def measure(subject: Subject, progress: Progress) -> Bench:
-    """See ``Measure``: by benchmark_model where that is to be had and the model is a .tflite file, else by the runner where there is Python.
+    """See ``Measure``: by benchmark_model where that is to be had and the model is a .tflite file, else by the runner where Python is.
 
     Raises DeviceError where there is neither.
     """
     transport: Transport = load(TRANSPORTS["adb"])(subject.address)
     try:
-        tool = _tool(transport)
+        tool = android_tool.find(transport)
         if tool and all(_is_tflite(one) for one in (subject, subject.rival) if one is not None):
             with held(transport) as said:
                 bench = _measured(subject, transport, tool, progress)
@@ -86,21 +71,7 @@ def measure(subject: Subject, progress: Progress) -> Bench:
             return attached.measure(subject, progress, "adb", lambda _: transport)
     finally:
         transport.close()
-    raise _lacking(transport.where, tool)
-
-
-def parse(text: str) -> Block:
-    """What the tool printed. Raises ValueError where it is not what it prints when all is well."""
-    counts = re.findall(r"^(?:INFO: )?count=(\d+)(.*)$", text, re.MULTILINE)
-    timings = re.search(r"Inference timings in us: Init: ([\d.e+]+), First inference: ([\d.e+]+)", text)
-    if not counts or not timings:
-        raise ValueError("no timings")
-    count, rest = counts[-1]
-    stated = {key: float(value) for key, value in re.findall(r"(\w+)=([\d.e+]+)", rest)}
-    middle = stated.get("median", stated.get("curr") if int(count) == 1 else stated.get("avg"))
-    if middle is None:
-        raise ValueError("neither median nor mean")
-    return Block(middle, stated.get("p95"), int(count), float(timings[1]), float(timings[2]), "median" in stated)
+    raise android_tool.lacking(transport.where, tool)
 
 
 def _measured(subject: Subject, transport: Transport, tool: str, progress: Progress) -> Bench:
@@ -151,17 +122,17 @@ def _block(transport: Transport, tool: str, model: _Model) -> Block:
     each = max(0.1, asked.seconds / BLOCKS)
     warm = max(0.1, asked.warmup_s / BLOCKS)
     flags = [f"--min_secs={each:g}", "--num_runs=5", f"--warmup_min_secs={warm:g}", "--warmup_runs=1"]
-    text = _run(transport, [*_command(tool, model), *flags], 60 + 20 * (each + warm))
+    text = android_tool.run(transport, [*_command(tool, model), *flags], 60 + 20 * (each + warm))
     try:
-        return parse(text)
+        return android_tool.parse(text)
     except ValueError as error:
-        raise _odd(transport.where, text) from error
+        raise android_tool.odd(transport.where, text) from error
 
 
 def _peak(transport: Transport, tool: str, model: _Model) -> float | None:
     """Bytes, of a process of its own: watching disturbs the times. None where the tool or the system does not tell."""
     flags = ["--num_runs=5", "--min_secs=0.2", "--report_peak_memory_footprint=true", "--memory_footprint_check_interval_ms=5"]
-    text = _run(transport, [*_command(tool, model), *flags], 120)
+    text = android_tool.run(transport, [*_command(tool, model), *flags], 120)
     found = re.search(r"Overall peak memory footprint \(MB\) via periodic monitoring: ([\d.]+)", text)
     return float(found[1]) * 2**20 if found else None
 
@@ -199,10 +170,10 @@ def _outputs(transport: Transport, tool: str, model: _Model, folder: Path) -> np
             f"this {TOOL} writes no outputs, so that nobody knows what it computed",
             where=transport.where,
             expected="one that has --output_filepath (LiteRT, or TensorFlow 2.15 and later)",
-            mend=_MEND,
+            mend=android_tool.MEND,
         )
     if ran.code:
-        raise _odd(transport.where, ran.out + ran.err)
+        raise android_tool.odd(transport.where, ran.out + ran.err)
     transport.get("ys.bin", folder / "ys.bin")
     return model.file.leave(_split((folder / "ys.bin").read_bytes(), len(x), border.outputs, subject, transport.where))
 
@@ -261,44 +232,6 @@ def _row(model: _Model, judged: Judged, where: str, outputs: np.ndarray) -> Row:
     return Row(model.name, Measurement(model.file.path.name, "adb", figures, judged.notes), failed="; ".join(failed))
 
 
-def _tool(transport: Transport) -> str:
-    """The tool's path on the device, "" where it is not to be had. Raises InputError for a variable that names nothing."""
-    named = os.environ.get(VARIABLE, "")
-    if named and Path(named).is_file():
-        transport.put(Path(named), TOOL)
-        there = posixpath.join(transport.folder, TOOL)
-        _run(transport, ["chmod", "755", there], 30)
-        return there
-    for place in (named,) if named else PLACES:
-        if transport.run(["test", "-x", place], limit_s=30).code == 0:
-            return place
-    if named:
-        raise InputError(
-            f"{named} is no file here and no program on the device", where=f"${VARIABLE}", expected=f"LiteRT's {TOOL}", mend=_MEND
-        )
-    found = transport.run(["sh", "-c", f"command -v {TOOL}"], limit_s=30)
-    return found.out.strip() if found.code == 0 else ""
-
-
-_MEND = (
-    "adb push android_aarch64_benchmark_model /data/local/tmp/benchmark_model && adb shell chmod 755 /data/local/tmp/benchmark_model "
-    "(from LiteRT's page on benchmark tools)"
-)
-
-
-def _lacking(where: str, tool: str) -> DeviceError:
-    if tool:
-        return DeviceError(
-            f"{TOOL} runs .tflite files only, and there is no Python", where=where, expected="a .tflite file", mend="--target pixel-8"
-        )
-    return DeviceError(
-        f"it has neither LiteRT's {TOOL} nor Python",
-        where=where,
-        expected=f"{TOOL} in /data/local/tmp, or its path here in ${VARIABLE}",
-        mend=f"{_MEND}; or in Termux: pkg install openssh python, sshd, and --device ssh:USER@HOST:8022",
-    )
-
-
 def _is_tflite(subject: Subject) -> bool:
     if subject.file is not None:
         return subject.file.suffix == ".tflite"
@@ -306,26 +239,7 @@ def _is_tflite(subject: Subject) -> bool:
 
 
 def _command(tool: str, model: _Model) -> list[str]:
-    return [tool, f"--graph={model.at}", f"--num_threads={model.subject.asked.threads}"]
-
-
-def _run(transport: Transport, argv: Sequence[str], limit_s: float) -> str:
-    ran = transport.run(argv, limit_s=limit_s)
-    if ran.code:
-        raise _odd(transport.where, ran.err + "\n" + ran.out, ran.code)
-    return ran.out + "\n" + ran.err
-
-
-def _odd(where: str, text: str, code: int | None = None) -> DeviceError:
-    """A program for another processor, or whatever else it said."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    wrong = [line for line in lines if re.search(r"error|fatal|failed|not executable|exec format|syntax", line, re.IGNORECASE)] or lines
-    said = wrong[-1][:300] if wrong else "nothing"
-    if code == 126 or re.search(r"exec format|not executable|syntax error", said, re.IGNORECASE):
-        return DeviceError(f"{TOOL} is of another processor: {said}", where=where, expected="one for `adb shell uname -m`", mend=_MEND)
-    return DeviceError(
-        f"{TOOL} failed{'' if code is None else f' with exit code {code}'}: {said}", where=where, mend="adb shell, and run it by hand"
-    )
+    return android_tool.command(tool, model.at, model.subject.asked.threads)
 
 
 def _state(transport: Transport) -> dict[str, str]:

@@ -40,7 +40,7 @@ class _Outputs:
     def equal(self, results: np.ndarray, decimals: int) -> np.ndarray:
         """Which samples [N] are the reference's, to the last decimal that is printed."""
         reals = (self.want[: len(results)] - self.zero_point) * self.scale
-        return (np.abs(reals - results) <= 0.5 * 10.0**-decimals + 1e-6).all(1)
+        return np.all(np.abs(reals - results) <= 0.5 * 10.0**-decimals + 1e-6, axis=1)
 
 
 def row(board: Text, where: str, subject: Subject, progress: Progress) -> tuple[Row, tuple[str, ...]]:

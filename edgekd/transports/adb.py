@@ -1,11 +1,12 @@
 """Android's debug bridge, by its own client `adb`: phones, and boards with Linux that run its daemon.
 
-The client talks to a server of this machine, at $ANDROID_ADB_SERVER_PORT or 5037. Nothing is asked of the device that the oldest daemon does
-not have: exit codes come as text, since only shell_v2 (Android 7, 2016) carries them.
+The client talks to a server of this machine, at $ANDROID_ADB_SERVER_PORT or 5037. Nothing is asked of the device that the oldest daemons
+have not: exit codes come as text, since only shell_v2 (Android 7, 2016) carries them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -47,7 +48,7 @@ _STATES = {
 def connect(address: str = "") -> AdbTransport:
     """The device with this serial number, the one at this HOST:PORT (`adb connect`), or with "" the only one that there is.
 
-    Raises MissingDependency without the client, DeviceError where there is no such device, several to choose from, or one that is not ready.
+    Raises MissingDependency without the client, DeviceError where there is no such device, are several, or one is not ready.
     """
     if shutil.which(PROGRAM) is None:
         raise MissingDependency(f"{PROGRAM} is not installed\n  to mend:  apt-get install adb")
@@ -207,10 +208,8 @@ class _Shell:
 
     def try_to(self, command: str) -> None:
         """As well as it goes: nothing is raised."""
-        try:
+        with contextlib.suppress(DeviceError, subprocess.TimeoutExpired):
             self.run(command, _SHORT_S)
-        except (DeviceError, subprocess.TimeoutExpired):
-            pass
 
 
 def _client(arguments: Sequence[str], limit_s: float, where: str) -> subprocess.CompletedProcess[str]:

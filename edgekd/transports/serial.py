@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import termios
@@ -70,10 +71,8 @@ class SerialPort:
                 time.sleep(0.2)
 
     def close(self) -> None:
-        try:
+        with contextlib.suppress(OSError, termios.error):  # it is gone
             self._line.close()
-        except (OSError, termios.error):  # it is gone
-            pass
 
     def _gone(self) -> Lost:
         return Lost("the port went away", where=self.where, expected="a board that stays plugged in", mend="check cable and supply")

@@ -14,7 +14,7 @@ import pytest
 
 from edgekd.bench import judge, write
 from edgekd.errors import DeviceError, InputError
-from edgekd.measure import android
+from edgekd.measure import android, android_tool
 from edgekd.measure.device import Asked, Bench, Subject
 from edgekd.quant import io
 from edgekd.quant.graph import QuantGraph
@@ -90,12 +90,12 @@ def test_two_models_in_turn(graph: QuantGraph, device: Device, tmp_path: Path) -
 
 def test_a_tool_given_by_its_path_here(graph: QuantGraph, device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool = _install(tmp_path / "given", "wrong")
-    monkeypatch.setenv(android.VARIABLE, str(tool))
+    monkeypatch.setenv(android_tool.VARIABLE, str(tool))
     monkeypatch.setenv("STAND_IN", "wrong")
     device.environment = {"STAND_IN": "wrong"}
     found = _measure(_subject(graph, device))
     assert not found.ok and "computes something else than the reference: bit-equal for 0.0000% of 3 samples" in found.rows[0].failed
-    monkeypatch.setenv(android.VARIABLE, "/not/there")
+    monkeypatch.setenv(android_tool.VARIABLE, "/not/there")
     with pytest.raises(InputError, match=r"(?s)\$EDGEKD_BENCHMARK_MODEL: /not/there is no file here and no program on the device"):
         _measure(_subject(graph, device))
 
@@ -144,9 +144,9 @@ def test_what_the_tool_prints() -> None:
         "count=50 first=266601 curr=266931 min=265837 max=268116 avg=266473 std=419\n\n"
         "Inference timings in us: Init: 20283, First inference: 339304, Warmup (avg): 302814, Inference (avg): 266473\n"
     )
-    found = android.parse(old)
+    found = android_tool.parse(old)
     assert (found.middle, found.p95, found.count, found.init, found.first, found.is_median) == (266473, None, 50, 20283, 339304, False)
-    assert android.parse(old.replace("266473", "1.5e+06")).middle == 1.5e6
+    assert android_tool.parse(old.replace("266473", "1.5e+06")).middle == 1.5e6
     for wrong in ("", "count=50 first=1\n", old.partition("\n")[0]):
         with pytest.raises(ValueError, match="no timings"):
-            android.parse(wrong)
+            android_tool.parse(wrong)

@@ -161,11 +161,15 @@ def test_a_timer_that_runs_faster_than_it_says(graph: QuantGraph, firmware: Firm
 
 
 def test_who_answers_garbage_and_who_nothing() -> None:
-    with Peer(lambda content: b"\x55\xaa" * 8) as peer, closing(connect(peer.path)) as port:
-        with pytest.raises(DeviceError, match="(?s)bytes came in 0.5 s, and no answer among them.*--device serial:PATH@BAUD"):
-            serial.find(port, text_s=0.3, frames_s=0.5)
-    with Peer(lambda content: b"") as peer, closing(connect(peer.path)) as port:
-        with pytest.raises(DeviceError, match=f"(?s)serial {peer.path}: nothing answered in 0.5 s.*docs/porting.md"):
+    for answer, message in (
+        (b"\x55\xaa" * 8, "bytes came in 0.5 s, and no answer among them.*--device serial:PATH@BAUD"),
+        (b"", "nothing answered in 0.5 s.*docs/porting.md"),
+    ):
+        with (
+            Peer(lambda _, answer=answer: answer) as peer,
+            closing(connect(peer.path)) as port,
+            pytest.raises(DeviceError, match=f"(?s)serial {peer.path}: .*{message}"),
+        ):
             serial.find(port, text_s=0.3, frames_s=0.5)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tty
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -20,10 +20,8 @@ def ends() -> Iterator[tuple[int, str]]:
     tty.setraw(theirs)
     yield mine, os.ttyname(theirs)
     for end in (mine, theirs):
-        try:
+        with suppress(OSError):
             os.close(end)
-        except OSError:
-            pass
 
 
 @pytest.mark.parametrize(
