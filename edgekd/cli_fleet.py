@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -40,7 +42,7 @@ def bench_one(wanted: Wanted, store: str, progress: Progress) -> Benched:
 
 def bench_fleet(wanted: Sequence[Wanted], file: Path, store: str, again: bool, as_json: bool) -> None:
     """Measure on all devices of ``file``. Exits with 1 where one failed; its results, and those of all others, are in the store."""
-    from edgekd import fleet_file
+    from edgekd import console, fleet_file
     from edgekd.bench import Wanted
     from edgekd.errors import InputError
     from edgekd.lazy import load
@@ -49,7 +51,10 @@ def bench_fleet(wanted: Sequence[Wanted], file: Path, store: str, again: bool, a
         raise InputError("--device, --target or --keep", where="edgekd bench --fleet", expected=f"devices and targets in {file}")
     fleet = fleet_file.load(file)
     run = load("edgekd.fleet_bench:bench_fleet")
-    outcomes = run(wanted, fleet, store, again, lambda outcome: typer.echo(_line(outcome), err=as_json))
+    try:
+        outcomes = run(wanted, fleet, store, again, lambda outcome: typer.echo(_line(outcome), err=as_json))
+    except KeyboardInterrupt:
+        raise console.interrupted(shlex.join(["edgekd", *sys.argv[1:]])) from None
     states = [outcome.state for outcome in outcomes]
     if as_json:
         document = {"fleet": fleet.name, "outcomes": [_document(outcome) for outcome in outcomes], "ok": "failed" not in states}

@@ -85,7 +85,7 @@ def run(fleet: Fleet, orders: Sequence[Order], measure: Measure, there: Collecti
     for member in fleet.devices:
         groups.setdefault(_place(member.device), []).append(member)
     pool = ThreadPoolExecutor(fleet.jobs, thread_name_prefix="device")
-    try:
+    try:  # what runs is waited for: a device that is left in the middle keeps its lock
         futures = [pool.submit(lambda group: [outcome for member in group for outcome in each(member)], group) for group in groups.values()]
         found = [outcome for future in futures for outcome in future.result()]
     finally:

@@ -1,8 +1,11 @@
-"""`edgekd bench --fleet` and the store, through the command line: eight devices on this machine, two of them faulty."""
+"""`edgekd bench --fleet` and the store, through the command line: eight devices on loopback, two of them faulty."""
 
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from typer.testing import CliRunner
 
 from edgekd.cli import app
 from edgekd.plan.latency_store import measured
+from tests.transports import sshd
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
 QUICK = ("--seconds", "0.3")
@@ -28,27 +32,62 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "cache" / "edgekd"
 
 
-def fleet(folder: Path, count: int) -> Path:
-    """``count`` devices; the third has a file where its folder should be, and at the sixth's port nothing listens."""
+def python(server: sshd.Server) -> None:
+    """Its python3 is this one, with its runtimes."""
+    (server.programs / "python3").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (server.programs / "python3").chmod(0o755)
+
+
+@pytest.fixture
+def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Devices of two OpenSSH servers, one of them behind a wire that is cut once while files are put there; none without sshd."""
+    if sshd.missing():
+        yield []
+        return
+    first, second = tmp_path / "first", tmp_path / "second"
+    one = sshd.start(first)
+    shutil.copytree(first / "home", second / "home")
+    shutil.copy(first / "authorized_keys", second)
+    other = sshd.start(second)
+    with one.known_hosts.open("a") as file:
+        file.write(f"[127.0.0.1]:{other.port} {other.host_key}\n")
+    monkeypatch.setenv("HOME", str(one.home))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    python(one)
+    python(other)
+    with sshd.wire(one) as wire:
+        wire.cut(20_000)
+        yield [f"ssh:{one.address(wire.port)}", f"ssh:{other.address()}"]
+    one.stop()
+    other.stop()
+
+
+def fleet(folder: Path, count: int, others: Sequence[str] = ()) -> Path:
+    """``count`` devices; the third's folder is a file, at the sixth's port nothing listens; the last are ``others``."""
     (folder / "blocked").touch()
+    devices = [f"host:{folder}/d{at}" for at in range(count - len(others))] + list(others)
+    if count > 5:
+        devices[2], devices[5] = f"host:{folder}/blocked", "ssh:nobody@127.0.0.1:1"
     lines = ["schema_version = 1", 'name = "lab"', "retries = 1", "wait_s = 0.01"]
-    for at in range(count):
-        device = {2: f"host:{folder}/blocked", 5: "ssh:nobody@127.0.0.1:1"}.get(at, f"host:{folder}/d{at}")
+    for at, device in enumerate(devices):
         lines += ["[[devices]]", f'name = "d{at}"', f'device = "{device}"']
     (folder / "lab.toml").write_text("\n".join(lines))
     return folder / "lab.toml"
 
 
 @pytest.mark.slow
-def test_six_results_two_explained_failures_and_a_rerun_of_what_is_missing(tmp_path: Path) -> None:
-    lab, model = fleet(tmp_path, 8), GOLDEN / "inverted_residual"
+def test_six_results_two_explained_failures_and_a_rerun_of_what_is_missing(tmp_path: Path, servers: list[str]) -> None:
+    lab, model = fleet(tmp_path, 8, servers), GOLDEN / "inverted_residual"
     code, out, err = invoke("bench", model, "--fleet", lab, *QUICK, "--json")
     document = json.loads(out)
     states = {one["device"]: one["state"] for one in document["outcomes"]}
     assert code == 1 and not document["ok"]
     assert [name for name, state in states.items() if state == "failed"] == ["d2", "d5"], (states, err)
+    assert list(states.values()).count("done") == 6
+    tries = {one["device"]: one["tries"] for one in document["outcomes"]}
+    assert not servers or (tries["d6"], tries["d7"]) == (2, 1), "the wire was cut once, and tried again"
     failed = {one["device"]: one for one in document["outcomes"] if one["state"] == "failed"}
-    assert "no work folder can be made" in failed["d2"]["failed"] and failed["d2"]["tries"] == 1
+    assert "no work folder can be made" in failed["d2"]["failed"] and tries["d2"] == 1
     assert failed["d5"]["failed"].startswith("tried 2 times: ssh nobody@127.0.0.1:1:") and "to mend:" in failed["d5"]["failed"]
     assert "tries what failed, and only that: d2, d5" in err
 
