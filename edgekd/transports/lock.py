@@ -19,6 +19,8 @@ NAME, OWNER = "edgekd.lock", "owner.json"
 #: A lock that says nothing of its owner is being made, unless it is older than this; one whose owner cannot be asked is stale after this.
 MAKING_S, LONGEST_S = 60.0, 6 * 3600.0
 _LIMIT_S = 30.0
+#: Tokens of the locks that this process holds: one of its own that is not among them was left behind where a connection was cut.
+_HELD: set[str] = set()
 
 
 @contextlib.contextmanager
@@ -32,9 +34,11 @@ def held(transport: Transport) -> Iterator[list[str]]:
     if transport.run(["mkdir", path], limit_s=_LIMIT_S).code:
         said.append(_take_over(transport, path))
     try:
+        _HELD.add(token)
         _sign(transport, path, token)
         yield said
     finally:
+        _HELD.discard(token)
         with contextlib.suppress(DeviceError):  # the device is gone; whoever comes next finds the lock stale
             if (_owner(transport, path) or {}).get("token") == token:
                 transport.run(["rm", "-r", "-f", path], limit_s=_LIMIT_S)
@@ -65,6 +69,8 @@ def _stale(owner: dict[str, str] | None, age: float) -> bool:
     """A process of this machine can be asked whether it lives; of others only the age tells."""
     if owner is None:
         return age > MAKING_S
+    if owner["host"] == platform.node() and owner["pid"] == str(os.getpid()):
+        return owner.get("token", "") not in _HELD
     if owner["host"] == platform.node() and owner["pid"].isdecimal():
         try:
             os.kill(int(owner["pid"]), 0)

@@ -25,12 +25,17 @@ from edgekd.transports.ssh_login import login
 T = TypeVar("T")
 #: Seconds that small commands may take.
 SMALL_S = 20
-#: Makes a work folder, after it has cleared those of a day ago (of connections that were cut); says who leads its process group.
+#: Makes a work folder, after it has cleared those of a day ago (of devices that restarted); says who leads its process group. Then waits
+#: for the end of its input, which comes when the connection ends, however it ends, and removes the folder: once what ran in it is killed.
 _BEGIN = """umask 077; tmp=${TMPDIR:-/tmp}
 find "$tmp" -maxdepth 1 -name "edgekd-ssh.*" -user "$(id -u)" -mmin +1440 -exec rm -rf {} + 2>/dev/null
 read -r pid name state parent group rest < /proc/$$/stat 2>/dev/null || group=$$
 command -v setsid >/dev/null && has=1 || has=0
-echo "$$ $group $has"; mktemp -d "$tmp/edgekd-ssh.XXXXXXXX\""""
+folder=$(mktemp -d "$tmp/edgekd-ssh.XXXXXXXX") || exit 1
+echo "$$ $group $has $folder"
+trap "" HUP PIPE TERM; cat >/dev/null
+rm -rf "$folder"; sleep 3; rm -rf "$folder"
+"""
 #: Runs a command, and ends its whole process group when standard input ends: at the time limit, or because the connection was cut.
 _WATCHED = (
     'exec 3<&0 </dev/null; (trap "" TERM; cat <&3 >/dev/null; kill -TERM 0; sleep 2; kill -KILL 0) >/dev/null 2>&1 & exec 3<&-; '
@@ -149,21 +154,25 @@ class SshTransport:
 
     async def _begin(self) -> tuple[str, str]:
         """What makes a command lead a process group of its own, and the work folder."""
+        keeper = await self._connection.create_process(shlex.join(["exec", "sh", "-c", _BEGIN]), encoding="utf-8", errors="replace")
         try:
-            done = await self._connection.run(shlex.join(["exec", "sh", "-c", _BEGIN]), timeout=SMALL_S)
-        except asyncssh.TimeoutError as error:
+            async with asyncio.timeout(SMALL_S):
+                line = str(await keeper.stdout.readline())
+                pid, _, rest = line.strip().partition(" ")
+                group, _, rest = rest.partition(" ")
+                has_setsid, _, folder = rest.partition(" ")
+                said = "" if folder.startswith("/") else str(await keeper.stderr.read()).strip()
+        except TimeoutError as error:
             raise DeviceError(f"a shell took over {SMALL_S} s to begin", where=self._where) from error
-        lines, said = str(done.stdout or "").splitlines(), str(done.stderr or "").strip()
-        if done.returncode or len(lines) < 2 or not lines[-1].startswith("/"):
-            if done.returncode is None:
+        if not folder.startswith("/"):
+            if self._connection.is_closed():
                 raise self._lost("a work folder was made")
             raise DeviceError(
-                f"no work folder can be made: {said or ' '.join(lines) or f'exit code {done.returncode}'}",
+                f"no work folder can be made: {said or line.strip() or 'its shell says nothing'}",
                 where=self._where,
                 expected="a POSIX shell, and a folder to write to ($TMPDIR, else /tmp)",
             )
-        pid, group, has_setsid = lines[-2].split()
-        return ("setsid " if pid != group and has_setsid == "1" else ""), lines[-1]
+        return ("setsid " if pid != group and has_setsid == "1" else ""), folder
 
     async def _run(self, command: str, limit_s: float, name: str) -> Ran:
         process = await self._connection.create_process(command, encoding="utf-8", errors="replace")

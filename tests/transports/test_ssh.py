@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -53,8 +53,13 @@ def alive(pid: str) -> bool:
 
 def gone(pid: str) -> bool:
     """Whether it goes within some seconds."""
-    for _ in range(100):
-        if not alive(pid):
+    return until(lambda: not alive(pid))
+
+
+def until(true: Callable[[], bool]) -> bool:
+    """Whether it is so within some seconds."""
+    for _ in range(200):
+        if true():
             return True
         time.sleep(0.05)
     return False
@@ -208,7 +213,7 @@ def test_a_cut_in_the_middle_of_a_transfer(server: sshd.Server, tmp_path: Path) 
         wire.cut(after=200_000)
         with pytest.raises(Lost, match="the connection was cut while x was put"):
             device.put(tmp_path / "x", "x")
-        assert Path(device.folder, "x").read_text() == "old", "whole or not at all"
+        assert not [path for path in server.temporary.glob("*/x") if path.stat().st_size != 3], "whole or not at all"
         with pytest.raises(Lost, match="cut before"):
             device.run(["true"], limit_s=5)
         device.close()
@@ -234,11 +239,19 @@ def test_a_cut_while_a_file_comes(server: sshd.Server, tmp_path: Path) -> None:
 def test_a_cut_in_the_middle_of_a_run_ends_the_run(server: sshd.Server) -> None:
     with sshd.wire(server) as wire:
         device = connect(server.address(wire.port))
-        threading.Timer(0.5, wire.cut).start()
+        pid: list[str] = []
+
+        def cut() -> None:
+            assert until(lambda: Path(device.folder, "pid").exists())
+            pid.append(Path(device.folder, "pid").read_text().strip())
+            wire.cut()
+
+        threading.Thread(target=cut).start()
         with pytest.raises(Lost, match="the connection was cut while sh ran"):
-            device.run(["sh", "-c", "echo $$ > pid; sleep 60"], limit_s=60)
-        assert gone(Path(device.folder, "pid").read_text().strip()), "it would disturb what is measured next"
+            device.run(["sh", "-c", "echo $$ > part; mv part pid; sleep 60"], limit_s=60)
         device.close()
+        assert gone(pid[0]), "it would disturb what is measured next"
+        assert until(lambda: not Path(device.folder).exists()), "nothing is left there"
 
 
 @needs_sshd
