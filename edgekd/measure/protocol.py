@@ -23,8 +23,8 @@ NOTED, TOO_MANY = 0.01, 0.9
 #: A runner's ruler that is longer than its shortest by more than this was disturbed. Cores that others compute on from which on that is
 #: laid to them, and not to a device that slows itself down.
 LONGER, OTHERS = 1.15, 0.1
-#: A block counts with so many inferences that nobody disturbed.
-ENOUGH = 5
+#: A block counts with so many inferences that nobody disturbed, and with such a share of its own: of a few it is not sure.
+ENOUGH, SHARE = 5, 0.05
 #: A share of time that a hypervisor took away, above which times are not the device's.
 STOLEN = 0.05
 #: Relative change that is no more the device's usual wavering: of the median from first to last, of the clock.
@@ -85,12 +85,12 @@ def judged(result: dict[str, Any], model: dict[str, Any], where: str, emulated: 
     level = _level(result)
     quiet = [_undisturbed(block, level) for block in repeats]
     share = sum(map(len, quiet)) / max(1, sum(len(block["seconds"]) for block in repeats))
-    if sum(len(times) >= ENOUGH for times in quiet) < FEWEST:
+    if sum(map(_counts, repeats, quiet)) < FEWEST:
         quiet = [np.asarray(block["seconds"], np.float64) for block in repeats]
     rounds, places = {}, dict.fromkeys((block.get("invocation", 0) for block in repeats), 0)
     for block, seconds in zip(repeats, quiet, strict=True):
         invocation = block.get("invocation", 0)
-        if len(seconds) >= min(ENOUGH, len(block["seconds"])):
+        if _counts(block, seconds):
             rounds[invocation, places[invocation]] = float(np.median(seconds))
         places[invocation] += 1
     middle = block_median(list(rounds.values()))
@@ -136,6 +136,10 @@ def _undisturbed(block: dict[str, Any], level: float = float("inf")) -> np.ndarr
     if len(block.get("ruler", ())) == len(seconds):
         kept &= np.asarray(block["ruler"], np.float64) <= level
     return seconds[kept]
+
+
+def _counts(block: dict[str, Any], quiet: np.ndarray) -> bool:
+    return len(quiet) >= min(max(ENOUGH, SHARE * len(block["seconds"])), len(block["seconds"])) > 0
 
 
 def _cold(model: dict[str, Any], kind: Any, where: str) -> dict[str, Figure]:
@@ -201,7 +205,7 @@ def _circumstances(result: dict[str, Any], model: dict[str, Any], middle: BlockM
         reasons.append(f"background load: the hypervisor took {stolen:.0%} of a core's time away")
     if not middle.settled:
         notes.append(
-            f"its {middle.n} blocks are worth {middle.effective:.1f} independent ones: the interval is all that was seen; longer helps"
+            f"its {middle.n} blocks are worth {middle.effective:.1f} independent ones: the interval is nearly all that was seen; longer helps"
         )
     return notes, reasons
 

@@ -70,7 +70,7 @@ def summarize(samples: list[float] | np.ndarray) -> Summary:
 class BlockMedian:
     """The median of what ``n`` blocks say, with its 95 % interval. ``effective``: how many independent blocks those are worth.
 
-    ``settled`` is False where that is too few for 95 %: then the interval is all that was seen, from the lowest block to the highest.
+    ``settled`` is False where that is too few for 95 %: then the interval is nearly all that was seen, of three or fewer all.
     """
 
     n: int
@@ -132,8 +132,9 @@ def block_median(blocks: list[float] | np.ndarray) -> BlockMedian:
         raise InputError(f"{len(x)} blocks", where="median interval", expected=f"at least {FEWEST}", mend="more repeats")
     n, effective, ordered = len(x), len(x) / autocorrelation_time(x), np.sort(x)
     m, median = floor(effective), float(np.median(x))
-    if m < FEWEST:
-        return BlockMedian(n, median, float(ordered[0]), float(ordered[-1]), effective, False)
-    share = (median_ranks(m)[0] + 1) / (m + 1)
+    if m >= FEWEST:
+        share = (median_ranks(m)[0] + 1) / (m + 1)
+    else:  # ever nearer to all that was seen; the share is that of six at six
+        share = max(0.0, effective / FEWEST - 0.5) * 2 / (FEWEST + 1)
     k = max(0, floor(share * (n + 1) + 1e-9) - 1)
-    return BlockMedian(n, median, float(ordered[k]), float(ordered[n - 1 - k]), effective, True)
+    return BlockMedian(n, median, float(ordered[k]), float(ordered[n - 1 - k]), float(effective), m >= FEWEST)
