@@ -14,7 +14,7 @@ import edgekd.profile.load
 from edgekd.cli import app
 from edgekd.errors import DoesNotFit
 
-HEAVY = ("torch", "numpy", "onnx", "onnxruntime", "openvino", "tensorflow", "ai_edge_litert", "nncf", "PIL", "safetensors")
+HEAVY = ("torch", "numpy", "onnx", "onnxruntime", "openvino", "tensorflow", "ai_edge_litert", "nncf", "PIL", "safetensors", "sqlalchemy")
 
 
 def run(*arguments: str) -> tuple[int, str, str]:

@@ -12,8 +12,8 @@ from edgekd.errors import InputError
 from edgekd.transports import Ran, Transport, local
 from edgekd.transports.sysroot import CPU, emulator, find
 
-#: How much longer than asked a command may take: about what emulation costs, where limits are meant for real devices.
-SLOWER = 20.0
+#: How much longer than asked a command may take: limits are meant for real devices, and have room already.
+SLOWER = 3.0
 
 
 def connect(address: str = "") -> Arm64Transport:
