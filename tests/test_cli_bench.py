@@ -12,6 +12,9 @@ from typer.testing import CliRunner
 
 from edgekd import runs
 from edgekd.cli import app
+from edgekd.export import EXPORTERS
+from edgekd.lazy import load
+from edgekd.quant import io
 from edgekd.records import Measurement, Plan, Record
 from tests.mcu.tools import needs_gcc, needs_qemu
 
@@ -111,3 +114,73 @@ def test_unknown_kernels_are_named() -> None:
 def test_help_names_the_devices_and_the_exit_code() -> None:
     code, out, _ = _invoke("--help")
     assert code == 0 and "Exit code 1" in out and "qemu" in out and "arm-none-eabi-gcc" in out
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A model's own file."""
+    return tmp_path / load(EXPORTERS["tflite"])(io.load(GOLDEN), tmp_path).path
+
+
+def test_on_this_host_a_file_needs_no_target_and_says_how_sure_it_is(file: Path, samples: Path, tmp_path: Path) -> None:
+    arguments = (
+        file,
+        "--device",
+        f"host:{tmp_path / 'device'}",
+        "--samples",
+        samples,
+        "--seconds",
+        0.3,
+        "--store",
+        tmp_path / "store.sqlite",
+    )
+    code, out, err = _invoke(*arguments)
+    assert code == 0, err
+    lines = {line[:30].strip(): line for line in out.splitlines()}
+    assert out.startswith("model, 8 samples of samples.npz\n")
+    assert "–" in lines["milliseconds"] and lines["milliseconds"].endswith("measured")
+    assert "8 of 8" in lines["samples equal to the reference"] and "accuracy" in lines and "cold start, milliseconds" in lines
+
+
+def test_two_files_take_turns_and_json_says_whether_they_differ(file: Path, tmp_path: Path) -> None:
+    shutil.copy(file, tmp_path / "b.tflite")
+    arguments = ("--device", f"host:{tmp_path / 'device'}", "--seconds", 0.3, "--store", tmp_path / "store.sqlite")
+    code, out, err = _invoke(file, tmp_path / "b.tflite", *arguments, "--json")
+    document = json.loads(out)
+    assert code == 0 and document["ok"], err
+    assert document["different"] in (True, False) and document["bench"]["figures"]["latency_ratio"]["unit"] == "ratio"
+    assert [row["name"] for row in document["bench"]["rows"]] == ["model.tflite", "b.tflite"]
+    ratio = document["bench"]["figures"]["latency_ratio"]
+    assert ratio["low"] <= ratio["value"] <= ratio["high"]
+
+
+def test_another_models_file_is_exit_code_1(file: Path, tmp_path: Path) -> None:
+    other = io.load(GOLDEN.parent / "branches_per_tensor")
+    (tmp_path / "other").mkdir()
+    wrong = tmp_path / "other" / load(EXPORTERS["tflite"])(other, tmp_path / "other").path
+    code, _, err = _invoke(
+        wrong, "--reference", GOLDEN, "--device", f"host:{tmp_path / 'device'}", "--seconds", 0.3, "--store", tmp_path / "s"
+    )
+    assert code in (1, 2) and ("computes something else" in err or "Dimension mismatch" in err or "the same shape" in err), err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--device", "qemu", "--target", "nrf52840dk"), "--device qemu: two models\n  expected: one; two on host, ssh"),
+        (("{model}", "--device", "host"), "edgekd bench: 3 models\n  expected: one, or two to compare"),
+        (("--device", "host", "--kernels", "cmsis"), "--kernels"),
+    ],
+)
+def test_what_two_models_cannot_do(file: Path, arguments: tuple[str, ...], message: str) -> None:
+    code, out, err = _invoke(file, file, *(one.format(model=file) for one in arguments))
+    assert code == 2 and not out and message in err, err
+
+
+def test_an_openvino_file_needs_the_model_that_it_must_compute(samples: Path, tmp_path: Path) -> None:
+    path = tmp_path / load(EXPORTERS["openvino"])(io.load(GOLDEN), tmp_path).path
+    common = (path, "--device", f"host:{tmp_path / 'device'}", "--samples", samples, "--seconds", 0.3, "--store", tmp_path / "store.sqlite")
+    code, _, err = _invoke(*common)
+    assert code == 2 and "--reference RUN, or the .onnx or .tflite file" in err
+    code, out, err = _invoke(*common, "--reference", GOLDEN)
+    assert code == 0 and "8 of 8" in out, err

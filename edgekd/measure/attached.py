@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekd.errors import DeviceError
+from edgekd.errors import DeviceError, InputError
 from edgekd.lazy import load
 from edgekd.measure import protocol
 from edgekd.measure.compare import compared, different
@@ -76,6 +76,8 @@ def measure(subject: Subject, progress: Progress, kind: str, connect: Callable[[
     Raises DeviceError (and of these Lost, where it may be tried again) for what fails there, InputError for a file that is not for it.
     A model that computes something else than the reference, or whose times are rejected, raises nothing: its row has failed.
     """
+    if subject.kernels != ("portable",):
+        raise InputError(f"kernels {', '.join(subject.kernels)}", where="--kernels", expected=f"nothing: {kind} has its own runtime")
     progress(kind, 0, 4)
     with tempfile.TemporaryDirectory(prefix="edgekd-") as name:
         folder = Path(name)
