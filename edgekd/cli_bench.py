@@ -180,7 +180,7 @@ def _print(done: Benched) -> None:
         typer.echo(f"\n{layers[0].unit} of each layer")
         names = list(dict.fromkeys(layer.name for row in layers for layer in row.layers))
         by_row = [{layer.name: layer for layer in row.layers} for row in layers]
-        table = [[_short(name), *(_value(row.get(name)) for row in by_row)] for name in names]
+        table = [[_short(name), *(_value(row.get(name), layers[0].unit) for row in by_row)] for name in names]
         _columns([["", *(row.name for row in layers)], *table])
     for row in columns:
         for note in (*row.measurement.notes, *([row.layers_note] if row.layers_note else [])):
@@ -223,8 +223,11 @@ def _cell(figure: Figure | None) -> str:
     return value if figure.low is None or figure.high is None else f"{value} ({figure.low:{style}}–{figure.high:{style}})"
 
 
-def _value(layer: Any) -> str:
-    return "-" if layer is None else f"{layer.value:,.0f}"
+def _value(layer: Any, unit: str) -> str:
+    if layer is None:
+        return "-"
+    value = f"{layer.value:.4g}" if unit == "ms" else f"{layer.value:,.0f}"
+    return f"{value} ({layer.note})" if unit == "ms" and layer.note else value
 
 
 def _short(name: str) -> str:

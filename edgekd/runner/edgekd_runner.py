@@ -62,11 +62,11 @@ class Model:
 
 def open_tflite(path: str, options: dict[str, Any]) -> Model:
     try:
-        import ai_edge_litert.interpreter as tflite  # pyright: ignore[reportMissingImports]
+        import ai_edge_litert.interpreter as tflite
 
         name = "ai-edge-litert"
     except ImportError:
-        import tflite_runtime.interpreter as tflite  # type: ignore[import-not-found, no-redef]  # pyright: ignore[reportMissingImports]
+        import tflite_runtime.interpreter as tflite  # type: ignore[import-not-found, no-redef]
 
         name = "tflite-runtime"
     extra = {}
@@ -81,7 +81,7 @@ def open_tflite(path: str, options: dict[str, Any]) -> Model:
     return Model(
         name + " " + version_of(name),
         provider,
-        int(entry["shape"][0]),
+        int(entry["shape"][0]),  # pyright: ignore[reportIndexIssue, reportArgumentType]
         lambda x: interpreter.set_tensor(entry["index"], x),
         interpreter.invoke,
         lambda: [interpreter.get_tensor(index) for index in outputs],
@@ -89,7 +89,7 @@ def open_tflite(path: str, options: dict[str, Any]) -> Model:
 
 
 def open_onnxruntime(path: str, options: dict[str, Any]) -> Model:
-    import onnxruntime as ort  # pyright: ignore[reportMissingImports]
+    import onnxruntime as ort
 
     wanted = options.get("provider") or "CPUExecutionProvider"
     if wanted not in ort.get_available_providers():
@@ -104,7 +104,7 @@ def open_onnxruntime(path: str, options: dict[str, Any]) -> Model:
     session = ort.InferenceSession(path, settings, providers=[wanted])
     if session.get_providers()[0] != wanted:  # it fell back in silence
         raise Failed(f"{wanted} was asked for, onnxruntime took {session.get_providers()[0]}")
-    entry, feed, found = session.get_inputs()[0], {}, []  # type: ignore[var-annotated]
+    entry, feed, found = session.get_inputs()[0], {}, []
     names = [one.name for one in session.get_outputs()]
 
     def once() -> None:
@@ -122,17 +122,17 @@ def open_onnxruntime(path: str, options: dict[str, Any]) -> Model:
 
 
 def open_openvino(path: str, options: dict[str, Any]) -> Model:
-    import openvino as ov  # pyright: ignore[reportMissingImports]
+    import openvino as ov
 
     device = options.get("provider") or "CPU"
-    hints = {"INFERENCE_PRECISION_HINT": "f32"}
+    hints: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
     if device == "CPU":
-        hints.update({"INFERENCE_NUM_THREADS": int(options.get("threads", 1)), "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False})  # type: ignore[dict-item]
+        hints.update({"INFERENCE_NUM_THREADS": int(options.get("threads", 1)), "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False})
     core = ov.Core()
     if device not in core.available_devices:
         raise Failed("OpenVINO here has no {}, only {}".format(device, ", ".join(core.available_devices)))
     compiled = core.compile_model(core.read_model(path), device, hints)
-    request, feed = compiled.create_infer_request(), []  # type: ignore[var-annotated]
+    request, feed = compiled.create_infer_request(), []
     size = compiled.input(0).get_partial_shape()[0]
     return Model(
         "openvino " + ov.get_version().split("-")[0],
@@ -291,7 +291,7 @@ def outputs(model: Any, samples: Any, order: dict[str, Any], command: dict[str, 
     """The outputs of all samples, each output of the file in a file of its own."""
     import numpy as np
 
-    parts, began = [], time.perf_counter()  # type: ignore[var-annotated]
+    parts, began = [], time.perf_counter()
     for at in range(0, len(samples), batch):
         some = np.array(samples[at : at + batch])
         found = model.answer(entering(padded(some, batch), order.get("border", {})))
@@ -334,7 +334,7 @@ class Trtexec:
             raise Failed("there is no trtexec here, neither on PATH nor at " + TRTEXEC[1])
         self.tool, self.folder = tool, os.path.dirname(order["file"])
         self.onnx, self.engine = order["file"], order["file"] + ".engine"
-        self.version, self.inputs, self.first = "", [], None  # type: ignore[var-annotated]
+        self.version, self.inputs, self.first = "", [], None
         self.limit_s = 1500.0 if not os.path.exists(self.engine) else 300.0
 
     def call(self, *options: str) -> tuple[str, float]:
@@ -700,15 +700,17 @@ def opened() -> dict[str, dict[str, Any]]:
             continue
         asked = {"onnxruntime": "m.get_available_providers()", "openvino": "m.Core().available_devices"}.get(name, "[]")
         code = f"import importlib, json; m = importlib.import_module({'.'.join((module, 'interpreter')) if name == 'tflite' else module!r})"
+        argv = [sys.executable, "-c", f"{code}; print(json.dumps(list({asked})))"]
         try:
-            argv = [sys.executable, "-c", f"{code}; print(json.dumps(list({asked})))"]
             done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False)
+        except subprocess.TimeoutExpired:
+            found[name] = {"error": "it does not load within two minutes"}
+            continue
+        try:
             found[name] = {"runs_on": json.loads(done.stdout.decode().splitlines()[-1])}
         except (ValueError, IndexError):
             last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
             found[name] = {"error": last[0][:300] if last else f"it died: exit code {done.returncode}"}
-        except subprocess.TimeoutExpired:
-            found[name] = {"error": "it does not load within two minutes"}
     return found
 
 
@@ -904,7 +906,7 @@ class Run:
         if os.path.isfile(path):
             with open(path, "rb") as file:
                 digest = hashlib.sha256(file.read()).hexdigest()
-        lists = {"cold_start_s": [], "blocks": []}  # type: ignore[var-annotated]
+        lists = {"cold_start_s": [], "blocks": []}
         return {"name": model["name"], "file_sha256": digest, "runtime": model["runtime"], "version": "", "provider": "", **lists,
                 "peak_rss_bytes": 0, "base_rss_bytes": 0, "outputs": [], "error": None}  # fmt: skip
 
@@ -915,7 +917,7 @@ class Run:
 
     def invocation(self, invocation: int, count: int) -> None:
         """All models that have not failed, each in a fresh process; their blocks alternate, in an order that is drawn for each round."""
-        children = {}  # type: ignore[var-annotated]
+        children = {}
         last = invocation == count - 1
         try:
             for i, model in enumerate(self.job["models"]):

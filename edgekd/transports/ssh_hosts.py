@@ -5,8 +5,10 @@ Format: sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT". Nothing here ever writes to it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 
@@ -90,18 +92,17 @@ class KnownHosts:
         return lines, found
 
 
-def _of(line: str, names: list[str]) -> tuple[list[asyncssh.SSHKey], ...]:
-    """Keys of one line, for a host with any of ``names``; none if it cannot be read."""
-    nothing: tuple[list[asyncssh.SSHKey], ...] = tuple([] for _ in range(_KINDS))
+def _of(line: str, names: list[str]) -> Sequence[Sequence[Any]]:
+    """Keys of one line, for a host with any of ``names``, kind by kind; none if it cannot be read."""
     try:
         known = asyncssh.import_known_hosts(line)
     except ValueError:
-        return nothing
+        known = asyncssh.SSHKnownHosts()
     for name in names:
         keys = known.match(name, "", None)
         if any(keys):
-            return tuple(list(kind) for kind in keys)  # pyright: ignore[reportReturnType]
-    return nothing
+            return keys
+    return [[] for _ in range(_KINDS)]
 
 
 def _file_of(key: asyncssh.SSHKey) -> str:
