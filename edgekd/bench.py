@@ -121,11 +121,17 @@ def _subject(wanted: Wanted, model: Path) -> Subject:
     own = model if wanted.kind in FILES and model.suffix in OWN and model.is_file() else None
     graph = channels_last(read_model(readable(wanted, model)))
     x, y, inputs = _samples(wanted, graph, run)
-    asked = replace(wanted.asked, seconds=wanted.seconds) if wanted.seconds else wanted.asked
+    asked = _within(wanted.asked, wanted.seconds) if wanted.seconds else wanted.asked
     return Subject(
         graph, profile, x, y, inputs, write, wanted.kernels, wanted.seconds or ACCURACY_S, wanted.keep, wanted.cmsis_nn,
         wanted.address, own, judge, asked,
     )  # fmt: skip
+
+
+def _within(asked: Asked, seconds: float) -> Asked:
+    """So many seconds of timing; where they are few, fewer processes and shorter warm-ups, which else would take longer than the timing."""
+    invocations = min(asked.invocations, max(2, round(3 * seconds)))
+    return replace(asked, seconds=seconds, invocations=invocations, warmup_s=min(asked.warmup_s, max(0.1, seconds / 2)))
 
 
 def readable(wanted: Wanted, model: Path) -> Path:
@@ -163,8 +169,9 @@ def _samples(wanted: Wanted, graph: QuantGraph, run: Path | None) -> tuple[np.nd
         x, y = load_samples(graph, wanted.samples)
         return x, y, f"{len(x)} samples of {wanted.samples.name}"
     if run is not None:
-        test, shape = built_from(run)[2].test, graph.tensor(graph.inputs[0]).shape
-        return device_samples(test, (shape[1], shape[2]), integer=True), test.y, "the test set"
+        test, tensor = built_from(run)[2].test, graph.tensor(graph.inputs[0])
+        x = device_samples(test, (tensor.shape[1], tensor.shape[2]), integer=not tensor.dtype.startswith("float"))
+        return x, test.y, "the test set"
     return random_inputs(graph, COUNT), None, f"{COUNT} random inputs"
 
 

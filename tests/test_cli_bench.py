@@ -144,7 +144,7 @@ def test_on_this_host_a_file_needs_no_target_and_says_how_sure_it_is(file: Path,
 
 def test_two_files_take_turns_and_json_says_whether_they_differ(file: Path, tmp_path: Path) -> None:
     shutil.copy(file, tmp_path / "b.tflite")
-    arguments = ("--device", f"host:{tmp_path / 'device'}", "--seconds", 0.3, "--store", tmp_path / "store.sqlite")
+    arguments = ("--device", f"host:{tmp_path / 'device'}", "--seconds", 0.3)
     code, out, err = _invoke(file, tmp_path / "b.tflite", *arguments, "--json")
     document = json.loads(out)
     assert code == 0 and document["ok"], err
@@ -179,7 +179,7 @@ def test_what_two_models_cannot_do(file: Path, arguments: tuple[str, ...], messa
 
 def test_an_openvino_file_needs_the_model_that_it_must_compute(samples: Path, tmp_path: Path) -> None:
     path = tmp_path / load(EXPORTERS["openvino"])(io.load(GOLDEN), tmp_path).path
-    common = (path, "--device", f"host:{tmp_path / 'device'}", "--samples", samples, "--seconds", 0.3, "--store", tmp_path / "store.sqlite")
+    common = (path, "--device", f"host:{tmp_path / 'device'}", "--samples", samples, "--seconds", 0.3)
     code, _, err = _invoke(*common)
     assert code == 2 and "--reference RUN, or the .onnx or .tflite file" in err
     code, out, err = _invoke(*common, "--reference", GOLDEN)
