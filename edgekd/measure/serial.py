@@ -83,12 +83,12 @@ class Board:
         return f"{self.port.where}, edgekd's firmware, timer {self.hello.timer_hz / 1e6:g} MHz"
 
     def row(self, subject: Subject, progress: Progress) -> tuple[Row, tuple[str, ...]]:
-        """Every sample that ``subject.seconds`` allow, at least the first few."""
+        """Every sample that ``subject.seconds`` allow, at least the first few; all where the whole set was asked for."""
         x = as_bytes(subject.x)
         model = self.model(subject.graph, x)
         began, found = time.monotonic(), list[Answer]()
         done, batch = 0, _FIRST
-        while done < len(x) and (not done or time.monotonic() - began < subject.seconds):
+        while done < len(x) and (not done or subject.asked.whole or time.monotonic() - began < subject.seconds):
             progress(f"{self.port.where}", done, len(x))
             start = time.monotonic()
             found.append(self.ask(x[done : done + batch], model, limit_s=max(60.0, subject.seconds)))
@@ -202,7 +202,7 @@ class Board:
         """What a reader must know of the line and the board."""
         notes, counts = [], _added(self.counts, self.link.counts)
         if done < wanted:
-            notes.append(f"{done} of {wanted} samples were done in the time; --seconds allows more")
+            notes.append(f"{done} of {wanted} samples were done in the time; --seconds allows more, --accuracy all")
         if counts.bad or counts.repeated:
             notes.append(
                 f"the line: of {counts.frames} frames {counts.bad} came broken, {counts.repeated} replies were repeated; none is lost"

@@ -79,7 +79,10 @@ def connect(address: str = "") -> AdbTransport:
 
 def devices() -> dict[str, str]:
     """Serial number → state, "device" for those that are ready. Raises DeviceError where the server does not run."""
-    done = _client(["devices"], _SHORT_S, "adb")
+    try:
+        done = _client(["devices"], _SHORT_S, "adb")
+    except subprocess.TimeoutExpired:
+        raise DeviceError(f"its server says nothing in {_SHORT_S:g} s", where="adb", mend="adb kill-server; adb start-server") from None
     if done.returncode:
         raise DeviceError(f"its server does not start: {_last(done)}", where="adb", mend="adb kill-server; adb start-server")
     rows = (line.partition("\t") for line in done.stdout.splitlines() if "\t" in line)
@@ -152,7 +155,7 @@ class AdbTransport:
         )
         try:
             return self._shell.run(command, limit_s, errors)
-        except subprocess.TimeoutExpired:
+        except _Hung:
             quoted = shlex.quote(pid)
             self._shell.try_to(f"p=$(cat {quoted}) && {{ kill -9 -$p 2>/dev/null || {{ pkill -9 -P $p; kill -9 $p; }}; }}; rm -f {quoted}")
             raise DeviceError(
@@ -187,6 +190,10 @@ class AdbTransport:
             raise _cut(said, self.where) if not said or _CUT.search(said) else DeviceError(f"{what}: {said}", where=self.where)
 
 
+class _Hung(Lost):
+    """Nothing came in time: the command takes longer, or the connection is dead."""
+
+
 class _Shell:
     """Commands for the device's shell. Each ends in a line with a mark that nobody else knows, and its exit code."""
 
@@ -194,12 +201,15 @@ class _Shell:
         self._serial, self._where = serial, where
 
     def run(self, command: str, limit_s: float, errors: str = "") -> Ran:
-        """Raises Lost where the connection is cut, subprocess.TimeoutExpired. ``errors``: a file on the device for standard error."""
+        """Raises Lost where the connection is cut, or nothing comes in time. ``errors``: a file on the device for standard error."""
         mark = f"edgekd-{secrets.token_hex(8)}"
         aside = f" 2>{shlex.quote(errors)}" if errors else ""
         after = f"cat {shlex.quote(errors)}; rm -f {shlex.quote(errors)};" if errors else ""
         whole = f'( {command}\n){aside}; c=$?; printf "\\n%s\\n" {mark}; {after} printf "\\n%s %d\\n" {mark} $c'
-        done = _client(["-s", self._serial, "shell", whole], limit_s, self._where)
+        try:
+            done = _client(["-s", self._serial, "shell", whole], limit_s, self._where)
+        except subprocess.TimeoutExpired:
+            raise _Hung(f"it says nothing in {limit_s:g} s", where=self._where, mend="check the cable, and: adb reconnect") from None
         out = done.stdout.replace("\r\n", "\n")
         found = re.fullmatch(rf"(.*)\n{mark}\n(.*)\n{mark} (\d+)\n?", out, re.DOTALL)
         if not found:
@@ -208,7 +218,7 @@ class _Shell:
 
     def try_to(self, command: str) -> None:
         """As well as it goes: nothing is raised."""
-        with contextlib.suppress(DeviceError, subprocess.TimeoutExpired):
+        with contextlib.suppress(DeviceError):
             self.run(command, _SHORT_S)
 
 

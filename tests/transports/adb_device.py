@@ -29,6 +29,7 @@ class Device:
 
     def __init__(self, root: Path, *, trusts: bool = True, path: str = "") -> None:
         self.root, self.trusts, self.path = root, trusts, path
+        self.hung = False  # it takes what it is sent, and says nothing
         self.only_path = False  # nothing of this machine's own programs
         self.environment: dict[str, str] = {}
         self.cut_after: int | None = None
@@ -114,6 +115,8 @@ class _Connection:
             else:
                 self.send("AUTH", 1, 0, bytes(20))
         elif command == "OPEN":
+            if self._device.hung:
+                return
             service = content.rstrip(b"\0").decode()
             self._device.services.append(service)
             kind = {"shell": _Shell, "exec": _Shell, "sync": _Sync}.get(service.partition(":")[0])

@@ -152,6 +152,18 @@ def test_a_device_that_does_not_trust_this_machine(device: Device) -> None:
         adb.connect(device.address)
 
 
+def test_a_device_that_says_nothing(device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_text("x")
+    monkeypatch.setattr(adb, "_SHORT_S", 1.0)
+    transport = adb.connect(device.address)
+    device.hung = True
+    with pytest.raises(Lost, match="(?s)it says nothing in 1 s.*adb reconnect"):
+        transport.put(tmp_path / "a", "a")
+    with pytest.raises(Lost, match="it says nothing in 1 s"):
+        adb.connect(device.address)
+    transport.close()
+
+
 def test_nobody_listens(running: None) -> None:
     with pytest.raises(DeviceError, match="(?s)adb 127.0.0.1:1: nothing answers: failed to connect.*adb tcpip 1"):
         adb.connect("127.0.0.1:1")
