@@ -102,6 +102,8 @@ def make(say: Callable[[str], None], sources: Path | None = None) -> Sysroot:
     root = _folder(pins)
     root.parent.mkdir(parents=True, exist_ok=True)
     with runs.lock(root.parent, wait=lambda other: say(f"waiting for {other}, which makes it too")):
+        for left in root.parent.glob(".making-*"):  # of one that was killed: who makes has the lock
+            shutil.rmtree(left, ignore_errors=True)
         if not (root / "made.json").is_file():
             _make(root, pins, sources or _sources(), say)
     return find()
