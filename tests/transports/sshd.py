@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,3 +191,25 @@ def wire(server: Server) -> Iterator[Wire]:
         yield one
     finally:
         one.close()
+
+
+def alive(pid: str) -> bool:
+    """Whether a process runs: it is there, and not only waits for its parent to look."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def gone(pid: str) -> bool:
+    """Whether it goes within some seconds."""
+    return until(lambda: not alive(pid))
+
+
+def until(true: Callable[[], bool]) -> bool:
+    """Whether it is so within some seconds."""
+    for _ in range(200):
+        if true():
+            return True
+        time.sleep(0.05)
+    return False

@@ -1,0 +1,137 @@
+"""What happens to a connection: cuts, restarts, full disks; over a wire that can be cut."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from edgekd.errors import DeviceError, Lost
+from edgekd.transports.ssh import connect
+from tests.transports import sshd
+from tests.transports.sshd import gone, until
+
+needs_sshd = pytest.mark.skipif(bool(sshd.missing()), reason=sshd.missing() or "-")
+
+
+# Faults
+
+
+@needs_sshd
+def test_a_cut_in_the_middle_of_a_transfer(ssh_server: sshd.Server, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(os.urandom(800_000))
+    with sshd.wire(ssh_server) as wire:
+        device = connect(ssh_server.address(wire.port))
+        (tmp_path / "old").write_text("old")
+        device.put(tmp_path / "old", "x")
+        wire.cut(after=200_000)
+        with pytest.raises(Lost, match="the connection was cut while x was put"):
+            device.put(tmp_path / "x", "x")
+        assert not [path for path in ssh_server.temporary.glob("*/x") if path.stat().st_size != 3], "whole or not at all"
+        with pytest.raises(Lost, match="cut before"):
+            device.run(["true"], limit_s=5)
+        device.close()
+        again = connect(ssh_server.address(wire.port))
+        again.put(tmp_path / "x", "x")
+        assert Path(again.folder, "x").stat().st_size == 800_000
+        again.close()
+
+
+@needs_sshd
+def test_a_cut_while_a_file_comes(ssh_server: sshd.Server, tmp_path: Path) -> None:
+    with sshd.wire(ssh_server) as wire:
+        device = connect(ssh_server.address(wire.port))
+        device.run(["sh", "-c", "head -c 20000000 /dev/zero > big"], limit_s=10)
+        wire.cut(after=3000)
+        with pytest.raises(Lost, match="the connection was cut while big was got"):
+            device.get("big", tmp_path / "big")
+        assert os.listdir(tmp_path) == []
+        device.close()
+
+
+@needs_sshd
+def test_a_cut_in_the_middle_of_a_run_ends_the_run(ssh_server: sshd.Server) -> None:
+    with sshd.wire(ssh_server) as wire:
+        device = connect(ssh_server.address(wire.port))
+        pid: list[str] = []
+
+        def cut() -> None:
+            assert until(lambda: Path(device.folder, "pid").exists())
+            pid.append(Path(device.folder, "pid").read_text().strip())
+            wire.cut()
+
+        threading.Thread(target=cut).start()
+        with pytest.raises(Lost, match="the connection was cut while sh ran"):
+            device.run(["sh", "-c", "echo $$ > part; mv part pid; sleep 60"], limit_s=60)
+        device.close()
+        assert gone(pid[0]), "it would disturb what is measured next"
+        assert until(lambda: not Path(device.folder).exists()), "nothing is left there"
+
+
+@needs_sshd
+def test_a_device_that_restarts(ssh_server: sshd.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = sshd.start(tmp_path)
+    monkeypatch.setenv("HOME", str(own.home))
+    with sshd.wire(own) as wire:
+        device = connect(own.address(wire.port))
+        own.stop()
+        wire.cut()
+        with pytest.raises(Lost):
+            device.run(["true"], limit_s=5)
+        with pytest.raises(Lost, match="cut as it began"):
+            connect(own.address(wire.port))
+        with pytest.raises(Lost, match="no SSH server does at that port") as caught:
+            connect(own.address())
+        assert "systemctl enable --now ssh" in str(caught.value)
+        back = sshd.start(own.folder, port=own.port)
+        again = connect(own.address(wire.port))
+        assert again.run(["echo", "back"], limit_s=5).out == "back\n"
+        again.close()
+        device.close()
+        back.stop()
+
+
+@needs_sshd
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="only root may make a small disk")
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)], check=False, capture_output=True).returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    (tmp_path / "s").mkdir()
+    server = sshd.start(tmp_path / "s", temporary=disk)
+    monkeypatch.setenv("HOME", str(server.home))
+    try:
+        device = connect(server.address())
+        (tmp_path / "small").write_bytes(bytes(50_000))
+        (tmp_path / "model.onnx").write_bytes(bytes(400_000))
+        device.put(tmp_path / "small", "model.onnx")
+        with pytest.raises(DeviceError, match=r"its disk is full: [\d,]+ bytes are free for .*, and model.onnx has 400,000") as caught:
+            device.put(tmp_path / "model.onnx", "model.onnx")
+        assert "TMPDIR" in str(caught.value)
+        assert os.listdir(device.folder) == ["model.onnx"]
+        assert os.path.getsize(f"{device.folder}/model.onnx") == 50_000
+        assert device.run(["echo", "alive"], limit_s=5).out == "alive\n"
+        device.close()
+    finally:
+        server.stop()
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@needs_sshd
+def test_a_server_that_takes_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "s").mkdir()
+    server = sshd.start(tmp_path / "s", sftp=False)
+    monkeypatch.setenv("HOME", str(server.home))
+    try:
+        device = connect(server.address())
+        with pytest.raises(DeviceError, match="it takes no files") as caught:
+            device.put(server.known_hosts, "x")
+        assert "openssh-sftp-server" in str(caught.value)
+        device.close()
+    finally:
+        server.stop()
