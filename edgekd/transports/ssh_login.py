@@ -79,9 +79,7 @@ def _unreachable(error: Exception, user: str, host: str, port: int, where: str) 
     if isinstance(error, ConnectionRefusedError):
         return Lost("it answers, but no SSH server does at that port", where=where, mend="on the device: sudo systemctl enable --now ssh")
     if isinstance(error, TimeoutError):
-        return DeviceError(
-            f"no answer within {ANSWER_S} s", where=where, expected="a device that is on and within reach", mend=f"ping {host}"
-        )
+        return Lost(f"no answer within {ANSWER_S} s", where=where, expected="a device that is on and within reach", mend=f"ping {host}")
     if isinstance(error, asyncssh.DisconnectError | ConnectionResetError):
         return Lost(f"the connection was cut as it began: {error}", where=where, mend="try again")
     return DeviceError(f"it cannot be reached: {error}", where=where, mend=f"ssh {to}")

@@ -73,6 +73,20 @@ def test_a_cut_in_the_middle_of_a_run_ends_the_run(ssh_server: sshd.Server) -> N
 
 
 @needs_sshd
+def test_a_network_that_goes_silent(ssh_server: sshd.Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgekd.transports.ssh_login.ALIVE_S", 0.2)
+    monkeypatch.setattr("edgekd.transports.ssh_login.ANSWER_S", 0.5)
+    with sshd.wire(ssh_server) as wire:
+        device = connect(ssh_server.address(wire.port))
+        wire.silent = True
+        with pytest.raises(Lost, match="the connection was cut while sleep ran"):
+            device.run(["sleep", "60"], limit_s=60)
+        device.close()
+        with pytest.raises(Lost, match="no answer within 0.5 s"):
+            connect(ssh_server.address(wire.port))
+
+
+@needs_sshd
 def test_a_device_that_restarts(ssh_server: sshd.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = sshd.start(tmp_path)
     monkeypatch.setenv("HOME", str(own.home))
