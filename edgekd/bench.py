@@ -179,7 +179,8 @@ def _record(run: Path, wanted: Wanted, done: Benched, seconds: float) -> Path:
     """records/bench-<device>.json, and beside it all rows and layers: bench-<device>.json."""
     stage = "bench-" + re.sub(r"[^A-Za-z0-9._-]+", "-", wanted.device).strip("-")
     inputs = {"graph": io.fingerprint(read_model(run))}
-    config = {"target": done.target, "device": wanted.device, "kernels": list(wanted.kernels), "inputs": done.inputs}
+    config: dict[str, Any] = {"target": done.target, "device": wanted.device, "kernels": list(wanted.kernels), "inputs": done.inputs}
+    config |= {"state": done.bench.state} if done.bench.state else {}
     body: Sequence[Measurement] = [row.measurement for row in done.bench.rows]
     figures = body[0].figures
     with _RECORDING, runs.lock(run):

@@ -208,7 +208,8 @@ def _bench(kind: str, where: str, models: Sequence[Prepared], result: dict[str, 
     figures = dict(rows[0].measurement.figures)
     if len(models) == 2:
         figures = compared(all_judged[0], all_judged[1], device)
-    return Bench(kind, tuple(rows), notes=_state_notes(facts), figures=figures, different=_different(figures))
+    known = {"before": facts, "after": result["facts_after"]}
+    return Bench(kind, tuple(rows), notes=_state_notes(facts), figures=figures, different=_different(figures), state=known)
 
 
 def _row(kind: str, one: Prepared, judged: protocol.Judged, verdict: Verdict | None) -> Row:

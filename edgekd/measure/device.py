@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -118,7 +118,8 @@ class Row:
 class Bench:
     """``rows`` that were measured, ``baselines`` beside them (other runtimes; not all figures are there), and what a reader must know.
 
-    ``different``, of two models: whether their difference is real; None where there is nothing to compare.
+    ``different``, of two models: whether their difference is real; None where there is nothing to compare. ``state`` is what an attached
+    device said of itself "before" and "after".
     """
 
     device: str
@@ -127,6 +128,7 @@ class Bench:
     notes: tuple[str, ...] = ()
     figures: dict[str, Figure] = field(default_factory=dict)
     different: bool | None = None
+    state: dict[str, Any] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:

@@ -9,7 +9,7 @@ import platform
 import posixpath
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from edgekd.errors import DeviceError
@@ -24,7 +24,7 @@ _HELD: set[str] = set()
 
 
 @contextlib.contextmanager
-def held(transport: Transport) -> Iterator[list[str]]:
+def held(transport: Transport) -> Generator[list[str], None, None]:
     """The device for oneself. Yields what there is to say: that a stale lock was taken over, and whose it was.
 
     Raises DeviceError, which names the owner, where another harness has it.
@@ -33,14 +33,16 @@ def held(transport: Transport) -> Iterator[list[str]]:
     token = uuid.uuid4().hex
     if transport.run(["mkdir", path], limit_s=_LIMIT_S).code:
         said.append(_take_over(transport, path))
+    signed = False
     try:
         _HELD.add(token)
         _sign(transport, path, token)
+        signed = True
         yield said
     finally:
         _HELD.discard(token)
         with contextlib.suppress(DeviceError):  # the device is gone; whoever comes next finds the lock stale
-            if (_owner(transport, path) or {}).get("token") == token:
+            if not signed or (_owner(transport, path) or {}).get("token") == token:
                 transport.run(["rm", "-r", "-f", path], limit_s=_LIMIT_S)
 
 

@@ -72,6 +72,12 @@ def test_models_take_turns_in_fresh_processes_and_every_time_is_there(folder: Pa
     assert result["clock"]["after"]["monotonic"] > result["clock"]["before"]["monotonic"]
 
 
+def test_sustained_blocks_follow_without_a_pause(folder: Path) -> None:
+    (one,) = done(folder, {}, sustained_s=1.2)["models"]
+    sustained = [block for block in one["blocks"] if block["phase"] == "sustained"]
+    assert len(sustained) == 2 and all(block["wall_s"] >= 1 for block in sustained)
+
+
 def test_one_model_that_fails_does_not_stop_the_other(folder: Path) -> None:
     (folder / "broken.tflite").write_bytes((folder / "model.tflite").read_bytes()[:3000])
     result = done(folder, {"file": "broken.tflite"}, {}, {"file": "missing.tflite"}, {"runtime": "abacus"})

@@ -79,6 +79,18 @@ def test_a_second_harness_is_told_whose_the_device_is(device: LocalTransport) ->
     assert not Path(device.folder).parent.joinpath(NAME).exists()
 
 
+def test_a_lock_that_could_not_be_signed_is_not_left_behind(device: LocalTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise DeviceError("owner.json cannot be put: No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(device, "put", full)
+        with pytest.raises(DeviceError, match="No space left"), held(device):
+            pass
+    with held(device):
+        pass
+
+
 def locked(device: LocalTransport, owner: dict[str, str] | None, age: float) -> None:
     folder = Path(device.folder).parent / NAME
     folder.mkdir()
