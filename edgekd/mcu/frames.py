@@ -4,7 +4,7 @@ frame     0, stuffed(kind, sequence, payload of at most 240 bytes, CRC-32 of all
 
 The firmware asks and the host answers: each of its frames is one of
 
-H  hello: version, session (0 from boot on), models, frequency of its timer in Hz; uint32 each
+H  hello: version, session (0 from boot on), models, frequency of its timer in Hz; uint32 each; then the name of its port
 W  it wants this many bytes (uint32) of what stands in answers.py from the host, or as many as go into a frame
 D  bytes of its own
 X  it stopped with this code (uint32)

@@ -209,7 +209,14 @@ def _called(order: Order, objects: list[Path], folder: Path) -> list[Path]:
 
 def _harness(order: Order, board: Board, folder: Path) -> list[Path]:
     sources = [HARNESS / f"{name}.c" for name in ("ek_start", "ek_main", "ek_stack", f"ek_{order.transport}")]
-    flags = [*CORES[order.core], *toolchain.HARNESS_FLAGS, "-I", str(HARNESS), f"-DEK_TIMER_HZ={board.timer_hz}u"]
+    flags = [
+        *CORES[order.core],
+        *toolchain.HARNESS_FLAGS,
+        "-I",
+        str(HARNESS),
+        f"-DEK_TIMER_HZ={board.timer_hz}u",
+        f'-DEK_BOARD="{board.name}"',
+    ]
     return [toolchain.compile_c(path, folder / f"{path.stem}.o", flags) for path in (*sources, board.port)]
 
 

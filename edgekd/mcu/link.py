@@ -39,11 +39,12 @@ class Port(Protocol):
 
 @dataclass(frozen=True)
 class Hello:
-    """What the firmware says of itself; ``timer_hz`` is of the ticks that it counts."""
+    """What the firmware says of itself; ``timer_hz`` is of the ticks that it counts, ``board`` the name of its port."""
 
     version: int
     models: int
     timer_hz: int
+    board: str
 
 
 class Restarted(Lost):
@@ -90,7 +91,7 @@ class Link:
             heard = time.monotonic() + min(quiet, left)
             quiet = min(2 * quiet, _LONGEST_QUIET_S)
             while (frame := self._next(heard - time.monotonic())) is not None:
-                if frame.kind == HELLO and len(words := frame.words()) == 4 and words[1] == session:
+                if frame.kind == HELLO and len(words := frame.words()) >= 4 and words[1] == session:
                     return self._greeted(frame, words)
         raise self._mute(limit_s, self.counts.received - received)
 
@@ -126,7 +127,7 @@ class Link:
             )
         self._before, self._asked = frame, None
         self._send(Frame(DATA, frame.sequence))
-        return Hello(words[0], words[2], words[3])
+        return Hello(words[0], words[2], words[3], frame.payload[16:].decode("ascii", "replace"))
 
     def _new(self, limit_s: float, answered: bytearray) -> Frame:
         """The firmware's next frame, its last reply repeated until it comes."""
@@ -137,7 +138,7 @@ class Link:
                 self.counts.repeated += 1
                 self._port.write(self._said)
                 quiet = min(2 * quiet, _LONGEST_QUIET_S)
-            elif frame.kind == HELLO and len(words := frame.words()) == 4 and words[1] == 0:
+            elif frame.kind == HELLO and len(words := frame.words()) >= 4 and words[1] == 0:
                 raise Restarted(self._port.where, bytes(answered))
             elif frame.kind == EXIT and frame.words():
                 code = frame.words()[0]

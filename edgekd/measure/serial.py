@@ -80,7 +80,7 @@ class Board:
 
     @property
     def where(self) -> str:
-        return f"{self.port.where}, edgekd's firmware, timer {self.hello.timer_hz / 1e6:g} MHz"
+        return f"{self.port.where}: {self.hello.board}, edgekd's firmware, timer {self.hello.timer_hz / 1e6:g} MHz"
 
     def row(self, subject: Subject, progress: Progress) -> tuple[Row, tuple[str, ...]]:
         """Every sample that ``subject.seconds`` allow, at least the first few; all where the whole set was asked for."""
@@ -96,7 +96,26 @@ class Board:
             done += len(found[-1].outputs)
             each = (time.monotonic() - start) / max(1, len(found[-1].outputs))
             batch = int(np.clip(_BATCH_S / each, 1, 1000))
-        return self._row(subject, found), self.notes(done, len(x))
+        sustained = self._sustained(x, model, subject.asked.sustained_s, progress)
+        return self._row(subject, found, sustained), self.notes(done, len(x))
+
+    def _sustained(self, x: np.ndarray, model: int, seconds: float, progress: Progress) -> dict[str, Figure]:
+        """The first and the last minute (of a short run, its quarters) of blocks of up to a second; nothing for too few."""
+        began, medians, count = time.monotonic(), list[float](), 1
+        while (at := time.monotonic() - began) < seconds:
+            progress("without a pause", int(at), int(seconds))
+            answer = self.ask(x[np.arange(count) % len(x)], model)
+            medians.append(float(np.median(answer.ticks - answer.empty_run)) / self.hello.timer_hz)
+            count = int(np.clip(0.8 * count / max(1e-3, time.monotonic() - began - at), 1, 1000))
+        part = min(60, len(medians) // 4)
+        if part < stats.FEWEST:
+            return {}
+        found = {}
+        for name, chosen in (("first", medians[:part]), ("last", medians[-part:])):
+            s = stats.summarize(np.array(chosen) * 1e3)
+            note = f"{self.where}, {name} {part} of {len(medians)} blocks in {seconds:.0f} s without a pause"
+            found[f"sustained_{name}_ms"] = Figure(s.median, "ms", "measured", note, n=s.n, low=s.low, high=s.high)
+        return found
 
     def model(self, graph: QuantGraph, x: np.ndarray) -> int:
         """Which model of the firmware has the sizes of ``graph``; of several the first that answers as the reference does, else the first.
@@ -178,7 +197,7 @@ class Board:
                     raise
                 self.port.reopen()
 
-    def _row(self, subject: Subject, found: list[Answer]) -> Row:
+    def _row(self, subject: Subject, found: list[Answer], sustained: dict[str, Figure]) -> Row:
         graph, first = subject.graph, found[0]
         got = values_of(graph, np.concatenate([answer.outputs for answer in found]))
         x = subject.x[: len(got)]
@@ -190,7 +209,7 @@ class Board:
             failed = f"{self.port.where}: {wrong} of {len(x)} samples differ from the reference; the firmware is of another model, or wrong"
             return Row(name, Measurement(name, "serial", figures), failed=failed)
         ticks = np.concatenate([np.maximum(answer.ticks - answer.empty_run, 0) for answer in found])
-        figures |= latency(ticks / self.hello.timer_hz, self.where)
+        figures |= latency(ticks / self.hello.timer_hz, self.where) | sustained
         figures["stack_bytes"] = Figure(first.stack_bytes, "B", "measured", f"{self.where}, painted")
         figures |= accuracies(subject, got, self.where)
         layers = tuple(

@@ -44,7 +44,7 @@ class Firmware:
 
     def _begin(self) -> None:
         self._sequence, self._taken = 0, b""
-        self.say(HELLO, struct.pack("<4I", self.version, self._session, 1, 1000))
+        self.say(HELLO, struct.pack("<4I", self.version, self._session, 1, 1000) + b"mine")
 
     def _send(self) -> None:
         self._out += self.spoil(self._sent, encode(self._last))
@@ -78,7 +78,8 @@ WANTED = bytes((byte + 1) % 256 for byte in CONTENT)
 def test_requests_one_after_the_other() -> None:
     firmware = Firmware()
     link = Link(firmware)
-    assert link.begin().timer_hz == 1000
+    hello = link.begin()
+    assert (hello.timer_hz, hello.board) == (1000, "mine")
     for _ in range(100):  # the sequence numbers wrap
         assert link.ask(CONTENT) == WANTED
     assert link.counts.bad == link.counts.repeated == 0

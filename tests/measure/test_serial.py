@@ -16,7 +16,7 @@ from edgekd.errors import DeviceError
 from edgekd.mcu.harness import Firmware
 from edgekd.mcu.link import Link
 from edgekd.measure import serial
-from edgekd.measure.device import Bench, Subject
+from edgekd.measure.device import Asked, Bench, Subject
 from edgekd.measure.emulated import as_bytes, reference_of, values_of
 from edgekd.profile.load import find, load
 from edgekd.quant import io
@@ -63,7 +63,17 @@ def test_its_own_time_and_the_references_outputs(graph: QuantGraph, board: Emula
     latency = figures["latency_ms"]
     assert latency.kind == "measured" and latency.n == 20 and latency.low is not None and latency.high is not None
     assert 0 < latency.low <= latency.value <= latency.high and "timer 25 MHz" in latency.where and board.path in latency.where
-    assert 0 < figures["stack_bytes"].value < 2000
+    assert 0 < figures["stack_bytes"].value < 2000 and "mps2-an386, edgekd's firmware" in latency.where
+
+
+def test_without_a_pause(graph: QuantGraph, board: Emulated) -> None:
+    found = _measure(_subject(graph, board.path, 4, asked=Asked(sustained_s=2.0))).rows[0].measurement.figures
+    # Blocks of up to a second are too few in half a second for an interval: nothing is said.
+    assert "sustained_first_ms" not in found
+    with closing(connect(board.path)) as port:
+        running = _board(port, port)
+        x = as_bytes(_subject(graph, board.path, 4).x)
+        assert running._sustained(x, 0, 0.0, lambda *_: None) == {}
 
 
 def test_a_board_that_starts_anew_in_the_middle_loses_nothing(graph: QuantGraph, board: Emulated) -> None:

@@ -102,7 +102,7 @@ static int exchange(uint8_t kind) {
     }
 }
 
-/* "Here I am": protocol's version, session, models, frequency of the timer. */
+/* "Here I am": protocol's version, session, models, frequency of the timer, name of the port. */
 int ek_open(void) {
     do {
         gone = 0;
@@ -113,6 +113,7 @@ int ek_open(void) {
         set_word(out + HEAD + 8, ek_model_count);
         set_word(out + HEAD + 12, EK_TIMER_HZ);
         out_bytes = 16;
+        for (const char *name = EK_BOARD; *name && out_bytes < PAYLOAD;) out[HEAD + out_bytes++] = (uint8_t)*name++;
     } while (!exchange(HELLO));
     return 1;
 }
