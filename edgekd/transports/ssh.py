@@ -32,7 +32,7 @@ find "$tmp" -maxdepth 1 -name "edgekd-ssh.*" -user "$(id -u)" -mmin +1440 -exec 
 read -r pid name state parent group rest < /proc/$$/stat 2>/dev/null || group=$$
 command -v setsid >/dev/null && has=1 || has=0
 folder=$(mktemp -d "$tmp/edgekd-ssh.XXXXXXXX") || exit 1
-echo "$$ $group $has $folder"
+echo "edgekd $$ $group $has $folder"
 trap "" HUP PIPE TERM; cat >/dev/null
 rm -rf "$folder"; sleep 3; rm -rf "$folder"
 """
@@ -157,21 +157,26 @@ class SshTransport:
         keeper = await self._connection.create_process(shlex.join(["exec", "sh", "-c", _BEGIN]), encoding="utf-8", errors="replace")
         try:
             async with asyncio.timeout(SMALL_S):
-                line = str(await keeper.stdout.readline())
-                pid, _, rest = line.strip().partition(" ")
-                group, _, rest = rest.partition(" ")
-                has_setsid, _, folder = rest.partition(" ")
-                said = "" if folder.startswith("/") else str(await keeper.stderr.read()).strip()
+                line = str(await keeper.stdout.readline()).strip()
+                said = "" if line else str(await keeper.stderr.read()).strip()
         except TimeoutError as error:
             raise DeviceError(f"a shell took over {SMALL_S} s to begin", where=self._where) from error
-        if not folder.startswith("/"):
+        if line and not line.startswith("edgekd "):
+            raise DeviceError(
+                f"its shell prints {line[:80]!r} where only a command should speak",
+                where=self._where,
+                expected="a shell that greets nobody but people: SFTP does not work either",
+                mend="at the top of ~/.bashrc there: case $- in *i*) ;; *) return;; esac",
+            )
+        if not line:
             if self._connection.is_closed():
                 raise self._lost("a work folder was made")
             raise DeviceError(
-                f"no work folder can be made: {said or line.strip() or 'its shell says nothing'}",
+                f"no work folder can be made: {said or 'its shell says nothing'}",
                 where=self._where,
                 expected="a POSIX shell, and a folder to write to ($TMPDIR, else /tmp)",
             )
+        _, pid, group, has_setsid, folder = line.split(" ", 4)
         return ("setsid " if pid != group and has_setsid == "1" else ""), folder
 
     async def _run(self, command: str, limit_s: float, name: str) -> Ran:

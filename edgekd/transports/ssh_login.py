@@ -80,6 +80,7 @@ def _unreachable(error: Exception, user: str, host: str, port: int, where: str) 
         return Lost("it answers, but no SSH server does at that port", where=where, mend="on the device: sudo systemctl enable --now ssh")
     if isinstance(error, TimeoutError):
         return Lost(f"no answer within {ANSWER_S} s", where=where, expected="a device that is on and within reach", mend=f"ping {host}")
-    if isinstance(error, asyncssh.DisconnectError | ConnectionResetError):
+    if isinstance(error, asyncssh.ConnectionLost | ConnectionResetError):
         return Lost(f"the connection was cut as it began: {error}", where=where, mend="try again")
-    return DeviceError(f"it cannot be reached: {error}", where=where, mend=f"ssh {to}")
+    kind = Lost if isinstance(error, OSError) else DeviceError  # no way there now; the two do not speak the same protocol
+    return kind(f"it cannot be reached: {error}", where=where, mend=f"ssh {to}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import threading
 from pathlib import Path
@@ -149,3 +150,39 @@ def test_a_server_that_takes_no_files(tmp_path: Path, monkeypatch: pytest.Monkey
         device.close()
     finally:
         server.stop()
+
+
+@needs_sshd
+def test_a_shell_that_greets_is_named(ssh_server: sshd.Server) -> None:
+    greeting = ssh_server.folder / "there" / ".bashrc"
+    greeting.write_text("echo Welcome to the lab!\n")
+    try:
+        with pytest.raises(DeviceError, match="its shell prints 'Welcome to the lab!' where only a command should speak") as caught:
+            connect(ssh_server.address())
+        assert "~/.bashrc" in str(caught.value)
+    finally:
+        greeting.unlink()
+
+
+@needs_sshd
+def test_no_folder_to_work_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = sshd.start(tmp_path, temporary=tmp_path / "not-there")
+    monkeypatch.setenv("HOME", str(server.home))
+    try:
+        with pytest.raises(DeviceError, match="no work folder can be made: .*not-there"):
+            connect(server.address())
+    finally:
+        server.stop()
+
+
+def test_something_else_than_ssh_answers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            client, _ = listener.accept()
+            client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            client.close()
+
+        threading.Thread(target=answer, daemon=True).start()
+        with pytest.raises(DeviceError, match="127.0.0.1"):
+            connect(f"me@127.0.0.1:{listener.getsockname()[1]}")
