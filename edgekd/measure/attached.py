@@ -91,7 +91,7 @@ def measure(subject: Subject, progress: Progress, kind: str, connect: Callable[[
                 progress(kind, 1, 4)
                 _put(transport, models, folder, subject)
                 progress(kind, 2, 4)
-                result = run_job(transport, protocol.limit_s(len(models), subject.asked), folder)
+                result = run_job(transport, protocol.limit_s(len(models), subject.asked, max(one.samples for one in models)), folder)
                 progress(kind, 3, 4)
                 outputs = [_outputs(transport, one, found, folder) for one, found in zip(models, result["models"], strict=True)]
             bench = _bench(kind, transport.where, models, result, outputs)
@@ -172,7 +172,7 @@ def _put(transport: Transport, models: Sequence[Prepared], folder: Path, subject
         np.save(folder / f"x{place}.npy", one.x)
         transport.put(folder / f"x{place}.npy", f"x{place}.npy")
         listed.append((one.name, one.model, f"x{place}.npy"))
-    order = protocol.job(listed, subject.asked)
+    order = protocol.job(listed, subject.asked, max(one.samples for one in models))
     for place, entry in enumerate(order["models"]):
         entry["file"] = f"m{place}/{entry['file']}"
     (folder / JOB).write_text(json.dumps(order), encoding="utf-8")

@@ -15,8 +15,8 @@ from edgekd.measure.stats import FEWEST, BlockMedian, block_median
 from edgekd.records import Figure
 
 SCHEMA = 1
-#: Seconds that one answer of a model's process may take on the device: opening it, a block, warming up.
-ANSWER_S, OUTPUTS_S = 120.0, 3600.0
+#: Seconds that one answer of a model's process may take on the device (opening it, a block, warming up), and an inference for its outputs.
+ANSWER_S, SAMPLE_S = 120.0, 2.0
 #: Share of the inferences that others disturbed from which on it is said, and from which on nothing can be said of the model any more.
 #: Those that were disturbed are known one by one, by other signs than their times, and do not count.
 NOTED, TOO_MANY = 0.01, 0.9
@@ -49,8 +49,8 @@ class Judged:
     rounds: dict[tuple[int, int], float] = field(default_factory=dict)
 
 
-def job(models: Sequence[tuple[str, ModelFile, str]], asked: Asked) -> dict[str, Any]:
-    """JOB.json for models (name, file, the name of its samples on the device)."""
+def job(models: Sequence[tuple[str, ModelFile, str]], asked: Asked, samples: int) -> dict[str, Any]:
+    """JOB.json for models (name, file, the name of its samples on the device), of ``samples`` at most."""
     entries = []
     for place, (name, model, inputs) in enumerate(models):
         options: dict[str, Any] = {"threads": asked.threads, "provider": asked.provider}
@@ -66,16 +66,16 @@ def job(models: Sequence[tuple[str, ModelFile, str]], asked: Asked) -> dict[str,
         "interleave": True,
         "sustained_s": asked.sustained_s,
         "limit_s": ANSWER_S,
-        "outputs_limit_s": OUTPUTS_S,
+        "outputs_limit_s": ANSWER_S + SAMPLE_S * samples,
     }
     outer = {"schema": SCHEMA, "models": entries, "inputs": models[0][2], "protocol": protocol, "outputs": True}
     return {**outer, "meter": list(asked.meter)} if asked.meter else outer
 
 
-def limit_s(models: int, asked: Asked) -> float:
+def limit_s(models: int, asked: Asked, samples: int) -> float:
     """Seconds that the whole job may take on the device before something must hang there."""
     once = asked.warmup_s + 60.0
-    return models * (2 * asked.seconds + 2 * asked.sustained_s + asked.invocations * once) + OUTPUTS_S
+    return models * (2 * asked.seconds + 2 * asked.sustained_s + asked.invocations * once + ANSWER_S + SAMPLE_S * samples)
 
 
 def judged(result: dict[str, Any], model: dict[str, Any], where: str, emulated: bool = False) -> Judged:
@@ -204,9 +204,8 @@ def _circumstances(result: dict[str, Any], model: dict[str, Any], middle: BlockM
     if stolen > STOLEN:
         reasons.append(f"background load: the hypervisor took {stolen:.0%} of a core's time away")
     if not middle.settled:
-        notes.append(
-            f"its {middle.n} blocks are worth {middle.effective:.1f} independent ones: the interval is nearly all that was seen; longer helps"
-        )
+        worth = f"its {middle.n} blocks are worth {middle.effective:.1f} independent ones"
+        notes.append(f"{worth}: the interval is nearly all that was seen; longer helps")
     return notes, reasons
 
 
