@@ -79,6 +79,9 @@ def _attached(device: str, kind: str, address: str) -> Diagnosis:
     state, transports = load("edgekd.measure.attached:state"), load("edgekd.transports:TRANSPORTS")
     transport = load(transports["local" if kind == "host" else kind])(address)
     try:
+        phone = _phone(transport) if kind == "adb" else ()
+        if phone and transport.run(["sh", "-c", "command -v python3"], limit_s=30).code:
+            return Diagnosis(device, transport.where, phone)
         facts = state(transport, loads=True)
         lock = posixpath.join(posixpath.dirname(transport.folder), load("edgekd.transports.lock:NAME"))
         busy = transport.run(["ls", "-d", lock], limit_s=30).code == 0
@@ -91,6 +94,23 @@ def _attached(device: str, kind: str, address: str) -> Diagnosis:
         return Diagnosis(device, transport.where, checks, facts)
     finally:
         transport.close()
+
+
+def _phone(transport: Any) -> tuple[Check, ...]:
+    """What an Android device has if it has no Python: LiteRT's own tool, or nothing."""
+    told = [
+        transport.run(["getprop", name], limit_s=30).out.strip()
+        for name in ("ro.product.model", "ro.soc.model", "ro.build.version.release")
+    ]
+    device = Check("device", "good", f"{told[0]} {told[1]}; Android {told[2]}")
+    tool, mend = load("edgekd.measure.android_tool:find")(transport), load("edgekd.measure.android_tool:MEND")
+    if tool:
+        return device, Check("benchmark_model", "good", tool)
+    return (
+        device,
+        Check("benchmark_model", "lacks", "LiteRT's tool for .tflite files is not there", mend),
+        Check("python", "absent", "not there either", "in Termux: pkg install openssh python, sshd, and --device ssh:USER@HOST:8022"),
+    )
 
 
 def _python() -> Check:
