@@ -210,13 +210,29 @@ def _judged(blocks: Sequence[Block], states: tuple[dict[str, str], dict[str, str
     if peak is not None:
         figures["peak_ram_bytes"] = Figure(peak, "B", "measured", f"{where}, what the tool's process grew by at most", n=1)
     moved, notes, reasons = drift(list(rounds.values())), list[str](), list[str]()
-    if moved.real:
+    if apart := _apart(np.array(list(rounds.values()))):
+        reasons.append(
+            f"drift: every block of the last third was {'slower' if apart > 0 else 'faster'} than all of the first, by {abs(apart):.1%}"
+        )
+    elif moved.real:
         said = f"drift: from the first block to the last it got {'slower' if moved.change > 0 else 'faster'} by {abs(moved.change):.1%}"
         (reasons if abs(moved.change) > DRIFTED else notes).append(f"{said} (p = {moved.p:.2g})")
     for when, state in zip(("before", "after"), states, strict=True):
         if state.get("thermal", "").isdecimal() and int(state["thermal"]) >= _THROTTLED:
             reasons.append(f"thermal throttling: status {state['thermal']} {when} the measurement")
     return Judged(figures, tuple(notes), "; ".join(reasons), rounds)
+
+
+def _apart(seconds: np.ndarray) -> float:
+    """By how much, relatively, the last third of the blocks lies off the first where they do not overlap by more than DRIFTED, else 0.
+
+    Twelve blocks are few for a test that must allow for neighbours that are alike: it misses what needs no test to be seen.
+    """
+    third = len(seconds) // 3
+    first, last = seconds[:third], seconds[-third:]
+    if last.min() > (1 + DRIFTED) * first.max() or first.min() > (1 + DRIFTED) * last.max():
+        return float(np.median(last) / np.median(first)) - 1
+    return 0.0
 
 
 def _row(model: _Model, judged: Judged, where: str, outputs: np.ndarray) -> Row:
