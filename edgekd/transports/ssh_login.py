@@ -36,7 +36,7 @@ async def login(user: str, host: str, port: int, where: str) -> asyncssh.SSHClie
     try:
         options = await asyncssh.SSHClientConnectionOptions.construct(
             host=host, **given, connect_timeout=ANSWER_S, login_timeout=2 * ANSWER_S, keepalive_interval=ALIVE_S,
-            password_auth=False, kbdint_auth=False, client_factory=lambda: client,
+            password_auth=False, kbdint_auth=False, request_pty=False, agent_forwarding=False, client_factory=lambda: client,
         )  # fmt: skip
     except (asyncssh.Error, ValueError, OSError) as error:
         raise DeviceError(f"~/.ssh/config or a key cannot be read: {error}", where=where) from error

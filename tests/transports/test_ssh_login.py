@@ -81,7 +81,7 @@ def test_a_key_of_the_agent_and_an_alias_of_the_configuration(
             time.sleep(0.02)
         subprocess.run(["ssh-add", "-q", str(key)], check=True, capture_output=True)
         key.rename(tmp_path / "key")
-        config.write_text(f"Host board\n  HostName 127.0.0.1\n  Port {ssh_server.port}\n  StrictHostKeyChecking no\n")
+        config.write_text(f"Host board\n  HostName 127.0.0.1\n  Port {ssh_server.port}\n  StrictHostKeyChecking no\n  RequestTTY force\n")
         device = connect("board")
         assert device.where == "ssh board"
         assert device.run(["echo", "hi"], limit_s=5).out == "hi\n"
