@@ -28,7 +28,7 @@ LONGEST_LINE = 1 << 14
 def pool(name: str, op: ops.AveragePool2D | ops.MaxPool2D, graph: QuantGraph) -> list[Call]:
     check_one_scale(op, graph)
     fields = pool_fields(op, graph)
-    if isinstance(op, ops.AveragePool2D) and math.prod(op.kernel) > MOST_WIDE:
+    if isinstance(op, ops.AveragePool2D) and math.prod(op.kernel) >= MOST_WIDE:
         raise lacks(op, graph, f"of windows of {op.kernel}")
     return [Call(kind_of(name, op, graph), "ek_pool", fields, op.inputs, op.outputs[0])]
 
