@@ -28,7 +28,9 @@ def refusal(error: TooLarge, graph: QuantGraph, profile: Profile, kernels: str) 
         )
     if "FLASH" in error.missing:
         costs = sorted(size.count(graph), key=lambda cost: -cost.weight_bytes)[:LARGEST]
-        lines.append("  largest layers, by weights: " + ", ".join(f"{cost.name} ({cost.kind}) {cost.weight_bytes} B" for cost in costs))
+        lines.append(
+            "  largest layers, by weights: " + ", ".join(f"{_short(cost.name)} ({cost.kind}) {cost.weight_bytes} B" for cost in costs)
+        )
     if "RAM" in error.missing:
         lines.append(f"  largest layers, by what they read and write: {_activations(graph)}")
     lines.append(f"  nearest fit: {_nearest(sum(flash.values()), sum(ram.values()))}")
@@ -42,7 +44,7 @@ def _activations(graph: QuantGraph) -> str:
 
     sizes = [(sum(map(read, (*op.inputs, *op.outputs))), op) for op in graph.ops]
     largest = sorted(sizes, key=lambda one: -one[0])[:LARGEST]
-    return ", ".join(f"{op.name} ({type(op).__name__}) {nbytes} B" for nbytes, op in largest)
+    return ", ".join(f"{_short(op.name)} ({type(op).__name__}) {nbytes} B" for nbytes, op in largest)
 
 
 def _nearest(flash: int, ram: int) -> str:
@@ -56,3 +58,8 @@ def _nearest(flash: int, ram: int) -> str:
         return f"none of the {len(known)} targets; at least {flash} B of flash and {ram} B of RAM"
     best = min(fitting, key=lambda p: ((p.device.flash_bytes or 0) + p.device.ram_bytes, p.name))
     return f"{best.name} ({best.device.flash_bytes} B of flash, {best.device.ram_bytes} B of RAM)"
+
+
+def _short(name: str) -> str:
+    """The last of the names that TensorFlow joins when it fuses operators."""
+    return name.rpartition(";")[2]
