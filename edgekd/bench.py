@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from edgekd import runs
 from edgekd.convert import COUNT, load_samples, random_inputs, read_model
 from edgekd.errors import InputError
 from edgekd.export import EXPORTERS
+from edgekd.export.c_sets import SETS
 from edgekd.jobs import asked_of, built_from
 from edgekd.lazy import load
 from edgekd.measure import DEVICES
@@ -65,13 +67,18 @@ def bench(wanted: Wanted, progress: Progress) -> Benched:
         raise InputError(f"no device is called {wanted.device!r}", where="--device", expected=", ".join(DEVICES))
     if not wanted.kernels:
         raise InputError("no set of kernels", where="--kernels", expected="e.g. portable,cmsis")
+    if unknown := [name for name in wanted.kernels if name not in SETS]:
+        raise InputError(f"kernels {unknown[0]!r}", where="--kernels", expected=", ".join(SETS))
     began = time.monotonic()
     run = wanted.model if _is_run(wanted.model) else None
     profile = _profile(wanted, run)
     graph = channels_last(read_model(wanted.model))
     x, y, inputs = _samples(wanted, graph, run)
     subject = Subject(graph, profile, x, y, inputs, write, wanted.kernels, wanted.seconds, wanted.keep, wanted.cmsis_nn)
-    found = load(DEVICES[wanted.device])(subject, progress)
+    with ExitStack() as opened:
+        if wanted.keep is not None:
+            _alone(wanted.keep, opened)
+        found = load(DEVICES[wanted.device])(subject, progress)
     done = Benched(graph.name, profile.name, inputs, found)
     return done if run is None else replace(done, record=_record(run, wanted, done, time.monotonic() - began))
 
@@ -79,6 +86,15 @@ def bench(wanted: Wanted, progress: Progress) -> Benched:
 def write(fmt: str, graph: QuantGraph, out: Path, **options: str) -> Artifact:
     """An exporter by its format."""
     return load(EXPORTERS[fmt])(graph, out, **options)
+
+
+def _alone(keep: Path, opened: ExitStack) -> None:
+    """Nobody else benches in this folder while ``opened`` is open: each would run the other's firmware."""
+    keep.mkdir(parents=True, exist_ok=True)
+    try:
+        opened.enter_context(runs.lock(keep))
+    except InputError as error:
+        raise InputError("another bench writes there", where=f"--keep {keep}", expected="a folder for each", mend="wait for it") from error
 
 
 def _is_run(model: Path) -> bool:

@@ -42,7 +42,7 @@ Target = Annotated[
 Device = Annotated[str, typer.Option("--device", help=f"What runs it: {', '.join(DEVICES)}.")]
 Kernels = Annotated[str, typer.Option("--kernels", help="Sets of kernels, commas between them: portable, cmsis, cmsis-nn.")]
 Samples = Annotated[Path | None, typer.Option("--samples", help="An .npz file with x [N, …], channels last, and perhaps labels y.")]
-Seconds = Annotated[float, typer.Option("--seconds", min=1, help="How long accuracy may take, for each set of kernels.")]
+Seconds = Annotated[float, typer.Option("--seconds", min=1, max=86_400, help="How long accuracy may take, for each set of kernels.")]
 Keep = Annotated[Path | None, typer.Option("--keep", help="A folder for the firmware: C, ELF, map and linker script.")]
 
 

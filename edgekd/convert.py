@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -258,7 +260,7 @@ def load_samples(graph: QuantGraph, path: Path) -> tuple[np.ndarray, np.ndarray 
     try:
         with np.load(path, allow_pickle=False) as file:
             x, y = file["x"], file["y"] if "y" in file.files else None
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, TypeError, MemoryError, BadZipFile, zlib.error) as error:  # TypeError: of an .npy file
         raise InputError(f"cannot be read: {error}", where=str(path), expected="an .npz file with x, and perhaps y") from error
     expected = f"[N, {', '.join(map(str, tensor.shape[1:]))}] {tensor.dtype}"
     if x.shape[1:] != tensor.shape[1:] or not len(x):
@@ -269,6 +271,8 @@ def load_samples(graph: QuantGraph, path: Path) -> tuple[np.ndarray, np.ndarray 
     if x.dtype.kind == "f" and tensor.quantization is not None:
         scale, zero = tensor.quantization.single
         limits = np.iinfo(STORAGE[tensor.dtype])
+        if np.isnan(x).any():
+            raise InputError("x holds values that are no numbers (NaN)", where=str(path), expected=expected)
         x = np.clip(np.rint(x / np.float32(scale)) + zero, limits.min, limits.max).astype(STORAGE[tensor.dtype])
     elif x.dtype.kind == "f" and tensor.dtype in ("float16", "float32"):
         x = x.astype(np.float32)

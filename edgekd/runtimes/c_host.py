@@ -60,7 +60,7 @@ def open_model(path: Path, *, threads: int = 1) -> CHostRunner:
         raise InputError(why, where=str(path), expected="kernels of edgekd's own, and a C compiler")
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         shared = Path(folder) / "library.so"
-        command = [_compiler(), *FLAGS, "-I", str(path.parent.resolve()), "-o", str(shared), str(path.resolve())]
+        command = [_compiler(), *FLAGS, "-o", str(shared), str(path.resolve())]
         try:
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_TIME_LIMIT_S, check=False)
         except subprocess.TimeoutExpired as error:
