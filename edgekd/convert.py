@@ -227,7 +227,8 @@ def subjects_of(graph: QuantGraph, files: Sequence[Path]) -> tuple[list[Subject]
 def _said(path: Path, not_run: dict[str, str]) -> str:
     """What the runtimes themselves said of a file, the first line of each, each once."""
     reasons = [why for what, why in not_run.items() if what.startswith(f"{path.name} in ")]
-    lines = (why.partition("it said: ")[2] or why for why in reasons)
+    said = ((why, why.partition("it said: ")[2]) for why in reasons)
+    lines = (why if words in ("", "nothing") else words for why, words in said)
     return "; ".join(dict.fromkeys(line.splitlines()[0] for line in lines if line))
 
 
