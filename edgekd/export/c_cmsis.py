@@ -20,7 +20,8 @@ def as_tflite(call: Call) -> Mapping[str, Field]:
 def conv_bytes(call: Call, core: str) -> int:
     """arm_convolve_wrapper_s8_get_buffer_size."""
     size = call.number("k_h") * call.number("k_w") * call.number("in_c")
-    if (call.number("k_h"), call.number("k_w"), call.number("pad_top"), call.number("pad_left")) == (1, 1, 0, 0):
+    names = ("k_h", "k_w", "pad_top", "pad_left", "dilation_h", "dilation_w")
+    if tuple(call.number(name) for name in names) == (1, 1, 0, 0, 1, 1):
         return 0
     return 4 * -(-size // 8) * 8 if core == HELIUM else 4 * size
 
