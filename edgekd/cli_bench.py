@@ -97,7 +97,7 @@ def bench(
 
 def _print(done: Benched) -> None:
     columns = (*done.bench.rows, *done.bench.baselines)
-    typer.echo(f"{done.name} for {done.target}, {done.inputs}")
+    typer.echo(f"{_short(done.name)} for {done.target}, {done.inputs}")
     rows = [["", *(row.name for row in columns), ""]]
     for name, label in _lines(columns).items():
         figures = [row.measurement.figures.get(name) for row in columns]
@@ -146,7 +146,8 @@ def _value(layer: Any) -> str:
 
 
 def _short(name: str) -> str:
-    """A converter may have put a dozen names into one: its first and last letters."""
+    """A converter may have put a dozen names into one: its first and last letters. What is no letter must not steer a terminal."""
+    name = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
     return name if len(name) <= _NAME else f"{name[: _NAME // 2]}…{name[1 - _NAME // 2 :]}"
 
 

@@ -259,7 +259,7 @@ def load_samples(graph: QuantGraph, path: Path) -> tuple[np.ndarray, np.ndarray 
     """
     tensor = graph.tensor(graph.inputs[0])
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             x, y = file["x"], file["y"] if "y" in file.files else None
     except (OSError, ValueError, KeyError, EOFError, TypeError, MemoryError, BadZipFile, zlib.error) as error:  # TypeError: of an .npy file
         raise InputError(f"cannot be read: {error}", where=str(path), expected="an .npz file with x, and perhaps y") from error

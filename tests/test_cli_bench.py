@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 
 from edgekd import runs
 from edgekd.cli import app
+from edgekd.cli_bench import _short
 from edgekd.records import Measurement, Plan, Record
 from tests.mcu.tools import needs_gcc, needs_qemu
 
@@ -78,6 +80,8 @@ def test_a_target_that_is_too_small_is_exit_code_1(tmp_path: Path, repository: P
     (tmp_path / "small.toml").write_text(small)
     code, out, err = _invoke(GOLDEN, "--target", tmp_path / "small.toml")
     assert code == 1 and not out
+    too_many, needed, there = map(int, re.findall(r"flash: (\d+) B too many; (\d+) B needed \(.*\), (\d+) B there", err)[0])
+    assert too_many + there == needed and there == 8192
     assert (
         "does not fit small" in err and "B too many" in err and "largest layers, by weights: " in err and "nearest fit: nrf52840dk" in err
     )
@@ -111,6 +115,10 @@ def test_a_folder_may_be_called_as_anything(samples: Path, tmp_path: Path, monke
         assert code == 0, err
         found.append({name: f["value"] for name, f in json.loads(out)["bench"]["rows"][0]["measurement"]["figures"].items()})
     assert found[0] == found[1] and "cycles" in found[0]
+
+
+def test_names_do_not_steer_a_terminal() -> None:
+    assert _short("a\x1b[2J\nb") == "a\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}b" and _short("é conv/1") == "é conv/1"
 
 
 def test_two_at_once_do_not_share_a_folder(tmp_path: Path) -> None:

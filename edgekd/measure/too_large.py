@@ -18,14 +18,15 @@ def refusal(error: TooLarge, graph: QuantGraph, profile: Profile, kernels: str) 
     """The message, as an exception of exit code 1."""
     device = profile.device
     flash, ram = error.firmware.flash(), error.firmware.ram()
-    have = {"FLASH": device.flash_bytes, "RAM": device.ram_bytes}
+    have = {"FLASH": device.flash_bytes or 0, "RAM": device.ram_bytes}
+    # What the linker misses, so that the numbers add up: between the parts lies what they are aligned by.
+    need = {"FLASH": sum(flash.values()), "RAM": sum(ram.values())}
+    need |= {memory: have[memory] + missing for memory, missing in error.missing.items() if memory in have}
     lines = [f"{graph.name} does not fit {profile.name} ({device.board}), {kernels} kernels"]
     for memory, missing in error.missing.items():
         parts = flash if memory == "FLASH" else ram
         said = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in parts.items() if count)
-        lines.append(
-            f"  {_NAMES.get(memory, memory)}: {missing} B too many; {sum(parts.values())} B needed ({said}), {have[memory]} B there"
-        )
+        lines.append(f"  {_NAMES.get(memory, memory)}: {missing} B too many; {need[memory]} B needed ({said}), {have[memory]} B there")
     if "FLASH" in error.missing:
         costs = sorted(size.count(graph), key=lambda cost: -cost.weight_bytes)[:LARGEST]
         lines.append(
@@ -33,7 +34,7 @@ def refusal(error: TooLarge, graph: QuantGraph, profile: Profile, kernels: str) 
         )
     if "RAM" in error.missing:
         lines.append(f"  largest layers, by what they read and write: {_activations(graph)}")
-    lines.append(f"  nearest fit: {_nearest(sum(flash.values()), sum(ram.values()))}")
+    lines.append(f"  nearest fit: {_nearest(need['FLASH'], need['RAM'])}")
     return DoesNotFit("\n".join(lines))
 
 
