@@ -132,7 +132,7 @@ def test_two_at_once_do_not_share_a_folder(tmp_path: Path) -> None:
     ("script", "message"),
     [
         ("exit 0", "qemu-system-arm ended without an answer of the firmware on netduinoplus2"),
-        ("kill -9 $$", "the firmware stopped on netduinoplus2 with -9"),
+        ("kill -9 $$", "the firmware stopped on netduinoplus2 with -9: QEMU was ended by SIGKILL"),
         ("echo of something else, long enough for a head > edgekd.out", "the firmware answered b'of something els'"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import selectors
 import shutil
+import signal
 import subprocess
 import time
 from functools import cache
@@ -127,7 +128,7 @@ CODES = {
 def failure(code: int, board: str, said: str) -> str:
     """A sentence on why a firmware stopped."""
     last = " ".join(said.split())[-300:]
-    why = CODES.get(code)
+    why = CODES.get(code) or (f"QEMU was ended by {signal.Signals(-code).name}" if -code in set(signal.Signals) and not last else None)
     if code < 0 and "ockup" in said:
         why = CODES[70]
     return f"the firmware stopped on {board} with {code}: {why or last or 'it said nothing'}"
