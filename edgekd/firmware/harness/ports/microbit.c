@@ -21,8 +21,6 @@ void ekp_init(void) {
     REGISTER(UART0 + 0x500) = 4;  /* ENABLE */
     REGISTER(UART0 + 0x000) = 1;  /* STARTRX */
     REGISTER(UART0 + 0x008) = 1;  /* STARTTX */
-    (void)REGISTER(UART0 + 0x518);
-    REGISTER(UART0 + 0x108) = 0; /* whatever came before */
 }
 
 uint32_t ekp_ticks(void) {
