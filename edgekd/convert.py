@@ -91,6 +91,8 @@ def convert(
             raise InputError(f"format {name!r}", where="--to", expected=", ".join(EXPORTERS))
     if not formats:
         raise InputError("no format", where="--to", expected=", ".join(EXPORTERS))
+    if "c" in formats:  # before another format is written
+        load("edgekd.export.c_sets:check")(kernels, core)
     if model.stem == "model" and model.resolve().parent == out.resolve():
         raise InputError("would be overwritten", where=str(model), expected="another folder", mend=f"--out {out / 'converted'}")
     start = time.perf_counter()

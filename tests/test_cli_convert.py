@@ -85,6 +85,8 @@ def test_files_are_verified_against_the_first(tmp_path: Path, capsys: pytest.Cap
         (("convert", "no.tflite", "--to", "tflite"), "no.tflite: cannot be read"),
         (("convert", "model.pb", "--to", "tflite"), "a .pb file"),
         (("convert", str(LINE), "--to", "caffe"), "format 'caffe'"),
+        (("convert", str(LINE), "--to", "tflite,c", "--kernels", "fast"), "kernels 'fast'"),
+        (("convert", str(LINE), "--to", "tflite,c", "--core", "cortex-m9"), "core 'cortex-m9'"),
         (("convert", str(LINE), "--to", ","), "no format"),
     ],
 )
