@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from edgekd import runs
 from edgekd.convert import COUNT, load_samples, random_inputs, read_model
 from edgekd.errors import InputError
 from edgekd.export import EXPORTERS
+from edgekd.export.c_sets import SETS
 from edgekd.jobs import asked_of, built_from
 from edgekd.lazy import load
 from edgekd.measure import DEVICES
@@ -94,6 +96,8 @@ def bench(wanted: Wanted, progress: Progress) -> Benched:
         raise InputError(f"no device is called {wanted.kind!r}", where="--device", expected=", ".join(DEVICES))
     if not wanted.kernels:
         raise InputError("no set of kernels", where="--kernels", expected="e.g. portable,cmsis")
+    if unknown := [name for name in wanted.kernels if name not in SETS]:
+        raise InputError(f"kernels {unknown[0]!r}", where="--kernels", expected=", ".join(SETS))
     if wanted.rival is not None and wanted.kind not in FILES:
         raise InputError("two models", where=f"--device {wanted.device}", expected=f"one; two on {', '.join(FILES)}")
     began = time.monotonic()
@@ -101,7 +105,10 @@ def bench(wanted: Wanted, progress: Progress) -> Benched:
     subject = _subject(wanted, wanted.model)
     if wanted.rival is not None:
         subject = replace(subject, rival=_subject(wanted, wanted.rival))
-    found = load(DEVICES[wanted.kind])(subject, progress)
+    with ExitStack() as opened:
+        if wanted.keep is not None:
+            _alone(wanted.keep, opened)
+        found = load(DEVICES[wanted.kind])(subject, progress)
     names = " and ".join(one.graph.name for one in (subject, subject.rival) if one is not None)
     done = Benched(names, subject.profile.name if subject.profile else "", subject.inputs, found)
     if run is None or wanted.rival is not None:
@@ -146,6 +153,15 @@ def readable(wanted: Wanted, model: Path) -> Path:
             mend="--reference RUN, or the .onnx or .tflite file that it was made from",
         )
     return model
+
+
+def _alone(keep: Path, opened: ExitStack) -> None:
+    """Nobody else benches in this folder while ``opened`` is open: each would run the other's firmware."""
+    keep.mkdir(parents=True, exist_ok=True)
+    try:
+        opened.enter_context(runs.lock(keep))
+    except InputError as error:
+        raise InputError("another bench writes there", where=f"--keep {keep}", expected="a folder for each", mend="wait for it") from error
 
 
 def _is_run(model: Path) -> bool:

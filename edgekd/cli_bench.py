@@ -60,6 +60,7 @@ Seconds = Annotated[
     typer.Option(
         "--seconds",
         min=0,
+        max=86_400,
         help="On an attached device: seconds of timed inferences of each model (12). Emulated: how long accuracy may take (60).",
         show_default=False,
     ),
@@ -168,7 +169,8 @@ def bench(
 
 def _print(done: Benched) -> None:
     columns = (*done.bench.rows, *done.bench.baselines)
-    typer.echo(", ".join(part for part in (f"{done.name} for {done.target}" if done.target else done.name, done.inputs) if part))
+    name = _short(done.name)
+    typer.echo(", ".join(part for part in (f"{name} for {done.target}" if done.target else name, done.inputs) if part))
     rows = [["", *(row.name for row in columns), ""]]
     for name, label in _lines(columns).items():
         figures = [row.measurement.figures.get(name) for row in columns]
@@ -231,7 +233,8 @@ def _value(layer: Any, unit: str) -> str:
 
 
 def _short(name: str) -> str:
-    """A converter may have put a dozen names into one: its first and last letters."""
+    """A converter may have put a dozen names into one: its first and last letters. What is no letter must not steer a terminal."""
+    name = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
     return name if len(name) <= _NAME else f"{name[: _NAME // 2]}…{name[1 - _NAME // 2 :]}"
 
 

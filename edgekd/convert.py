@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -89,6 +91,8 @@ def convert(
             raise InputError(f"format {name!r}", where="--to", expected=", ".join(EXPORTERS))
     if not formats:
         raise InputError("no format", where="--to", expected=", ".join(EXPORTERS))
+    if "c" in formats:  # before another format is written
+        load("edgekd.export.c_sets:check")(kernels, core)
     if model.stem == "model" and model.resolve().parent == out.resolve():
         raise InputError("would be overwritten", where=str(model), expected="another folder", mend=f"--out {out / 'converted'}")
     start = time.perf_counter()
@@ -225,7 +229,8 @@ def subjects_of(graph: QuantGraph, files: Sequence[Path]) -> tuple[list[Subject]
 def _said(path: Path, not_run: dict[str, str]) -> str:
     """What the runtimes themselves said of a file, the first line of each, each once."""
     reasons = [why for what, why in not_run.items() if what.startswith(f"{path.name} in ")]
-    lines = (why.partition("it said: ")[2] or why for why in reasons)
+    said = ((why, why.partition("it said: ")[2]) for why in reasons)
+    lines = (why if words in ("", "nothing") else words for why, words in said)
     return "; ".join(dict.fromkeys(line.splitlines()[0] for line in lines if line))
 
 
@@ -256,9 +261,9 @@ def load_samples(graph: QuantGraph, path: Path) -> tuple[np.ndarray, np.ndarray 
     """
     tensor = graph.tensor(graph.inputs[0])
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             x, y = file["x"], file["y"] if "y" in file.files else None
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, TypeError, MemoryError, BadZipFile, zlib.error) as error:  # TypeError: of an .npy file
         raise InputError(f"cannot be read: {error}", where=str(path), expected="an .npz file with x, and perhaps y") from error
     expected = f"[N, {', '.join(map(str, tensor.shape[1:]))}] {tensor.dtype}"
     if x.shape[1:] != tensor.shape[1:] or not len(x):
@@ -269,6 +274,8 @@ def load_samples(graph: QuantGraph, path: Path) -> tuple[np.ndarray, np.ndarray 
     if x.dtype.kind == "f" and tensor.quantization is not None:
         scale, zero = tensor.quantization.single
         limits = np.iinfo(STORAGE[tensor.dtype])
+        if np.isnan(x).any():
+            raise InputError("x holds values that are no numbers (NaN)", where=str(path), expected=expected)
         x = np.clip(np.rint(x / np.float32(scale)) + zero, limits.min, limits.max).astype(STORAGE[tensor.dtype])
     elif x.dtype.kind == "f" and tensor.dtype in ("float16", "float32"):
         x = x.astype(np.float32)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from edgekd.export import c
-from edgekd.mcu import harness
+from edgekd.mcu import cmsis, harness
 from edgekd.quant.graph import STORAGE, QuantGraph
 
 _ROOM = 1 << 21
@@ -47,7 +47,8 @@ def run_together(
 ) -> list[np.ndarray]:
     """Each graph's first output for its samples ``inputs`` [N, ...], all with the same N, on an emulated core.
 
-    Exported for ``core`` if it is ``named``, else for all cores; under -Wall -Wextra -Wconversion -Werror.
+    Exported for ``core`` if it is ``named``, else for all cores; under -Wall -Wextra -Wconversion -Werror, but for ``kernels`` that call
+    CMSIS-NN, whose own files would not pass.
     """
     libraries = [c.encode(graph, kernels=kernels, core=core if named else None) for graph in graphs]
     assert len({library.stem for library in libraries}) == len(libraries), "graphs of one name"
@@ -63,7 +64,9 @@ def run_together(
     (folder / "all.c").write_text(_SOURCE.format(includes=includes, calls=calls, before=before))
     arena = before + max(library.arena_bytes for library in libraries)
     (folder / "all.h").write_text(_HEADER.format(arena=arena, taken=taken, given=given))
-    order = harness.Order(((folder, "all"),), core, _ROOM, _ROOM, flags=("-Wconversion", "-Werror"))
+    calls = kernels == "cmsis-nn"
+    flags, sources = ((), cmsis.sources()) if calls else (("-Wconversion", "-Werror"), None)
+    order = harness.Order(((folder, "all"),), core, _ROOM, _ROOM, flags=flags, sources=sources)
     request = np.concatenate([np.ascontiguousarray(x).reshape(len(x), -1).view(np.uint8) for x in inputs], axis=1)
     answered = harness.run(harness.build(order, folder / "build"), request, folder / "build", shift=None).outputs
     parts = np.split(answered, np.cumsum([b for _, b in ends])[:-1], axis=1)

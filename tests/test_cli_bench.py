@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ from typer.testing import CliRunner
 
 from edgekd import runs
 from edgekd.cli import app
+from edgekd.cli_bench import _short
 from edgekd.export import EXPORTERS
 from edgekd.lazy import load
 from edgekd.quant import io
@@ -85,6 +89,8 @@ def test_a_target_that_is_too_small_is_exit_code_1(tmp_path: Path, repository: P
     (tmp_path / "small.toml").write_text(small)
     code, out, err = _invoke(GOLDEN, "--target", tmp_path / "small.toml")
     assert code == 1 and not out
+    too_many, needed, there = map(int, re.findall(r"flash: (\d+) B too many; (\d+) B needed \(.*\), (\d+) B there", err)[0])
+    assert too_many + there == needed and there == 8192
     assert (
         "does not fit small" in err and "B too many" in err and "largest layers, by weights: " in err and "nearest fit: nrf52840dk" in err
     )
@@ -98,6 +104,9 @@ def test_a_target_that_is_too_small_is_exit_code_1(tmp_path: Path, repository: P
         (("--target", "nrf52840dk", "--kernels", ","), "--kernels: no set of kernels"),
         (("--target", "no-such-board"), "no target is called 'no-such-board'"),
         (("--target", "pixel-8"), "pixel-8: the target has no flash"),
+        (("--target", "nrf52840dk", "--keep", __file__), f"{__file__}: File exists"),
+        (("--target", "nrf52840dk", "--kernels", "portable,../x"), "--kernels: kernels '../x'\n  expected: portable, cmsis, cmsis-nn"),
+        (("--target", "nrf52840dk", "--seconds", "inf"), "less than or equal to 86400"),
     ],
 )
 def test_what_cannot_be_done_is_exit_code_2_and_one_message(arguments: tuple[str, ...], message: str) -> None:
@@ -105,10 +114,46 @@ def test_what_cannot_be_done_is_exit_code_2_and_one_message(arguments: tuple[str
     assert code == 2 and not out and message in err and "Traceback" not in err
 
 
+@needs_qemu
+def test_a_folder_may_be_called_as_anything(samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A comma would end an argument of the linker, a dash begin one of the compiler, and model_ is how the script tells the model."""
+    monkeypatch.chdir(tmp_path)
+    found = []
+    for keep in ("plain", "-a, b/model_c"):
+        code, out, err = _invoke(GOLDEN, "--target", "nrf52840dk", "--samples", samples, "--json", f"--keep={keep}")
+        assert code == 0, err
+        found.append({name: f["value"] for name, f in json.loads(out)["bench"]["rows"][0]["measurement"]["figures"].items()})
+    assert found[0] == found[1] and "cycles" in found[0]
+
+
+def test_names_do_not_steer_a_terminal() -> None:
+    assert _short("a\x1b[2J\nb") == "a\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}b" and _short("é conv/1") == "é conv/1"
+
+
+def test_two_at_once_do_not_share_a_folder(tmp_path: Path) -> None:
+    with runs.lock(tmp_path):
+        code, out, err = _invoke(GOLDEN, "--target", "nrf52840dk", "--keep", tmp_path)
+    assert code == 2 and not out and f"--keep {tmp_path}: another bench writes there" in err
+
+
 @needs_gcc
-def test_unknown_kernels_are_named() -> None:
-    code, _, err = _invoke(GOLDEN, "--target", "nrf52840dk", "--kernels", "abacus")
-    assert code == 2 and "--kernels: kernels 'abacus'\n  expected: portable, cmsis" in err
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("exit 0", "qemu-system-arm ended without an answer of the firmware on netduinoplus2"),
+        ("kill -9 $$", "the firmware stopped on netduinoplus2 with -9: QEMU was ended by SIGKILL"),
+        ("echo of something else, long enough for a head > edgekd.out", "the firmware answered b'of something els'"),
+    ],
+)
+def test_an_emulator_that_fails_is_exit_code_2(script: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "qemu-system-arm"
+    program.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exit 0\n{script}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code, out, err = _invoke(GOLDEN, "--target", "nrf52840dk", "--json")
+    assert code == 2 and not out and message in err and "Traceback" not in err
+    assert [path.name for path in tmp_path.iterdir()] == [program.name], "no temporary folders"
 
 
 def test_help_names_the_devices_and_the_exit_code() -> None:

@@ -85,6 +85,8 @@ def test_files_are_verified_against_the_first(tmp_path: Path, capsys: pytest.Cap
         (("convert", "no.tflite", "--to", "tflite"), "no.tflite: cannot be read"),
         (("convert", "model.pb", "--to", "tflite"), "a .pb file"),
         (("convert", str(LINE), "--to", "caffe"), "format 'caffe'"),
+        (("convert", str(LINE), "--to", "tflite,c", "--kernels", "fast"), "kernels 'fast'"),
+        (("convert", str(LINE), "--to", "tflite,c", "--core", "cortex-m9"), "core 'cortex-m9'"),
         (("convert", str(LINE), "--to", ","), "no format"),
     ],
 )
@@ -109,6 +111,15 @@ def test_samples_are_fitted_or_refused(tmp_path: Path) -> None:
                   {"x": np.zeros((3, 64, 6), np.int8), "y": np.zeros(2, int)}):  # fmt: skip
         np.savez(path, **wrong)
         with pytest.raises(InputError, match=r"x\.npz: "):
+            load_samples(graph, path)
+    np.savez(path, x=np.full((3, 64, 6), np.nan, np.float32))
+    with pytest.raises(InputError, match=r"x\.npz: x holds values that are no numbers"):
+        load_samples(graph, path)
+    whole = path.read_bytes()
+    np.save(tmp_path / "x.npy", np.zeros((3, 64, 6), np.int8))
+    for damaged in (whole[:3000], b"PK\3\4" + whole[4:200], whole[:300] + bytes(100) + whole[400:], (tmp_path / "x.npy").read_bytes()):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"x\.npz: cannot be read"):
             load_samples(graph, path)
 
 

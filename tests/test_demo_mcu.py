@@ -90,6 +90,11 @@ def test_only_models_of_sound(demo: ModuleType, tmp_path: Path, capsys: pytest.C
         demo.digits(tmp_path / "other")
     assert demo.main(["--model", str(tmp_path / "other")]) == 2
     assert "log-mel" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert demo.main(["--out", str(tmp_path / "file")]) == 2 and "File exists" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        demo.main(["--limit", "inf"])
+    assert "--limit inf: expected 1 to 86400 seconds" in capsys.readouterr().err
 
 
 def test_the_installer_is_content_where_everything_is_installed(repository: Path) -> None:

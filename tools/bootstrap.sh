@@ -55,7 +55,10 @@ say "installing ${missing[*]}"
 if ! apt install -y --no-install-recommends "${missing[@]}" >/dev/null 2>&1; then
     # A fresh machine has no package lists yet.
     apt update >/dev/null 2>&1
-    apt install -y --no-install-recommends "${missing[@]}" >/dev/null
+    if ! apt install -y --no-install-recommends "${missing[@]}" >/dev/null 2>&1; then
+        # One that this release has not would keep the others away.
+        for package in "${missing[@]}"; do apt install -y --no-install-recommends "$package" >/dev/null; done
+    fi
 fi
 look
 [ ${#missing[@]} -eq 0 ] || give_up "apt-get could not install ${missing[*]}: $without"

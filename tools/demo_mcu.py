@@ -23,7 +23,7 @@ import numpy as np
 from edgekd.convert import read_model
 from edgekd.data import spoken_digits
 from edgekd.data.logmel import LogMel
-from edgekd.errors import EdgekdError, InputError, MissingDependency
+from edgekd.errors import EdgekdError, InputError
 from edgekd.export.c import export
 from edgekd.export.c_frontend import kind_of, log_mel_of
 from edgekd.export.c_sets import SETS
@@ -41,6 +41,8 @@ NAME = "digits"
 STACK_BYTES = 2048
 #: What a library says that calls CMSIS-NN.
 CALLS_CMSIS = '#include "arm_nnfunctions.h"'
+#: A day: more seconds than QEMU may be given.
+LIMIT_S = 86_400
 #: Clips that the table shows.
 SHOWN = 10
 HARNESS_PARTS = ("ek_start", "ek_stack", "ek_semihosting")
@@ -103,7 +105,7 @@ def build(graph: QuantGraph, profile: Profile, kernels: str, out: Path) -> Built
     out.mkdir(parents=True, exist_ok=True)
     export(graph, out, kernels=kernels, core=boards.plain_core(core))
     calls = cmsis.sources() if CALLS_CMSIS in (out / f"{NAME}.c").read_text(encoding="utf-8") else None
-    flags = [*boards.CORES[core], "-I", str(out), "-I", str(HARNESS), *(calls.flags if calls else ())]
+    flags = [*boards.CORES[core], "-iquote", str(out.resolve()), "-I", str(HARNESS), *(calls.flags if calls else ())]
     weights = '-DEK_WEIGHTS=__attribute__((section(".ek_weights")))'
     strict = ["-Wconversion", "-Werror"]
     sources = {
@@ -123,17 +125,6 @@ def build(graph: QuantGraph, profile: Profile, kernels: str, out: Path) -> Built
     if heap := toolchain.heap_symbols(elf):
         raise EdgekdError(f"the firmware has a heap: {', '.join(heap)}")
     return Built(elf, board, *parts_of(elf.with_suffix(".map").read_text(encoding="utf-8", errors="replace"), board))
-
-
-def built_with(graph: QuantGraph, profile: Profile, kernels: str | None, out: Path) -> tuple[Built, str]:
-    """The firmware, and the kernels that it has: ``kernels``, or the fastest that can be had. Raises EdgekdError as ``build`` does."""
-    try:
-        return build(graph, profile, kernels or "cmsis", out), kernels or "cmsis"
-    except MissingDependency as error:
-        if kernels or "CMSIS-NN" not in str(error):
-            raise
-        print(f"portable kernels: {error}", file=sys.stderr)
-    return build(graph, profile, "portable", out), "portable"
 
 
 def called(objects: list[Path], calls: Sources, flags: list[str], out: Path) -> list[Path]:
@@ -261,22 +252,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Spoken digits from samples to label on an emulated Cortex-M4.")
     parser.add_argument("--model", type=Path, default=FIRMWARE / "student", help="a run of models/spoken_digits, or a saved graph")
     parser.add_argument("--target", default="nrf52840dk", help="a microcontroller's profile, whose memory the linker script gets")
-    parser.add_argument("--kernels", choices=SETS, help="default: cmsis, or portable where the model calls CMSIS-NN and that is not here")
+    parser.add_argument("--kernels", choices=SETS, default="cmsis", help="which set of kernels")
     parser.add_argument("--clips", type=int, default=300, help="how many, at most the 300 of the test set")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "demo-mcu", help="where C, objects and the ELF file are left")
     parser.add_argument("--limit", type=float, default=300.0, help="seconds that QEMU may take")
     options = parser.parse_args(arguments)
+    if not 1 <= options.limit <= LIMIT_S:
+        parser.error(f"--limit {options.limit:g}: expected 1 to {LIMIT_S:g} seconds")
     try:
         graph, profile = digits(options.model), load(options.target)
         features = log_mel_of(graph)
-        built, kernels = built_with(graph, profile, options.kernels, options.out)
-        print(f"{built.elf}: {profile.device.board}, {profile.device.core}; {toolchain.version()}, {kernels} kernels")
+        built = build(graph, profile, options.kernels, options.out)
+        print(f"{built.elf}: {profile.device.board}, {profile.device.core}; {toolchain.version()}, {options.kernels} kernels")
         clips = clips_for(features, graph.tensor(graph.inputs[0]).shape[1], max(1, options.clips))
         print(f"clips: {clips.source}\nrunning on {qemu.version()}, machine {built.board.machine}")
         answers = listen(built, clips, features.rate, options.limit)
-    except EdgekdError as error:
+    except (EdgekdError, OSError) as error:  # also a folder that may not be written, a full disk
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     report(built, clips, answers, profile)
     differing = np.flatnonzero((expected(graph, features, clips) != np.array([a.logits for a in answers])).any(1))
     if len(differing):

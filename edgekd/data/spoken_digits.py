@@ -70,12 +70,12 @@ def load(
     digit, speaker = np.array([int(n[0]) for n in names]), np.array([SPEAKERS.index(n[1]) for n in names])
     index = np.array([int(n[2]) for n in names])
     answers = {"digit": Task("digit", DIGITS), "speaker": Task("speaker", SPEAKERS)}
-    tasks = tuple(answers.values()) if task == "both" else (answers[task],)
+    tasks = list(answers.values()) if task == "both" else [answers[task]]
     y = {"digit": digit, "speaker": speaker, "both": np.stack([digit, speaker], 1)}[task]
     whole = split_of(wave, y, kind, raw=raw)
     test, held = (np.flatnonzero((index >= first) & (index < last)) for first, last in ((0, TEST), (TEST, TEST + validation)))
     train = keep_labels(whole.take(np.flatnonzero(index >= TEST + validation)), labelled, where=WHERE)
-    several = tasks if len(tasks) > 1 else ()
+    several = tuple(tasks) if len(tasks) > 1 else ()
     return Dataset("spoken_digits", train, whole.take(held), whole.take(test), tasks[0].labels, several, kind.front_end)
 
 

@@ -25,6 +25,9 @@ from edgekd.quant.graph import QuantGraph, Tensor
 from edgekd.records import Artifact, Figure
 from edgekd.runs import atomic_write
 
+#: One of these stands in the first bytes of each file that edgekd wrote.
+_MARKS, _HEAD = (b"ritten by edgekd", b"/* edgekd {"), 1024
+
 
 @dataclass(frozen=True)
 class Library:
@@ -43,12 +46,15 @@ class Library:
 def export(graph: QuantGraph, out: Path, *, kernels: str = "portable", core: str | None = None) -> Artifact:
     """Write NAME.h and NAME.c into ``out``, atomically, and NAME_frontend.h and .c where the graph says what its input is made of.
 
-    The artifact is NAME.c. Raises InputError as encode does, and for a front-end that is not known.
+    The artifact is NAME.c. Raises InputError as encode does, for a front-end that is not known, and where a file lies that is
+    not of edgekd.
     """
     library = encode(graph, kernels=kernels, core=core)
     front_end = c_frontend.sources(graph, library.stem, library.input_room)
     texts = {f"{library.stem}.c": library.source, f"{library.stem}.h": library.header, **front_end}
     names = tuple(texts)
+    for name in names:
+        _may_be_written(out / name)
     for name, content in texts.items():
         atomic_write(out / name, content.encode())
     where = f"{kernels} kernels{f' for {core}' if core else ''}"
@@ -58,6 +64,17 @@ def export(graph: QuantGraph, out: Path, *, kernels: str = "portable", core: str
     }
     notes = (f"an arena of {library.arena_bytes} B, of which no placement of these buffers needs less than {library.arena_bound} B",)
     return Artifact("c", names[0], hashlib.sha256(library.source.encode()).hexdigest(), figures, names, notes)
+
+
+def _may_be_written(path: Path) -> None:
+    """Raises InputError where a file lies that edgekd did not write: a graph may be called as somebody's main.c is."""
+    if path.is_file() and not any(mark in path.read_bytes()[:_HEAD] for mark in _MARKS):
+        raise InputError(
+            "would be overwritten, and edgekd did not write it",
+            where=str(path),
+            expected="a folder for what is exported",
+            mend="another --out",
+        )
 
 
 def encode(graph: QuantGraph, *, kernels: str = "portable", core: str | None = None) -> Library:

@@ -85,16 +85,6 @@ class Kernel:
 Kernels = Mapping[str, tuple[Kernel, ...]]
 Build = Callable[..., list[Call]]
 
-SUFFIX = {"int8": "s8", "int16": "s16", "int32": "s32", "float32": "f32"}
-
-
-def suffix_of(op: ops.Op, graph: QuantGraph) -> str:
-    """The suffix of kernels for the dtype of the operator's first input ("s8"). Raises InputError for one that no kernel has."""
-    dtype = graph.tensor(op.inputs[0]).dtype
-    if dtype not in SUFFIX:
-        raise lacks(op, graph, f"on {dtype}")
-    return SUFFIX[dtype]
-
 
 def lacks(op: ops.Op, graph: QuantGraph, what: str) -> InputError:
     """The C exporter has no kernel for ``op`` as it stands."""

@@ -95,11 +95,11 @@ def add(sign: int, op: ops.Add | ops.Sub, graph: QuantGraph) -> list[Call]:
     if quantization(graph, a)[0] < quantization(graph, b)[0]:
         a, b, signs = b, a, (sign, 1)
     (large, a_zero), (small, b_zero), (out, out_zero) = (quantization(graph, name) for name in (a, b, y))
-    mantissa, shift = quantize_multiplier(small / (2 * large))
+    mantissa, shift = _to_the_right(quantize_multiplier(small / (2 * large)))
     b_high, b_low, less = (mantissa >> 16) << (bits - 15), mantissa & 0xFFFF, {20: 11, 15: 16}[bits]
     if shift == 0:  # of equal scales: twice as much, shifted by 1
         b_high, b_low, shift = 1 << bits, 0, -1
-    multiplier, out_shift = checked(quantize_multiplier(2 * large / ((1 << bits) * out)), op, -1)
+    multiplier, out_shift = checked(_to_the_right(quantize_multiplier(2 * large / ((1 << bits) * out))), op, -1)
     low, high = bounds_of(op, graph)
     fields = {
         **_within(rows(op, graph, a, b)), "unit": signs[0] << bits, "base": -a_zero * (signs[0] << bits), "b_high": b_high, "b_low": b_low,
@@ -107,6 +107,11 @@ def add(sign: int, op: ops.Add | ops.Sub, graph: QuantGraph) -> list[Call]:
         "b_right": -shift - 1, "right": -out_shift - 1, "b_sign": signs[1], "low": low, "high": high,
     }  # fmt: skip
     return [Call(kind, "ek_sum", fields, (a, b), y)]
+
+
+def _to_the_right(pair: tuple[int, int]) -> tuple[int, int]:
+    """``pair``; of a multiplier that vanished, whose shift says nothing, with a shift that ek_sum has."""
+    return pair if pair[0] else (0, -1)
 
 
 def mul(op: ops.Mul, graph: QuantGraph) -> list[Call]:

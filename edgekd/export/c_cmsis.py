@@ -20,7 +20,8 @@ def as_tflite(call: Call) -> Mapping[str, Field]:
 def conv_bytes(call: Call, core: str) -> int:
     """arm_convolve_wrapper_s8_get_buffer_size."""
     size = call.number("k_h") * call.number("k_w") * call.number("in_c")
-    if (call.number("k_h"), call.number("k_w"), call.number("pad_top"), call.number("pad_left")) == (1, 1, 0, 0):
+    names = ("k_h", "k_w", "pad_top", "pad_left", "dilation_h", "dilation_w")
+    if tuple(call.number(name) for name in names) == (1, 1, 0, 0, 1, 1):
         return 0
     return 4 * -(-size // 8) * 8 if core == HELIUM else 4 * size
 
@@ -39,8 +40,18 @@ def pool_bytes(call: Call, core: str) -> int:
     return 4 * call.number("channels") if core not in ("cortex-m0", "cortex-m3", HELIUM) else 0
 
 
+def _windows_inside(call: Call, core: str | None) -> bool:
+    """Whether the first and the last window reach the input, as TFLite's always do: CMSIS-NN's faster functions take it for granted."""
+    for axis, pad in (("h", "pad_top"), ("w", "pad_left")):
+        size, out, taps, stride, dilation = (call.number(f"{name}_{axis}") for name in ("in", "out", "k", "stride", "dilation"))
+        before = call.number(pad)
+        if before > (taps - 1) * dilation or (out - 1) * stride - before >= size:
+            return False
+    return True
+
+
 def _ungrouped(call: Call, core: str | None) -> bool:
-    return call.fields["multiplier_or_groups"] == 1
+    return call.fields["multiplier_or_groups"] == 1 and _windows_inside(call, core)
 
 
 def _one_scale(call: Call, core: str | None) -> bool:
@@ -49,7 +60,7 @@ def _one_scale(call: Call, core: str | None) -> bool:
 
 CMSIS_NN: Kernels = {
     "conv_s8": (Kernel("ek_conv_nn_s8", "cmsis/conv_s8.c", as_tflite, conv_bytes, _ungrouped),),
-    "depthwise_s8": (Kernel("ek_depthwise_nn_s8", "cmsis/depthwise_s8.c", as_tflite, depthwise_bytes),),
+    "depthwise_s8": (Kernel("ek_depthwise_nn_s8", "cmsis/depthwise_s8.c", as_tflite, depthwise_bytes, _windows_inside),),
     "fully_connected_s8": (
         Kernel("ek_fully_connected_nn_s8", "cmsis/fully_connected_s8.c", as_tflite, when=_one_scale),
         Kernel("ek_conv_nn_s8", "cmsis/conv_s8.c", as_tflite, conv_bytes),

@@ -53,7 +53,8 @@ def log_mel_of(graph: QuantGraph) -> LogMel:
         raise InputError(f"keys {sorted(set(table) ^ known)} are missing or unknown", where=where, expected=", ".join(sorted(known)))
     features = LogMel(**table)
     shape = graph.tensor(graph.inputs[0]).shape
-    if math.prod(shape) % features.mels or features.mels not in shape[2:]:
+    rows, left = divmod(math.prod(shape), features.mels)
+    if left or [size for size in shape if size != 1] != [size for size in (rows, features.mels) if size != 1]:
         raise InputError(f"{features.mels} mel bands for an input of shape {shape}", where=where, expected="[1, frames, mels, 1]")
     return features
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgekd.errors import InputError
 from edgekd.export.c_base import Call, Kernel
 from edgekd.export.c_ops import calls_of
-from edgekd.export.c_sets import CORES, choose, scratch
+from edgekd.export.c_sets import check, choose, scratch
 from edgekd.quant.arena import Lifetime, Placement
 from edgekd.quant.arena_lifetimes import aligned
 from edgekd.quant.arena_search import best_of
@@ -65,8 +65,7 @@ def plan(graph: QuantGraph, kernels: str, core: str | None) -> Plan:
         )
     if len(graph.inputs) != 1:
         raise InputError(f"{len(graph.inputs)} inputs", where=f"graph {graph.name}", expected="one: the reference knows no other graphs")
-    if core is not None and core not in CORES:
-        raise InputError(f"core {core!r}", where="--core", expected=", ".join(CORES))
+    check(kernels, core)
     found = _placed(graph, kernels, core)
     moved = reorder(graph)
     if moved is not graph and not (found[0].placement.optimal and found[0].placement.total_bytes <= _least(found[0])):

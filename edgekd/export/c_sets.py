@@ -34,10 +34,16 @@ AT_COMPILE_TIME: dict[str, tuple[tuple[str, str], ...]] = {
 CORES = ("cortex-m0", "cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")
 
 
-def choose(kernels: str, call: Call, core: str | None) -> Kernel:
-    """The kernel of the set ``kernels`` for ``call``. Raises InputError for a set that there is not, or a call that no kernel takes."""
+def check(kernels: str, core: str | None) -> None:
+    """Raises InputError for a set or a core that there is not."""
     if kernels not in SETS:
         raise InputError(f"kernels {kernels!r}", where="--kernels", expected=", ".join(SETS))
+    if core is not None and core not in CORES:
+        raise InputError(f"core {core!r}", where="--core", expected=", ".join(CORES))
+
+
+def choose(kernels: str, call: Call, core: str | None) -> Kernel:
+    """The kernel of the set ``kernels`` for ``call``. Raises InputError for a call that no kernel takes."""
     for table in SETS[kernels]:
         for kernel in table.get(call.kind, ()):
             if kernel.when(call, core):

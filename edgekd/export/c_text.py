@@ -13,14 +13,23 @@ from edgekd.errors import InputError
 from edgekd.export.c_base import C_TYPES, Array, Field
 
 WIDTH = 140
+#: C's own headers (C11, 7.1.2): a library NAME.h must not be found in the place of one. And what is ours or Arm's.
+_TAKEN = (
+    "assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic stdbool stddef "
+    "stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype"
+)
+_OURS = re.compile(r"(ek|ekp|arm|cmsis)(_|$)")
 
 
 def identifier(name: str) -> str:
-    """A prefix for the public names of a library: [a-z_][a-z0-9_]*. Raises InputError for a name of which nothing is left."""
+    """A prefix for the public names of a library, and the name of its files: [a-z][a-z0-9_]*.
+
+    Raises InputError for a name of which nothing is left.
+    """
     found = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
     if not found:
         raise InputError(f"the name {name!r}", where="graph", expected="letters or digits in the name of a graph that becomes C")
-    return found if found[0].isalpha() else f"_{found}" if found[0] == "_" else f"model_{found}"
+    return f"model_{found}" if found[0].isdigit() or found in _TAKEN.split() or _OURS.match(found) else found
 
 
 def literal(value: float | int) -> str:

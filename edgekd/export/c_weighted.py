@@ -98,6 +98,8 @@ def _call(op: ops.Op, graph: QuantGraph, kind: str, window: Mapping[str, int], w
     sizes = [window[name] for name in ("in_w", "out_w", "out_c", "k_h", "k_w")]
     if max(sizes) > 0xFFFF or max(window[name] for name in ("stride_h", "stride_w", "dilation_h", "dilation_w")) > 0xFF:
         raise lacks(op, graph, "of more than 65535 columns, channels or taps, or with strides or dilations above 255")
+    if max(window["pad_top"], window["pad_left"]) > 0x7FFF:
+        raise lacks(op, graph, f"with padding ({window['pad_top']}, {window['pad_left']})")
     multiplier, shift = multipliers(real, where)
     low, high = bounds_of(op, graph)
     fields: dict[str, Field] = {

@@ -28,7 +28,7 @@ LONGEST_LINE = 1 << 14
 def pool(name: str, op: ops.AveragePool2D | ops.MaxPool2D, graph: QuantGraph) -> list[Call]:
     check_one_scale(op, graph)
     fields = pool_fields(op, graph)
-    if isinstance(op, ops.AveragePool2D) and math.prod(op.kernel) > MOST_WIDE:
+    if isinstance(op, ops.AveragePool2D) and math.prod(op.kernel) >= MOST_WIDE:
         raise lacks(op, graph, f"of windows of {op.kernel}")
     return [Call(kind_of(name, op, graph), "ek_pool", fields, op.inputs, op.outputs[0])]
 
@@ -40,8 +40,9 @@ def pool_fields(op: ops.AveragePool2D | ops.MaxPool2D, graph: QuantGraph) -> dic
         before, last = op.padding[2 * axis], (y.shape[axis + 1] - 1) * op.stride[axis] - op.padding[2 * axis]
         if before >= op.kernel[axis] or last >= x.shape[axis + 1]:
             raise InputError(f"padding {op.padding}", where=f"operator {op.name}", expected="windows that each hold a value")
-    if max(*x.shape[1:], *y.shape[1:], *op.kernel) >= 1 << 16 or max(op.stride) >= 1 << 8:  # what the fields of an ek_pool hold
-        raise lacks(op, graph, f"from {x.shape} to {y.shape} with stride {op.stride}")
+    if max(*x.shape[1:], *y.shape[1:], *op.kernel) >= 1 << 16 or max(op.stride) >= 1 << 8 or max(op.padding) >= 1 << 15:
+        # More than the fields of an ek_pool hold.
+        raise lacks(op, graph, f"from {x.shape} to {y.shape} with stride {op.stride} and padding {op.padding}")
     low, high = bounds_of(op, graph)
     return {
         "in_zero": quantization(graph, x.name)[1], "out_zero": quantization(graph, y.name)[1], "low": low, "high": high,

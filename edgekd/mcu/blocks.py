@@ -32,7 +32,10 @@ def count(firmware: Firmware, inputs: np.ndarray, folder: Path, *, model: int = 
         plugin = folder / f"ek_blocks{version}.so"
         build = [compiler, "-shared", "-fPIC", "-O2", f"-DEK_PLUGIN_VERSION={version}", str(PLUGIN), "-o", str(plugin)]
         out.unlink(missing_ok=True)
-        for command in (build, [*qemu.command(firmware.elf, firmware.board, None), "-plugin", f"{plugin.resolve()},out={_OUT}"]):
+        for command in (
+            build,
+            [*qemu.command(firmware.elf, firmware.board, None), "-plugin", f"{str(plugin.resolve()).replace(',', ',,')},out={_OUT}"],
+        ):
             done = _run(command, folder)
             if done.returncode:
                 said = " ".join(done.stderr.split())[-200:]

@@ -180,15 +180,12 @@ def _models(order: Order, folder: Path) -> tuple[list[Path], tuple[tuple[str, ..
     flags = [*CORES[order.core], *order.flags, '-DEK_WEIGHTS=__attribute__((section(".ek_weights")))']
     flags += order.sources.flags if order.sources else ()
     marks = ["-include", str(HARNESS / "ek_layer.h")] if order.layers else []
-    objects = [
-        toolchain.compile_c(where / f"{stem}.c", folder / f"model_{stem}.o", [*flags, *marks, "-I", str(where)])
-        for where, stem in order.libraries
-    ]
+    objects = [toolchain.compile_c(where / f"{stem}.c", folder / f"model_{stem}.o", [*flags, *marks]) for where, stem in order.libraries]
     objects += _called(order, objects, folder) if order.sources else []
     names = tuple(layer_names(where / f"{stem}.c") if order.layers else () for where, stem in order.libraries)
     table = folder / "ek_models.c"
     table.write_text(models_c(order, [len(some) for some in names]), encoding="utf-8")
-    includes = [flag for where, _ in order.libraries for flag in ("-I", str(where))]
+    includes = [flag for where, _ in order.libraries for flag in ("-iquote", str(where.resolve()))]
     objects.append(toolchain.compile_c(table, folder / "ek_models.o", [*CORES[order.core], "-I", str(HARNESS), *includes]))
     return objects, names
 
@@ -245,10 +242,16 @@ class TooLarge(Overflow):
 def layer_names(source: Path) -> tuple[str, ...]:
     """The layers that NAME.c marks by EK_LAYER(index), by index: the names that it states, or numbers."""
     text = source.read_text(encoding="utf-8")
-    count = max((int(index) for index in re.findall(r"\bEK_LAYER\((\d+)\)", text)), default=-1) + 1
-    stated = re.search(r"_layer_names\[[^\]]*\] = \{(.*?)\};", text, re.DOTALL)
-    names = re.findall(r'"((?:[^"\\]|\\.)*)"', stated[1]) if stated else []
+    # At the start of a line: what is in a comment or a string is somebody's name.
+    count = max((int(index) for index in re.findall(r"^ +EK_LAYER\((\d+)\);", text, re.MULTILINE)), default=-1) + 1
+    stated = re.search(r"_layer_names\[[^\]]*\] = \{(.*?)\};$", text, re.DOTALL | re.MULTILINE)
+    names = [_plain(name) for name in re.findall(r'"((?:[^"\\]|\\.)*)"', stated[1])] if stated else []
     return tuple(names[index] if index < len(names) else f"layer {index}" for index in range(count))
+
+
+def _plain(literal: str) -> str:
+    """A string of C, whose bytes beyond ASCII are octal, as text."""
+    return re.sub(rb"\\([0-7]{3})", lambda m: bytes([int(m[1], 8)]), literal.encode()).decode(errors="replace")
 
 
 def models_c(order: Order, layers: list[int]) -> str:
@@ -262,14 +265,14 @@ def models_c(order: Order, layers: list[int]) -> str:
         outputs = [f"{stem}_output{index or ''}" for index in range(int(stated[1]) if stated else 1)]
         nbytes = {name: f"{name.upper()}_SIZE * sizeof *{name}(0)" for name in outputs}
         body += [
-            f"static void *input_{stem}(void *arena) {{ return {stem}_input(arena); }}",
-            f"static void output_{stem}(const void *arena, void (*write)(const void *, uint32_t)) {{",
+            f"static void *ek_input_{stem}(void *arena) {{ return {stem}_input(arena); }}",
+            f"static void ek_output_{stem}(const void *arena, void (*write)(const void *, uint32_t)) {{",
             *(f"    write({name}(arena), {nbytes[name]});" for name in outputs),
             "}",
         ]
         rows.append(
             f"    {{{upper}_INPUT_SIZE * sizeof *{stem}_input(0), {' + '.join(nbytes.values())}, {count}u,"
-            f" input_{stem}, {stem}_run, output_{stem}}},"
+            f" ek_input_{stem}, {stem}_run, ek_output_{stem}}},"
         )
         sizes.append(f"int8_t {stem}_bytes[{upper}_ARENA_BYTES];")
     return "\n".join(

@@ -6,6 +6,7 @@ import os
 import re
 import selectors
 import shutil
+import signal
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -36,7 +37,10 @@ def find() -> str:
 @cache
 def version() -> str:
     """E.g. "QEMU 7.2.22"."""
-    said = subprocess.run([find(), "--version"], capture_output=True, text=True, timeout=30, check=False).stdout
+    try:
+        said = subprocess.run([find(), "--version"], capture_output=True, text=True, errors="replace", timeout=30, check=False).stdout
+    except subprocess.TimeoutExpired as error:
+        raise EdgekdError(f"{PROGRAM} --version took over 30 s") from error
     match = re.search(r"version (\S+)", said)
     return f"QEMU {match[1] if match else 'of unknown version'}"
 
@@ -73,6 +77,8 @@ def run(elf: Path, board: Board, request: bytes, folder: Path, *, shift: int | N
         return (out.read_bytes() if out.exists() else b""), False
     if done.returncode:
         raise EdgekdError(failure(done.returncode, board.name, done.stderr))
+    if not out.is_file():
+        raise EdgekdError(f"{PROGRAM} ended without an answer of the firmware on {board.name}")
     return out.read_bytes(), True
 
 
@@ -123,7 +129,7 @@ class _Pipe:
 def failure(code: int, board: str, said: str) -> str:
     """A sentence on why a firmware stopped."""
     last = " ".join(said.split())[-300:]
-    why = CODES.get(code)
+    why = CODES.get(code) or (f"QEMU was ended by {signal.Signals(-code).name}" if -code in set(signal.Signals) and not last else None)
     if code < 0 and "ockup" in said:
         why = CODES[70]
     return f"the firmware stopped on {board} with {code}: {why or last or 'it said nothing'}"

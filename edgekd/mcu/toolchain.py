@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -65,16 +66,19 @@ def version() -> str:
 def compile_c(source: Path, out: Path, flags: Sequence[str]) -> Path:
     """One object. Raises EdgekdError with what the compiler said."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    _run([find(), *FLAGS, *flags, "-c", str(source), "-o", str(out)], f"compiling {source.name}")
+    _run([find(), *FLAGS, *flags, "-c", str(source.resolve()), "-o", str(out.resolve())], f"compiling {source.name}")
     return out
 
 
 def link(objects: Sequence[Path], out: Path, script: Path, flags: Sequence[str]) -> Path:
     """An ELF file, and its map beside it. Raises Overflow for what does not fit, EdgekdError with what else the linker said."""
-    options = ["-nostartfiles", f"-Wl,-T,{script},-Map,{out.with_suffix('.map')},--gc-sections,--fatal-warnings"]
-    command = [find(), *FLAGS, *flags, *options, *map(str, objects), "-lc", "-lgcc", "-o", str(out)]
+    # Names relative to the folder: the script tells objects by the start of their names, and a comma of a path would end -Wl's argument.
+    folder = out.parent.resolve()
+    names = [os.path.relpath(path.resolve(), folder) for path in (script, *objects)]
+    options = ["-nostartfiles", "-Wl,--gc-sections,--fatal-warnings", "-Xlinker", "-Map", "-Xlinker", out.with_suffix(".map").name]
+    command = [find(), *FLAGS, *flags, *options, "-T", *names, "-lc", "-lgcc", "-o", out.name]
     try:
-        _run(command, f"linking {out.name}")
+        _run(command, f"linking {out.name}", folder)
     except EdgekdError as error:
         if missing := {memory: int(count) for memory, count in _OVERFLOW.findall(str(error))}:
             raise Overflow(missing) from error
@@ -111,11 +115,18 @@ def heap_symbols(elf: Path) -> tuple[str, ...]:
     return tuple(sorted(set(HEAP) & set(symbols(elf))))
 
 
-def _run(command: list[str], what: str) -> str:
-    """What the program printed. Raises EdgekdError where it fails or takes over two minutes."""
+def _run(command: list[str], what: str, folder: Path | None = None) -> str:
+    """What the program printed, run in ``folder``. Raises EdgekdError where it fails or takes over two minutes."""
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=_LIMIT_S, stdin=subprocess.DEVNULL, check=False
+            command,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_LIMIT_S,
+            stdin=subprocess.DEVNULL,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise EdgekdError(f"{what} took over {_LIMIT_S:g} s") from error

@@ -13,8 +13,9 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 
 import numpy as np
-import unicorn
 from unicorn import arm_const as arm
+from unicorn import unicorn_const
+from unicorn.unicorn_py3 import Uc, UcError
 
 from edgekd.errors import EdgekdError
 from edgekd.mcu import answers
@@ -80,7 +81,7 @@ def _execute(firmware: Firmware, host: _Host, *, count: bool, limit_s: float) ->
     began = time.monotonic()
     try:
         machine.emu_start(reset | 1, 0xFFFFFFFE, timeout=int(limit_s * 1e6))
-    except unicorn.UcError as error:
+    except UcError as error:
         where = machine.reg_read(arm.UC_ARM_REG_PC)
         raise EdgekdError(
             f"the firmware stopped under Unicorn at {where:#x}: {error}; most likely the stack ran out of its room"
@@ -92,14 +93,14 @@ def _execute(firmware: Firmware, host: _Host, *, count: bool, limit_s: float) ->
         raise EdgekdError("the firmware stopped under Unicorn without a word")
 
 
-def _machine(firmware: Firmware) -> unicorn.Uc:
+def _machine(firmware: Firmware) -> Uc:
     core, board = firmware.order.core, firmware.board
     if core not in MODELS or not board.machine.startswith("mps2-an38"):
         raise EdgekdError(
             f"Unicorn does not run {core} on {board.name}, only {', '.join(c for c in CORES if c in MODELS)} on an MPS2 board\n"
             "  to mend:  apt-get install qemu-system-arm"
         )
-    machine = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
+    machine = Uc(unicorn_const.UC_ARCH_ARM, unicorn_const.UC_MODE_THUMB | unicorn_const.UC_MODE_MCLASS)
     machine.ctl_set_cpu_model(MODELS[core])
     for memory in (board.flash, board.ram):
         machine.mem_map(memory.origin, memory.nbytes)
@@ -121,15 +122,15 @@ def _segments(elf: Path) -> list[tuple[int, bytes]]:
     return found
 
 
-def _hooks(machine: unicorn.Uc, host: _Host, *, count: bool) -> None:
-    machine.hook_add(unicorn.UC_HOOK_INTR, _interrupt(host))
+def _hooks(machine: Uc, host: _Host, *, count: bool) -> None:
+    machine.hook_add(unicorn_const.UC_HOOK_INTR, _interrupt(host))
     machine.mmio_map(_TIMER, 0x10000, _timer(host, count), None, lambda *_: None, None)
     if count:
-        machine.hook_add(unicorn.UC_HOOK_BLOCK, _block(host))
+        machine.hook_add(unicorn_const.UC_HOOK_BLOCK, _block(host))
 
 
 def _block(host: _Host) -> Callable[..., None]:
-    def entered(machine: unicorn.Uc, address: int, size: int, _: object) -> None:
+    def entered(machine: Uc, address: int, size: int, _: object) -> None:
         key = (address, size)
         starts = host.lengths.get(key)
         if starts is None:
@@ -156,7 +157,7 @@ def _starts(code: bytes, address: int) -> tuple[int, ...]:
 def _timer(host: _Host, count: bool) -> Callable[..., int]:
     """The CMSDK timer of the board, which counts down: all that were executed before the instruction that reads it."""
 
-    def read(machine: unicorn.Uc, offset: int, _size: int, _: object) -> int:
+    def read(machine: Uc, offset: int, _size: int, _: object) -> int:
         if offset != _TIMER_VALUE or not count:
             return 0xFFFFFFFF
         pc = machine.reg_read(arm.UC_ARM_REG_PC)
@@ -168,7 +169,7 @@ def _timer(host: _Host, count: bool) -> Callable[..., int]:
 
 
 def _interrupt(host: _Host) -> Callable[..., None]:
-    def raised(machine: unicorn.Uc, number: int, _: object) -> None:
+    def raised(machine: Uc, number: int, _: object) -> None:
         if number != _BKPT:
             host.exit_code = 70  # a fault, as the firmware itself would say
             machine.emu_stop()
@@ -181,7 +182,7 @@ def _interrupt(host: _Host) -> Callable[..., None]:
     return raised
 
 
-def _serve(machine: unicorn.Uc, host: _Host, operation: int, block: tuple[int, int, int]) -> int:
+def _serve(machine: Uc, host: _Host, operation: int, block: tuple[int, int, int]) -> int:
     """One semihosting call of ek_semihosting.c; what it returns in r0."""
     _, b, c = block
     if operation == _OPEN:

@@ -50,7 +50,7 @@ def measure(subject: Subject, progress: Progress) -> Bench:
     toolchain.find()
     rows, refusals, notes = [], [], list(emulator.notes)
     with ExitStack() as opened:
-        folder = subject.keep or Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="edgekd-bench-")))
+        folder = subject.keep.resolve() if subject.keep else Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="edgekd-bench-")))
         for at, kernels in enumerate(subject.kernels):
             progress(f"bench {kernels}", at, len(subject.kernels))
             work = _Work(subject, kernels, core, emulator, folder / kernels)

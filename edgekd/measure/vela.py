@@ -36,7 +36,7 @@ def measure(subject: Subject, progress: Progress) -> Bench:
     # Vela writes a plan of its own, unless it finds one, which its output would no longer fit.
     graph = subject.graph.with_metadata(**{MEMORY_PLAN: "none"})
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
-        out = subject.keep or Path(folder)
+        out = (subject.keep or Path(folder)).resolve()
         out.mkdir(parents=True, exist_ok=True)
         found = predict(out / subject.write("tflite", graph, out, names="all").path, subject.target)
     layers = tuple(

@@ -140,6 +140,8 @@ class QuantGraph:
                 if name in known or name not in self.tensors:
                     raise InputError(f"{name!r} is written twice or has no tensor", where=f"graph {self.name}, operator {op.name}")
                 known.add(name)
+        if not self.outputs:
+            raise InputError("there is no output", where=f"graph {self.name}", expected="at least one")
         for name in (*self.inputs, *self.outputs):
             if name not in known or name not in self.tensors:
                 raise InputError(f"{name!r} is an input or output but never made", where=f"graph {self.name}")

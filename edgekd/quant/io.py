@@ -193,7 +193,9 @@ def _list(value: Any, what: str, where: str) -> list[Any]:
 
 def _parse(raw: bytes, where: str) -> Any:
     try:
-        return json.loads(raw)
+        found = json.loads(raw)
+        json.dumps(found, ensure_ascii=False).encode()  # half of a surrogate pair is no text that could be written again
+        return found
     except (ValueError, RecursionError) as error:
         raise InputError(f"is no JSON ({error})", where=where, expected="graph.json as edgekd writes it") from error
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -156,10 +158,10 @@ def _folder(path: Path, shape: Shape | None, count: int, seed: int) -> Data:
 def _npz(path: Path, shape: Shape | None, count: int, seed: int) -> Data:
     where = f"--data {path}"
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             names = file.files
             x, y = (file[name] if name in names else None for name in ("x", "y"))
-    except (OSError, ValueError, EOFError, AttributeError) as error:
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, BadZipFile, zlib.error) as error:  # TypeError: of an .npy file
         raise InputError(f"cannot be read ({error})", where=where, expected=KINDS) from error
     if "x_train" in names:
         return of_dataset(load_data("numpy", {"file": path.name}, path.parent), shape, count=count, seed=seed)

@@ -25,6 +25,8 @@ from edgekd.quant.outputs import joined
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-std=c11", "-O2", "-shared", "-fPIC")
 _TIME_LIMIT_S = 300.0
+#: No microcontroller has as much memory; a header that says more is damaged.
+_MOST_BYTES = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def open_model(path: Path, *, threads: int = 1) -> CHostRunner:
         raise InputError(why, where=str(path), expected="kernels of edgekd's own, and a C compiler")
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         shared = Path(folder) / "library.so"
-        command = [_compiler(), *FLAGS, "-I", str(path.parent.resolve()), "-o", str(shared), str(path.resolve())]
+        command = [_compiler(), *FLAGS, "-o", str(shared), str(path.resolve())]
         try:
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_TIME_LIMIT_S, check=False)
         except subprocess.TimeoutExpired as error:
@@ -68,8 +70,12 @@ def open_model(path: Path, *, threads: int = 1) -> CHostRunner:
         if done.returncode != 0:
             said = "\n  ".join(done.stderr.strip().splitlines()[:5])
             raise InputError(f"{command[0]} does not compile it: {said}", where=str(path), expected="a library that edgekd exported")
-        handle = ctypes.CDLL(str(shared), mode=os.RTLD_LOCAL | os.RTLD_NOW)  # stays mapped when its file is gone
-    return CHostRunner(handle, library, path)
+        try:
+            handle = ctypes.CDLL(str(shared), mode=os.RTLD_LOCAL | os.RTLD_NOW)  # stays mapped when its file is gone
+            return CHostRunner(handle, library, path)
+        except (OSError, AttributeError) as error:
+            said = str(error).rpartition("library.so: ")[2]
+            raise InputError(f"it does not load: {said}", where=str(path), expected="a library that edgekd exported") from error
 
 
 def why_not(path: Path) -> str | None:
@@ -77,9 +83,13 @@ def why_not(path: Path) -> str | None:
     if not _compiler():
         return f"no C compiler on this host ({', '.join(COMPILERS)})"
     kernels = _read(path).kernels
-    if re.search(r'^#include "arm_', path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE) is None:
-        return None
-    return f"its {kernels} kernels call CMSIS-NN, which is for a microcontroller: edgekd bench --device qemu runs them"
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if re.search(r'^#include "arm_', text, re.MULTILINE):
+        return f"its {kernels} kernels call CMSIS-NN, which is for a microcontroller: edgekd bench --device qemu runs them"
+    # A library for no core in particular asks the preprocessor first.
+    if re.search(r"^#include <arm_mve", text, re.MULTILINE) and not text.startswith("#if "):
+        return f"its {kernels} kernels are for a core with Helium: edgekd bench --device qemu runs them"
+    return None
 
 
 class CHostRunner:
@@ -132,8 +142,8 @@ def _read(path: Path) -> _Library:
     try:
         said = re.match(r"/\* edgekd (\{.*\}) \*/\n", text)
         stated: dict[str, Any] = json.loads(said[1])["c"] if said else {}
-        arena = re.search(rf"^#define {stated['stem'].upper()}_ARENA_BYTES (\d+)", text, re.MULTILINE)
-        if arena is None:
+        arena = re.search(rf"^#define {re.escape(stated['stem'].upper())}_ARENA_BYTES (\d+)", text, re.MULTILINE)
+        if arena is None or len(arena[1]) > 10 or int(arena[1]) > _MOST_BYTES:
             raise KeyError("ARENA_BYTES")
         sides = [_Side(STORAGE[side["dtype"]], tuple(side["shape"][1:])) for side in (stated["input"], *stated["outputs"])]
         return _Library(stated["stem"], stated["kernels"], int(arena[1]), sides[0], tuple(sides[1:]))

@@ -61,7 +61,7 @@ def run(tflite: Path, npu: Npu, folder: Path) -> Compiled | Survey:
 def command(tflite: Path, npu: Npu, folder: Path) -> list[str]:
     """The call of Vela for this NPU."""
     given = {"--system-config": npu.system_config, "--memory-mode": npu.memory_mode, "--config": npu.config}
-    options = [part for option, value in given.items() if value is not None for part in (option, value)]
+    options = [f"{option}={value}" for option, value in given.items() if value is not None]
     always = ["--verbose-performance", "--show-cpu-operations", "--output-dir", str(folder)]
     return [sys.executable, "-m", "ethosu.vela", str(tflite), "--accelerator-config", npu.accelerator, *options, *always]
 

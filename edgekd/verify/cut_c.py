@@ -12,6 +12,8 @@ from edgekd.quant.graph import QuantGraph
 from edgekd.quant.ops import Reshape
 
 _LAYER = re.compile(r'^    EK_LAYER\(\d+\); /\* \w+ (".*") \*/\n', re.MULTILINE)
+#: Where the last alternative begins of a library for no core in particular.
+_LAST = "\n#else\n/* Written by edgekd "
 _OUTPUT = re.compile(r"\(a \+ (\d+)\), (?:NULL|\(a \+ \d+\))\);\n\Z")
 
 
@@ -21,7 +23,7 @@ def cut(path: Path, graph: QuantGraph, tensor: str, folder: Path) -> Path:
     Raises InputError if the library is not edgekd's, or has no layer that writes the tensor.
     """
     wanted = graph.tensor(tensor)
-    source, header = path.read_text(encoding="utf-8"), path.with_suffix(".h").read_text(encoding="utf-8")
+    source, header = _for_hosts(path.read_text(encoding="utf-8")), path.with_suffix(".h").read_text(encoding="utf-8")
     said = re.match(r"/\* edgekd (\{.*\}) \*/\n", header)
     document: dict[str, Any] = json.loads(said[1]) if said else {}
     if said is None or "c" not in document:
@@ -38,6 +40,13 @@ def cut(path: Path, graph: QuantGraph, tensor: str, folder: Path) -> Path:
     # Further outputs stay declared, which harms nobody.
     written.with_suffix(".h").write_text(f"/* edgekd {comment} */\n{header[said.end() :]}", encoding="utf-8")
     return written
+
+
+def _for_hosts(source: str) -> str:
+    """Of a library for no core in particular what the preprocessor leaves on a host; else all."""
+    if not source.startswith("#if ") or _LAST not in source:
+        return source
+    return source[source.rindex(_LAST) + len("\n#else\n") :].removesuffix("#endif\n")
 
 
 def _root(graph: QuantGraph, tensor: str) -> str:

@@ -65,8 +65,24 @@ def test_the_same_graph_gives_the_same_bytes(tmp_path: Path) -> None:
     assert sorted(file.name for file in tmp_path.iterdir()) == ["small_net.c", "small_net.h"], "no temporary files"
 
 
+def test_what_somebody_else_wrote_is_not_overwritten(tmp_path: Path) -> None:
+    c.export(small(), tmp_path, kernels="cmsis")
+    c.export(small(1), tmp_path)
+    (tmp_path / "small_net.c").write_text("int main(void) { return 0; }\n")
+    before = (tmp_path / "small_net.h").read_bytes()
+    with pytest.raises(InputError, match=r"small_net\.c: would be overwritten, and edgekd did not write it"):
+        c.export(small(2), tmp_path)
+    assert "main" in (tmp_path / "small_net.c").read_text() and (tmp_path / "small_net.h").read_bytes() == before
+
+
 def test_text() -> None:
     assert [identifier(name) for name in ("KWS-ref v1.2", "1st", "__a", "case")] == ["kws_ref_v1_2", "model_1st", "a", "case"]
+    # A header of C's own or of the harness would be found in the place of theirs.
+    taken = ("stdint", "String", "time", "ek", "EK harness", "arm_nnfunctions", "cmsis-compiler")
+    assert [identifier(name) for name in (*taken, "strings", "eking", "armed")] == [
+        "model_stdint", "model_string", "model_time", "model_ek", "model_ek_harness", "model_arm_nnfunctions", "model_cmsis_compiler",
+        "strings", "eking", "armed",
+    ]  # fmt: skip
     with pytest.raises(InputError, match="the name '…'"):
         identifier("…")
     assert [literal(v) for v in (-(2**31), -(2**63), 0.5, 1.0, 1e-20, 3)] == [

@@ -56,6 +56,20 @@ def test_two_operands_of_16_bits(tmp_path: Path) -> None:
     assert_all((two_operands(op, seed, "int16") for op in kinds for seed in range(len(SHAPES))), tmp_path)
 
 
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
+def test_sums_of_scales_that_are_far_apart(dtype: str, tmp_path: Path) -> None:
+    """Down to where an operand, or the whole sum, vanishes."""
+    zero, limits = (0 if dtype == "int16" else -128), np.iinfo(dtype)
+    other = np.linspace(limits.min, limits.max, 66).astype(dtype)[None]
+    cases = []
+    for op in (ops.Add, ops.Sub):
+        for a, b, y in ((1.0, 1e-10, 1.0), (1e-10, 1.0, 1.0), (1.0, 2e-9, 1.0), (1.0, 1.0, 1e-3), (1.0, 1.0, 1e12)):
+            q = [(scale, zero) for scale in (a, b, y)]
+            tensors = [activation("x", (66,), q[0], dtype), constant("c", other, q[1]), activation("y", (66,), q[2], dtype)]
+            cases.append(graph_of(tensors, op("op", ("x", "c"), ("y",))))
+    assert_all(cases, tmp_path)
+
+
 def unary(op: type[ops.Op], x: Q, y: Q, dtype: str = "int8", times: int = 1, **more: Any) -> tuple[QuantGraph, np.ndarray]:
     """Every value; ``times`` times, each into an output of its own, so that what one operator has as a table several have as code."""
     values = VALUES if dtype == "int8" else WIDE

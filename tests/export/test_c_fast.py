@@ -157,6 +157,15 @@ def test_which_kernel_a_core_gets() -> None:
     assert choose("cmsis-nn", call, "cortex-m4").function == "ek_depthwise_nn_s8"
 
 
+def test_cmsis_nn_gets_no_window_beside_the_input() -> None:
+    """It would read or pad wrongly: those are for plain C. TFLite has none."""
+    kinds = []
+    for graph in (*almost_pointwise()[4:], scales_at_the_edges(ops.Conv2D, "c")):
+        (call,) = calls_of(graph.ops[0], graph)
+        kinds.append(choose("cmsis-nn", call, "cortex-m4").function)
+    assert kinds == ["ek_conv_s8", "ek_conv_s8", "ek_conv_nn_s8"]
+
+
 def test_weights_lie_as_the_kernels_read_them() -> None:
     graph = scales_at_the_edges(ops.Conv2D, "c")
     (call,) = calls_of(graph.ops[0], graph)

@@ -244,6 +244,8 @@ def test_refuses_what_it_does_not_know() -> None:
         sources(graph_of((1, 4), {"value": PIXELS, "front_end": {"kind": "mfcc"}}), "m")
     with pytest.raises(InputError, match="24 mel bands for an input of shape"):
         sources(graph_of((1, 39, 40, 1), heard(LogMel(), 39).metadata["input"]), "m")
+    with pytest.raises(InputError, match=r"24 mel bands for an input of shape \(1, 39, 24, 2\)"):
+        sources(graph_of((1, 39, 24, 2), heard(LogMel(), 39).metadata["input"]), "m")
     table = {"kind": "log-mel", **asdict(LogMel()), "mfcc": 13}
     with pytest.raises(InputError, match=r"keys \['mfcc'\] are missing or unknown"):
         sources(graph_of((1, 39, 24, 1), {"front_end": table}), "m")

@@ -85,10 +85,13 @@ def test_no_compiler_says_a_word_of_any_model(compiler: str, flags: tuple[str, .
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_arena(name: str, tmp_path: Path) -> None:
-    """At most what TFLM records, and within 1 % of what no placement of the same order goes below."""
+    """Within 1 % of what no placement of the same order goes below; without scratch, at most what TFLM records for its activations."""
     graph = graph_of(name)
     placed = plan(graph, "portable", None).placement
-    assert placed.total_bytes <= 1.01 * placed.bound
+    each = (placed, *(plan(graph, "cmsis", core).placement for core in ("cortex-m4", "cortex-m55")))
+    assert all(fast.total_bytes <= 1.01 * fast.bound for fast in each)
     path = DATA / f"{name}.tflite" if name in TINY else tmp_path / tflite.export(graph, tmp_path).path
     recorded = tflm.arena_bytes(path)
     assert placed.total_bytes <= recorded.activations < recorded.total
+    # TFLM's kernels have no such scratch, but it keeps its structures in its arena, where C has them in flash.
+    assert all(fast.total_bytes <= recorded.total for fast in each)

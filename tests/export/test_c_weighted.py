@@ -76,6 +76,9 @@ def test_refused() -> None:
     with pytest.raises(InputError, match="zero points 5 and 0 of int16"):
         c.encode(_with_zero(WEIGHTED["conv"][0](1, "int16"), 5))
     wide = QuantGraph("wide", "channels_last", graph.tensors, (replace(op, stride=(300, 1)),), ("x",), ("y",))
+    far = replace(wide, ops=(replace(op, padding=(1 << 16, 0, 0, 0)),))
+    with pytest.raises(InputError, match=r"operator layer: C has no Conv2D with padding \(65536, 0\)"):
+        c.encode(far)
     with pytest.raises(InputError, match=r"operator layer: C has no Conv2D of more than 65535 columns"):
         c.encode(wide)
 

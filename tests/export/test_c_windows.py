@@ -77,6 +77,9 @@ def test_refused() -> None:
     far = one(ops.MaxPool2D, (600, 4, 1), (2, 4, 1), (Q, Q), "int8", stride=(300, 1))
     with pytest.raises(InputError, match=r"C has no MaxPool2D .*stride \(300, 1\)"):
         c.encode(far)
+    deep = one(ops.MaxPool2D, (4, 4, 1), (2, 4, 1), (Q, Q), "int8", kernel=(40_000, 1), padding=(39_998, 0, 0, 0))
+    with pytest.raises(InputError, match=r"C has no MaxPool2D .* and padding \(39998, 0, 0, 0\)"):
+        c.encode(deep)
     wide = one(ops.ResizeBilinear, (4, 4, 1), (8, 8, 1), ((1e-3, 0), (1e-3, 0)), "int16", size=(8, 8))
     with pytest.raises(InputError, match="C has no ResizeBilinear of int16"):
         c.encode(wide)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgekd.errors import EdgekdError, InputError
+from edgekd.export.c import export
 from edgekd.mcu import answers, harness, qemu, toolchain
 from edgekd.mcu.boards import CORES, boards, read_port
 from edgekd.mcu.harness import Order, TooLarge, build, run
+from tests.graph_cases import Builder
 from tests.mcu import tiny
 from tests.mcu.tools import needs_gcc, needs_qemu
 
@@ -195,3 +198,20 @@ def test_ticks_become_instructions() -> None:
     assert (found.instructions.tolist(), found.layers.tolist(), found.granularity) == ([1000, 1010], [90], 1)
     assert harness.of_answer(said, 25_000_000, qemu.COARSE, "").granularity == 5
     assert not harness.of_answer(said, None, qemu.FINE, "").instructions.size
+
+
+@needs_qemu
+@pytest.mark.parametrize("name", ["input", "output", "main", "arenas"])
+def test_models_of_any_name(name: str, tmp_path: Path) -> None:
+    firmware = build(order(tiny.write(tmp_path, name)), tmp_path)
+    assert (run(firmware, X.view(np.uint8), tmp_path).outputs.view(np.int8) == tiny.expected(X)).all()
+
+
+def test_names_of_layers_are_not_taken_for_code(tmp_path: Path) -> None:
+    hostile = 'é};\n*/ EK_LAYER(3000000000);"'
+    graph = Builder(0).input((4, 4, 2)).conv(3).graph()
+    tensors = {(hostile if key == graph.outputs[0] else key): value for key, value in graph.tensors.items()}
+    tensors[hostile] = replace(tensors[hostile], name=hostile)
+    graph = replace(graph, tensors=tensors, ops=(replace(graph.ops[0], name=hostile, outputs=(hostile,)),), outputs=(hostile,))
+    export(graph, tmp_path)
+    assert harness.layer_names(tmp_path / "case.c") == (f"Conv2D {hostile}",)

@@ -40,6 +40,11 @@ def test_an_impossible_order_is_refused(ops: tuple[Op, ...], message: str) -> No
         graph(*ops)
 
 
+def test_a_graph_without_outputs_is_refused() -> None:
+    with pytest.raises(InputError, match="there is no output"):
+        graph(Relu("a", ("x",), ("y",)), outputs=())
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

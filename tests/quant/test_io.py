@@ -146,7 +146,7 @@ def test_a_tampered_graph_is_refused(tmp_path: Path, change: Callable[[dict[str,
         load(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff\xfe", b"[" * 100_000])
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff\xfe", b"[" * 100_000, b'{"name": "\\ud800"}'])
 def test_what_is_no_graph_is_refused(tmp_path: Path, content: bytes) -> None:
     save(small(), tmp_path)
     (tmp_path / GRAPH).write_bytes(content)

@@ -110,3 +110,13 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, arrays: dict[str, np.ndarr
     np.savez(tmp_path / "x.npz", **arrays)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=message):
         open_data(str(tmp_path / "x.npz"), (7,), count=3, seed=0)
+
+
+def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "whole.npz", x=np.zeros((30, 7)))
+    np.save(tmp_path / "x.npy", np.zeros((30, 7)))
+    whole = (tmp_path / "whole.npz").read_bytes()
+    for damaged in (whole[:500], whole[:300] + b"\1" * 100 + whole[400:], (tmp_path / "x.npy").read_bytes()):
+        (tmp_path / "x.npz").write_bytes(damaged)
+        with pytest.raises(InputError, match="cannot be read"):
+            open_data(str(tmp_path / "x.npz"), (7,), count=3, seed=0)

@@ -23,6 +23,32 @@ def exported(folder: Path) -> tuple[Builder, Path]:
 
 
 @NEEDS_GCC
+def test_kernels_for_a_core_with_helium_are_not_run(tmp_path: Path) -> None:
+    b, _ = exported(tmp_path)
+    for core, word in (("cortex-m55", "a core with Helium"), ("cortex-m4", ""), (None, "")):
+        path = tmp_path / c.export(b.graph(), tmp_path, kernels="cmsis", core=core).path
+        assert word in (c_host.why_not(path) or "") and bool(c_host.why_not(path)) == bool(word)
+
+
+@NEEDS_GCC
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"stem":"tiny_net"', '"stem":"tiny_(net"', r"tiny_net\.h: its header lacks 'ARENA_BYTES'"),
+        ("TINY_NET_ARENA_BYTES ", "TINY_NET_ARENA_BYTES 9999999999", r"tiny_net\.h: its header lacks 'ARENA_BYTES'"),
+        ("tiny_net_run", "tiny_net_ran", r"tiny_net\.c: it does not load: .*undefined symbol: tiny_net_run"),
+        ("    EK_LAYER(0);", "    missing();\n    EK_LAYER(0);", r"tiny_net\.c: .*missing"),
+    ],
+)
+def test_a_library_that_was_changed_is_refused(old: str, new: str, message: str, tmp_path: Path) -> None:
+    _, path = exported(tmp_path)
+    for file in (path, path.with_suffix(".h")):
+        file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(InputError, match=message):
+        c_host.open_model(path)
+
+
+@NEEDS_GCC
 def test_it_answers_as_the_reference_does(tmp_path: Path) -> None:
     b, path = exported(tmp_path)
     runner = c_host.open_model(path)

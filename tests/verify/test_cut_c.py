@@ -21,10 +21,12 @@ TWO = next(seed for seed in range(100) if len(chain(seed).outputs) == 2)
 
 
 @NEEDS_GCC
+@pytest.mark.parametrize("kernels", ["portable", "cmsis"])
 @pytest.mark.parametrize("seed", [TWO, next(s for s in range(100) if any(isinstance(op, Reshape) for op in chain(s).ops))])
-def test_every_tensor(seed: int, tmp_path: Path) -> None:
+def test_every_tensor(seed: int, kernels: str, tmp_path: Path) -> None:
+    """Also of a library that holds the kernels of several cores."""
     graph = chain(seed)
-    path = tmp_path / c.export(graph, tmp_path).path
+    path = tmp_path / c.export(graph, tmp_path, kernels=kernels).path
     x, names = samples(graph, 2), [op.outputs[0] for op in graph.ops]
     wanted = run(graph, x, "tflm", keep=names)
     (tmp_path / "cut").mkdir()

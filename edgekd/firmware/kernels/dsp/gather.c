@@ -6,11 +6,10 @@ typedef struct {
     int32_t iy, ix, at; /* the place's first tap, which may lie outside: row, column, and offset in the input */
 } ek_place;
 
-/* Whether the input holds every column as it lies: one tap of all channels, no stride, no padding. */
+/* Whether the input holds every column as it lies: one tap of all channels, no stride, and no padding, since as much comes out as went in. */
 EK_INLINE int32_t ek_is_direct(const ek_conv *p)
 {
-    return p->k_h == 1 && p->k_w == 1 && p->depth == p->in_c && p->stride_h == 1 && p->stride_w == 1 && p->pad_top == 0 &&
-           p->pad_left == 0 && p->in_h == p->out_h && p->in_w == p->out_w;
+    return (p->k_h | p->k_w | p->multiplier_or_groups | p->stride_h | p->stride_w) == 1 && p->in_h == p->out_h && p->in_w == p->out_w;
 }
 
 EK_INLINE int8_t *ek_column_copy(int8_t *to, const int8_t *from, int32_t count)
