@@ -33,8 +33,8 @@ def csv(results: Sequence[Result], path: Path) -> int:
 def parquet(results: Sequence[Result], path: Path) -> int:
     """Apache Parquet. Raises MissingDependency without pyarrow. How many rows."""
     try:
-        import pyarrow  # pyright: ignore[reportMissingImports]
-        import pyarrow.parquet  # pyright: ignore[reportMissingImports]
+        import pyarrow
+        import pyarrow.parquet
     except ImportError as error:
         raise MissingDependency("Parquet needs pyarrow\n  to mend:  pip install pyarrow, or name a .csv file") from error
     types = {str: pyarrow.string(), float: pyarrow.float64(), int: pyarrow.int64()}
