@@ -32,6 +32,8 @@ DRIFTED, SLOWED = 0.05, 0.05
 #: Nearest ends of the interval, relative to the median. Two runs on a calm device differ by some 0.3 %, whatever a run sees of itself:
 #: where pages and code lie is drawn anew each time (tools/bench_repeat.py measures it).
 NEAREST = 0.005
+#: An interval that is wider from end to end, relative to the median, says too little; more blocks may help.
+WIDEST = 0.10
 #: Sensors that see the whole device, or the most of it, come first; their joules are the figure.
 SOURCES = ("meter", "VDD_IN", "POM_5V_IN", "battery", "package-0")
 
@@ -116,6 +118,29 @@ def judged(result: dict[str, Any], model: dict[str, Any], where: str, emulated: 
         said = f"drift: from the first block to the last it got {'slower' if moved.change > 0 else 'faster'} by {abs(moved.change):.1%}"
         (reasons if abs(moved.change) > DRIFTED else notes).append(f"{said} (p = {moved.p:.2g})")
     return Judged(figures, tuple(notes), "; ".join(reasons), rounds)
+
+
+def enough(result: dict[str, Any], model: dict[str, Any]) -> bool:
+    """Whether more of the same would not help: the interval is no wider than ``WIDEST``, or the times are rejected anyway."""
+    found = judged(result, model, "")
+    latency = found.figures["latency_ms"]
+    assert latency.low is not None
+    assert latency.high is not None
+    return bool(found.rejected) or latency.high - latency.low <= WIDEST * latency.value
+
+
+def pooled(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """Two results of the same models, one after the other, as one: with the outputs and all else of the first."""
+    later = second["clock"]["before"]["monotonic"] - first["clock"]["before"]["monotonic"]
+    models = []
+    for a, b in zip(first["models"], second["models"], strict=True):
+        before = 1 + max((block.get("invocation", 0) for block in a["blocks"]), default=-1)
+        blocks = [{**block, "invocation": before + block.get("invocation", 0), "t": block["t"] + later} for block in b["blocks"]]
+        cold = [*a["cold_start_s"], *b["cold_start_s"]]
+        warm = [*a.get("warmups", ()), *b.get("warmups", ())]
+        models.append({**a, "blocks": [*a["blocks"], *blocks], "cold_start_s": cold, "warmups": warm})
+    clock = {"before": first["clock"]["before"], "after": second["clock"]["after"]}
+    return {**first, "models": models, "facts_after": second["facts_after"], "clock": clock}
 
 
 def _level(result: dict[str, Any]) -> float:

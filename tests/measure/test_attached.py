@@ -81,6 +81,13 @@ def test_a_model_against_itself_has_a_ratio_and_slower_by_half_is_different(subj
     assert [row.name[:3] for row in bench.rows] == ["A: ", "B: "]
 
 
+def test_a_job_whose_interval_is_too_wide_is_done_again(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgekd.measure.protocol.enough", lambda *_: False)
+    figures = attached.host(subject, quiet).rows[0].measurement.figures
+    assert figures["cold_start_ms"].n == 2 * (1 + attached.MORE)
+    assert figures["bit_equal"].value == 1, "outputs are those of the first"
+
+
 def test_what_the_device_lacks_is_found_before_the_run_with_what_installs_it(subject: Subject) -> None:
     class Bare(LocalTransport):
         """Has a Python without runtimes."""

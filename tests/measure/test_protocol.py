@@ -122,6 +122,21 @@ def test_energy_is_of_the_best_sensor_for_each_inference() -> None:
     assert "energy_uj" not in judged(calm()).figures
 
 
+def test_a_wide_interval_asks_for_more_and_results_are_pooled() -> None:
+    rng = np.random.default_rng(5)
+    wide = model([block(MS * (1.3 if i // 4 % 2 else 1), rng) for i in range(28)])  # every second process is slower
+    assert not protocol.enough(result(wide), wide)
+    narrow = model(calm(28))
+    assert protocol.enough(result(narrow), narrow)
+    later = result(narrow)
+    later["clock"] = {"before": {"monotonic": 20.0, "wall": 1e9 + 15}, "after": {"monotonic": 30.0, "wall": 1e9 + 25}}
+    both = protocol.pooled(result(narrow), later)
+    (one,) = both["models"]
+    found = protocol.judged(both, one, "")
+    assert len(found.rounds) == 56 and found.figures["cold_start_ms"].n == 6 and not found.notes, "the clock goes on from one to the other"
+    assert one["blocks"][28]["t"] == one["blocks"][0]["t"] + 15 and one["blocks"][28]["invocation"] == 7
+
+
 def test_an_emulated_processor_has_no_times_to_believe() -> None:
     one = model(calm(6))
     found = protocol.judged(result(one), one, "there", emulated=True)
