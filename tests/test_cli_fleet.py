@@ -105,12 +105,14 @@ def test_six_results_two_explained_failures_and_a_rerun_of_what_is_missing(tmp_p
 
 @pytest.mark.slow
 def test_one_device_is_stored_too_and_a_second_model_is_predicted(tmp_path: Path) -> None:
+    (tmp_path / "device").mkdir()
+    device = f"host:{tmp_path / 'device'}"  # its own lock: another test may be measuring on this machine
     for name in ("inverted_residual", "branches_per_tensor"):
-        code, out, err = invoke("bench", GOLDEN / name, "--device", "host", *QUICK, "--store", tmp_path / "mine.sqlite")
+        code, out, err = invoke("bench", GOLDEN / name, "--device", device, *QUICK, "--store", tmp_path / "mine.sqlite")
         assert code == 0, out + err
     stored = json.loads(invoke("results", "list", "--json", "--store", tmp_path / "mine.sqlite")[1])
     assert [one["model"] for one in stored] == ["inverted_residual", "branches_per_tensor"]
-    assert stored[0]["device"] == "host" and stored[0]["figures"]["latency_ms"]["kind"] == "measured" and stored[0]["document"]["notes"]
+    assert stored[0]["device"] == device and stored[0]["figures"]["latency_ms"]["kind"] == "measured" and stored[0]["document"]["notes"]
     (said,) = json.loads(invoke("results", "calibration", "--json", "--store", tmp_path / "mine.sqlite")[1])
     assert said["model"] == "branches_per_tensor" and said["predicted"]["kind"] == "predicted"
 
