@@ -12,6 +12,8 @@ from edgekd.errors import InputError
 
 _NEEDS = re.compile(r"/\* edgekd kernel; needs:([^*]*)\*/")
 TYPES = "types.h"
+#: Of a kernel that does the same with 16 bits only the file for 8 is there: what its text says differently for 16.
+_WIDER = (("int8_t", "int16_t"), ("INT8_M", "INT16_M"), ("_s8", "_s16"))
 
 
 def needed(names: Iterable[str]) -> list[str]:
@@ -49,16 +51,25 @@ def _needs(name: str) -> list[str]:
     resolved: list[str] = []
     for other in filter(None, (part.strip().removesuffix(".c") for part in head.group(1).split(","))):
         choices = [f"{other}.c"] if "/" in other else [f"{place}/{other}.c" for place in dict.fromkeys((folder, "portable"))]
-        resolved.append(next((path for path in choices if _at(path).is_file()), choices[0]))
+        resolved.append(next((path for path in choices if _at(path).is_file() or _at(_narrower(path)).is_file()), choices[0]))
     return resolved
 
 
 @cache
 def _read(name: str) -> str:
-    path = _at(name)
-    if not path.is_file():
+    if _at(name).is_file():
+        return _at(name).read_text(encoding="utf-8")
+    if "_s16" not in name or not _at(_narrower(name)).is_file():
         raise InputError("no such kernel", where=name, expected="a file of edgekd/firmware/kernels")
-    return path.read_text(encoding="utf-8")
+    content = _at(_narrower(name)).read_text(encoding="utf-8")
+    for narrow, wide in _WIDER:
+        content = content.replace(narrow, wide)
+    return content
+
+
+def _narrower(name: str) -> str:
+    """The kernel for 8 bits, of one for 16."""
+    return name.replace("_s16", "_s8")
 
 
 def _at(name: str) -> Traversable:

@@ -15,7 +15,7 @@ static void ek_reduce_sum_s8(const ek_reduce *p, const int8_t *x, int8_t *y, voi
                         found = ek_add_wrap(found, *from);
                     }
                 }
-                *y++ = (int8_t)ek_clamp(ek_requantize(found, p->multiplier, p->shift) + p->out_zero, -128, 127);
+                *y++ = (int8_t)ek_clamp(ek_requantize(found, p->multiplier, p->shift) + p->out_zero, INT8_MIN, INT8_MAX);
             }
         }
     }
