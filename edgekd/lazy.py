@@ -18,7 +18,6 @@ from edgekd.errors import EdgekdError, InputError, MissingDependency
 EXTRAS = {
     "sqlalchemy": "devices",
     "asyncssh": "devices",
-    "adbutils": "devices",
     "serial": "devices",
     "torch": "train",
     "safetensors": "train",

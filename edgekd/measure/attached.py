@@ -57,11 +57,6 @@ def ssh(subject: Subject, progress: Progress) -> Bench:
     return measure(subject, progress, "ssh", _connected("ssh"))
 
 
-def adb(subject: Subject, progress: Progress) -> Bench:
-    """The device `adb:SERIAL`, whose Python is Termux's."""
-    return measure(subject, progress, "adb", _connected("adb"))
-
-
 def arm64_emulated(subject: Subject, progress: Progress) -> Bench:
     """The device `arm64-emulated`: real aarch64 runtimes, an emulated processor. Its times mean nothing, its integers do."""
     quick = replace(subject.asked, seconds=0.2, repeats=6, invocations=1, warmup_s=0.1, sustained_s=0.0)
