@@ -27,9 +27,8 @@ from edgekd.errors import EdgekdError, InputError
 from edgekd.export.c import export
 from edgekd.export.c_frontend import kind_of, log_mel_of
 from edgekd.export.c_sets import SETS
-from edgekd.mcu import boards, cmsis, qemu, toolchain
+from edgekd.mcu import boards, cmsis, harness, qemu, toolchain
 from edgekd.mcu.boards import HARNESS
-from edgekd.mcu.harness import Sources
 from edgekd.profile.load import load
 from edgekd.profile.schema import Profile
 from edgekd.quant.graph import QuantGraph
@@ -116,7 +115,8 @@ def build(graph: QuantGraph, profile: Profile, kernels: str, out: Path) -> Built
         board.name: (board.port, list(toolchain.HARNESS_FLAGS)),
     }
     objects = [toolchain.compile_c(path, out / f"{name}.o", [*flags, *more]) for name, (path, more) in sources.items()]
-    objects += called(objects, calls, flags, out) if calls else []
+    if calls:
+        objects += harness.called(objects, calls, flags, lambda path: out / f"cmsis_{path.stem}.o")
     flash, ram = profile.device.flash_bytes or board.flash.nbytes, profile.device.ram_bytes
     script = toolchain.Script(board.flash.origin, flash, board.ram.origin, ram, STACK_BYTES)
     elf, placed = out / f"{NAME}.elf", out / f"{NAME}.ld"
@@ -125,14 +125,6 @@ def build(graph: QuantGraph, profile: Profile, kernels: str, out: Path) -> Built
     if heap := toolchain.heap_symbols(elf):
         raise EdgekdError(f"the firmware has a heap: {', '.join(heap)}")
     return Built(elf, board, *parts_of(elf.with_suffix(".map").read_text(encoding="utf-8", errors="replace"), board))
-
-
-def called(objects: list[Path], calls: Sources, flags: list[str], out: Path) -> list[Path]:
-    """Objects of the functions of CMSIS-NN that ``objects`` call, and of those that these call in turn."""
-    done: dict[Path, Path] = {}
-    while new := {path for name in toolchain.undefined([*objects, *done.values()]) if (path := calls.find(name))} - set(done):
-        done |= {path: toolchain.compile_c(path, out / f"cmsis_{path.stem}.o", flags) for path in sorted(new)}
-    return list(done.values())
 
 
 def parts_of(linked: str, board: boards.Board) -> tuple[dict[str, int], dict[str, int]]:

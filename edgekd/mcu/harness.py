@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -181,7 +181,9 @@ def _models(order: Order, folder: Path) -> tuple[list[Path], tuple[tuple[str, ..
     flags += order.sources.flags if order.sources else ()
     marks = ["-include", str(HARNESS / "ek_layer.h")] if order.layers else []
     objects = [toolchain.compile_c(where / f"{stem}.c", folder / f"model_{stem}.o", [*flags, *marks]) for where, stem in order.libraries]
-    objects += _called(order, objects, folder) if order.sources else []
+    if order.sources:
+        more = [*CORES[order.core], *order.flags, *order.sources.flags]
+        objects += called(objects, order.sources, more, lambda path: folder / f"model_{path.stem}.o")
     names = tuple(layer_names(where / f"{stem}.c") if order.layers else () for where, stem in order.libraries)
     table = folder / "ek_models.c"
     table.write_text(models_c(order, [len(some) for some in names]), encoding="utf-8")
@@ -190,18 +192,12 @@ def _models(order: Order, folder: Path) -> tuple[list[Path], tuple[tuple[str, ..
     return objects, names
 
 
-def _called(order: Order, objects: list[Path], folder: Path) -> list[Path]:
-    """Objects of the functions that the models call, and of those that these call in turn."""
-    assert order.sources is not None
+def called(objects: list[Path], sources: Sources, flags: Sequence[str], made: Callable[[Path], Path]) -> list[Path]:
+    """Objects of the functions of ``sources`` that ``objects`` call, and of those that these call in turn; ``made`` names an object."""
     done: dict[Path, Path] = {}
-    while True:
-        wanted = {path for symbol in toolchain.undefined([*objects, *done.values()]) if (path := order.sources.find(symbol)) is not None}
-        if not (new := wanted - set(done)):
-            return list(done.values())
-        for path in sorted(new):
-            done[path] = toolchain.compile_c(
-                path, folder / f"model_{path.stem}.o", [*CORES[order.core], *order.flags, *order.sources.flags]
-            )
+    while new := {path for name in toolchain.undefined([*objects, *done.values()]) if (path := sources.find(name))} - set(done):
+        done |= {path: toolchain.compile_c(path, made(path), flags) for path in sorted(new)}
+    return list(done.values())
 
 
 def _harness(order: Order, board: Board, folder: Path) -> list[Path]:

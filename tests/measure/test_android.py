@@ -18,7 +18,7 @@ from edgekd.measure import android, android_tool
 from edgekd.measure.device import Asked, Bench, Subject
 from edgekd.quant import io
 from edgekd.quant.graph import QuantGraph
-from tests.transports.adb_device import Device, server
+from tests.transports.adb_device import Device, serving
 
 pytestmark = pytest.mark.skipif(shutil.which("adb") is None, reason="adb is not installed")
 COUNT = 3
@@ -32,9 +32,7 @@ def graph() -> QuantGraph:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with server(tmp_path_factory.mktemp("home")) as environment, pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
+    with serving(tmp_path_factory.mktemp("home")):
         yield
 
 

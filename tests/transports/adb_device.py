@@ -17,6 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
+import pytest
+
 _HEADER = struct.Struct("<6I")
 _COMMANDS = {name: struct.unpack("<I", name.encode())[0] for name in ("CNXN", "AUTH", "OPEN", "OKAY", "WRTE", "CLSE")}
 _NAMES = {number: name for name, number in _COMMANDS.items()}
@@ -271,3 +273,12 @@ def server(home: Path) -> Iterator[dict[str, str]]:
         yield environment
     finally:
         subprocess.run(["adb", "kill-server"], env={**os.environ, **environment}, capture_output=True, timeout=20, check=False)
+
+
+@contextmanager
+def serving(home: Path) -> Iterator[None]:
+    """The same, where what runs in this process finds it."""
+    with server(home) as environment, pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield

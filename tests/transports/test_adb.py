@@ -15,16 +15,14 @@ import pytest
 
 from edgekd.errors import DeviceError, Lost, MissingDependency
 from edgekd.transports import adb
-from tests.transports.adb_device import Device, server
+from tests.transports.adb_device import Device, serving
 
 pytestmark = pytest.mark.skipif(shutil.which("adb") is None, reason="adb is not installed")
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with server(tmp_path_factory.mktemp("home")) as environment, pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
+    with serving(tmp_path_factory.mktemp("home")):
         yield
 
 
