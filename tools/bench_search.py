@@ -40,7 +40,9 @@ from edgekd.recipe.schema import Recipe
 PLANNED, SEARCHED = "planned", "searched"
 
 
-def searched(options: argparse.Namespace, targets: Sequence[str], root: Path, progress: console.Bars) -> tuple[searching.Searched, dict[str, float]]:
+def searched(
+    options: argparse.Namespace, targets: Sequence[str], root: Path, progress: console.Bars
+) -> tuple[searching.Searched, dict[str, float]]:
     """What a search finds for ``targets``, and its seconds: on the clock, and of the processor with its child processes."""
     rungs = Rungs(options.trained, tuple(float(text) for text in options.passes.split(",")))
     request = Request(options.recipe, tuple(targets), options.preset, threads=options.threads)
