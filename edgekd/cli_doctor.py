@@ -26,7 +26,7 @@ def doctor(
 
     Nothing is installed and nothing changed; on a device over ssh or adb a file is put into a folder that is removed afterwards.
     """
-    from edgekd.doctor import examine
+    from edgekd.doctor.examine import examine
 
     found = examine(device)
     if as_json:

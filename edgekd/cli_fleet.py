@@ -14,7 +14,7 @@ import typer
 
 if TYPE_CHECKING:
     from edgekd.bench import Benched, Wanted
-    from edgekd.fleet import Outcome
+    from edgekd.fleet.run import Outcome
     from edgekd.measure.device import Progress
 
 #: Figures of a line, in this order.
@@ -28,7 +28,7 @@ def bench_one(wanted: Wanted, store: str, progress: Progress) -> Benched:
     from edgekd.lazy import load
 
     try:
-        stored = load("edgekd.fleet_bench:bench_stored")
+        stored = load("edgekd.fleet.bench:bench_stored")
     except MissingDependency as error:
         if store:
             raise
@@ -42,15 +42,16 @@ def bench_one(wanted: Wanted, store: str, progress: Progress) -> Benched:
 
 def bench_fleet(wanted: Sequence[Wanted], file: Path, store: str, again: bool, as_json: bool) -> None:
     """Measure on all devices of ``file``. Exits with 1 where one failed; its results, and those of all others, are in the store."""
-    from edgekd import console, fleet_file
+    from edgekd import console
     from edgekd.bench import Wanted
     from edgekd.errors import InputError
+    from edgekd.fleet import file as fleet_file
     from edgekd.lazy import load
 
     if any(one.target or one.device != Wanted.device or one.keep for one in wanted):
         raise InputError("--device, --target or --keep", where="edgekd bench --fleet", expected=f"devices and targets in {file}")
     fleet = fleet_file.load(file)
-    run = load("edgekd.fleet_bench:bench_fleet")
+    run = load("edgekd.fleet.bench:bench_fleet")
     try:
         outcomes = run(wanted, fleet, store, again, lambda outcome: typer.echo(_line(outcome), err=as_json))
     except KeyboardInterrupt:

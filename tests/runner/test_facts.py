@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from edgekd.doctor_facts import judged
+from edgekd.doctor.facts import judged
 from edgekd.measure.attached import RUNNER
 
 

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from edgekd import fleet_file
 from edgekd.errors import DeviceError, InputError, Lost
-from edgekd.fleet import Order, Outcome, run
-from edgekd.fleet_file import Fleet, Member
+from edgekd.fleet.file import Fleet, Member, load
+from edgekd.fleet.run import Order, Outcome, run
 from edgekd.records import Figure
 from edgekd.store import Query, Result
 from edgekd.store.results import find, save, there
@@ -152,7 +151,7 @@ options = { seconds = 30, retries = 0 }
 def test_its_file(tmp_path: Path) -> None:
     path = tmp_path / "fleet.toml"
     path.write_text(GOOD)
-    found = fleet_file.load(path)
+    found = load(path)
     assert (found.jobs, found.retries, found.devices[0].options.seconds, found.devices[0].options.retries) == (8, 2, 30, 0)
 
 
@@ -173,5 +172,5 @@ def test_its_files_problems(tmp_path: Path, change: tuple[str, str], message: st
     path = tmp_path / "fleet.toml"
     path.write_text(GOOD.replace(*change))
     with pytest.raises(InputError) as caught:
-        fleet_file.load(path)
+        load(path)
     assert message in str(caught.value) and str(path) in str(caught.value)

@@ -12,8 +12,8 @@ from edgekd import runs
 from edgekd.bench import Benched, Wanted, bench, readable
 from edgekd.convert import read_model
 from edgekd.errors import EdgekdError, InputError
-from edgekd.fleet import Order, Outcome, run
-from edgekd.fleet_file import Fleet, Member
+from edgekd.fleet.file import Fleet, Member
+from edgekd.fleet.run import Order, Outcome, run
 from edgekd.measure.device import Progress
 from edgekd.profile.load import load as load_profile
 from edgekd.profile.schema import Profile

@@ -8,7 +8,7 @@ from glob import glob
 from importlib.util import find_spec
 from pathlib import Path
 
-from edgekd.doctor_facts import Check
+from edgekd.doctor.facts import Check
 
 
 def checks(address: str) -> tuple[Check, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgekd.doctor import examine
+from edgekd.doctor.examine import examine
 from tests.transports.adb_device import Device, server
 
 pytestmark = pytest.mark.skipif(shutil.which("adb") is None, reason="adb is not installed")

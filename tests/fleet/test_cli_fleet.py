@@ -15,7 +15,7 @@ from edgekd.cli import app
 from edgekd.plan.latency_store import measured
 from tests.transports import sshd
 
-GOLDEN = Path(__file__).resolve().parent / "golden"
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 QUICK = ("--seconds", "0.3")
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from edgekd import host
 from edgekd.errors import EdgekdError, Lost
-from edgekd.fleet_file import Fleet, Member
+from edgekd.fleet.file import Fleet, Member
 from edgekd.store import Result
 
 #: Devices that are this machine: of these one is measured at a time. With an address they are told apart by it.

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
-from edgekd.doctor_facts import Check, judged
+from edgekd.doctor.facts import Check, judged
 from edgekd.errors import InputError
 from edgekd.lazy import EXTRAS, load
 from edgekd.measure import DEVICES
@@ -70,7 +70,7 @@ def examine(device: str = "") -> Diagnosis:
         libraries = [_library("ethosu", "ethos-u-vela", "ethos-u", "the compiler of Ethos-U")] if kind == "vela" else []
         return Diagnosis(device, "this machine", (*_tools(EMULATED[kind], optional=False), *libraries))
     if kind == "serial":
-        return Diagnosis(device, address, load("edgekd.doctor_serial:checks")(address))
+        return Diagnosis(device, address, load("edgekd.doctor.serial:checks")(address))
     return _attached(device, kind, address)
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from edgekd import doctor
 from edgekd.cli import app
-from edgekd.doctor_facts import Check, judged
+from edgekd.doctor.examine import Diagnosis, examine
+from edgekd.doctor.facts import Check, judged
 from edgekd.errors import InputError
 from tests.transports import sshd
 
@@ -46,7 +46,7 @@ def of(checks: tuple[Check, ...], name: str) -> Check:
 
 def test_one_runtime_is_enough() -> None:
     checks = judged(GOOD)
-    assert doctor.Diagnosis("ssh:pi", "pi", checks).ok
+    assert Diagnosis("ssh:pi", "pi", checks).ok
     assert of(checks, "tflite").said == "ai_edge_litert 2.3.0"
     assert of(checks, "onnxruntime").state == "absent"
     assert not any(check.name == "trtexec" for check in checks), "only a Jetson is asked for it"
@@ -56,7 +56,7 @@ def test_one_runtime_is_enough() -> None:
 def test_no_runtime_that_loads_is_a_lack_with_the_command_that_mends_it() -> None:
     broken = {**GOOD, "opened": {"tflite": {"error": "ImportError: libstdc++.so.6: version GLIBCXX_3.4.32 not found"}}}
     checks = judged(broken)
-    assert not doctor.Diagnosis("ssh:pi", "pi", checks).ok
+    assert not Diagnosis("ssh:pi", "pi", checks).ok
     check = of(checks, "tflite")
     assert check.said == "ai_edge_litert 2.3.0 does not load: ImportError: libstdc++.so.6: version GLIBCXX_3.4.32 not found"
     assert check.mend == (
@@ -145,7 +145,7 @@ def test_serial_ports(tmp_path: Path) -> None:
         assert said in done.stdout
     primary, secondary = os.openpty()
     try:
-        assert doctor.examine(f"serial:{os.ttyname(secondary)}").ok
+        assert examine(f"serial:{os.ttyname(secondary)}").ok
     finally:
         os.close(primary)
         os.close(secondary)
@@ -153,11 +153,11 @@ def test_serial_ports(tmp_path: Path) -> None:
 
 def test_a_device_that_there_is_not() -> None:
     with pytest.raises(InputError, match="no device is called 'telnet'"):
-        doctor.examine("telnet:me@there")
+        examine("telnet:me@there")
 
 
 def test_a_device_that_is_this_machine() -> None:
-    found = doctor.examine("host")
+    found = examine("host")
     assert found.ok
     assert found.facts is not None
     assert of(found.checks, "tflite").state == "good"

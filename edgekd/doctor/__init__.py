@@ -1,0 +1,1 @@
+"""`edgekd doctor`: what is missing here, or on a device, with the command that installs it."""
