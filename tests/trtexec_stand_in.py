@@ -29,7 +29,7 @@ KNOWN = {
 def main(argv: list[str]) -> int:
     options = {key: value for key, _, value in (one.partition("=") for one in argv)}
     print(f"&&&& RUNNING TensorRT.trtexec [TensorRT v8602] # trtexec {' '.join(argv)}")
-    if unknown := sorted(set(options) - KNOWN):
+    if unknown := sorted(set(options) - known()):
         print(f"[11/22/2026-12:00:00] [E] Unknown option: {unknown[0]} {options[unknown[0]]}")
         return 1
     print("[11/22/2026-12:00:00] [I] === Device Information ===\n[11/22/2026-12:00:00] [I] Selected Device: Orin")
@@ -41,10 +41,16 @@ def main(argv: list[str]) -> int:
             print(f"&&&& FAILED TensorRT.trtexec [TensorRT v8602] # trtexec {' '.join(argv)}")
             return 1
         shutil.copyfile(options["--onnx"], options["--saveEngine"])
-    if "--skipInference" not in options:
+    if not {"--skipInference", "--buildOnly"} & set(options):
         infer(options)
     print(f"&&&& PASSED TensorRT.trtexec [TensorRT v8602] # trtexec {' '.join(argv)}")
     return 0
+
+
+def known() -> set[str]:
+    """As of TensorRT 8.6; with STAND_IN_IS 8 as up to 8.5, with 11 as from 11 on: samples/common/sampleOptions.cpp of these."""
+    version = os.environ.get("STAND_IN_IS", "")
+    return {"8": KNOWN - {"--skipInference"} | {"--buildOnly"}, "11": KNOWN - {"--int8", "--fp16"}}.get(version, KNOWN)
 
 
 def infer(options: dict[str, str]) -> None:

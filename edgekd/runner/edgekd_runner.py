@@ -24,6 +24,7 @@ import re
 import resource
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -39,6 +40,7 @@ INSTALLED_BY = {
     "openvino": (("openvino",), "pip install openvino"),
 }
 TRTEXEC = ("trtexec", "/usr/src/tensorrt/bin/trtexec")
+CPU, TENSORRT = "CPUExecutionProvider", "TensorrtExecutionProvider"
 
 
 class Failed(Exception):
@@ -51,8 +53,22 @@ class Failed(Exception):
 class Model:
     """An open model: ``once`` runs the sample that was set, ``answer`` returns all outputs of a batch as the file has them."""
 
-    def __init__(self, version: str, provider: str, batch: int, place: Any, once: Any, fetch: Any) -> None:
+    def __init__(self, version: str, provider: str, batch: int, place: Any, once: Any, fetch: Any, nodes: Any = None) -> None:
         self.version, self.provider, self.batch, self.place, self.once, self.fetch = version, provider, batch, place, once, fetch
+        self.nodes = nodes
+
+    def ran_on(self, x: Any) -> dict[str, str]:
+        """The provider, with what of the model it did not run; nothing where there is no question. Raises Failed where it ran nothing."""
+        if self.nodes is None:
+            return {}
+        self.place(x)
+        counts = self.nodes()
+        others = sorted(set(counts) - {self.provider})
+        if self.provider not in counts:
+            raise Failed("{} runs nothing of this model, {} all".format(self.provider, " and ".join(others) or "nobody knows who"))
+        whole = sum(counts.values())
+        rest = f" ({counts[self.provider]} of {whole} nodes; the rest on {' and '.join(others)})" if others else ""
+        return {"provider": self.provider + rest}
 
     def answer(self, x: Any) -> list[Any]:
         self.place(x)
@@ -91,9 +107,10 @@ def open_tflite(path: str, options: dict[str, Any]) -> Model:
 def open_onnxruntime(path: str, options: dict[str, Any]) -> Model:
     import onnxruntime as ort
 
-    wanted = options.get("provider") or "CPUExecutionProvider"
-    if wanted not in ort.get_available_providers():
-        raise Failed("onnxruntime here has no {}, only {}".format(wanted, ", ".join(ort.get_available_providers())))
+    wanted = options.get("provider") or CPU
+    available = ort.get_available_providers()
+    if wanted not in available:
+        raise Failed("onnxruntime here has no {}, only {}".format(wanted, ", ".join(available)))
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = int(options.get("threads", 1))
     settings.inter_op_num_threads = 1
@@ -101,7 +118,8 @@ def open_onnxruntime(path: str, options: dict[str, Any]) -> Model:
     settings.log_severity_level = 3
     settings.add_session_config_entry("session.qdqisint8allowed", "1")
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = ort.InferenceSession(path, settings, providers=[wanted])
+    providers = providers_of(wanted, available, os.path.dirname(os.path.abspath(path)))
+    session = ort.InferenceSession(path, settings, providers=providers)
     if session.get_providers()[0] != wanted:  # it fell back in silence
         raise Failed(f"{wanted} was asked for, onnxruntime took {session.get_providers()[0]}")
     entry, feed, found = session.get_inputs()[0], {}, []
@@ -118,7 +136,31 @@ def open_onnxruntime(path: str, options: dict[str, Any]) -> Model:
         lambda x: feed.__setitem__(entry.name, x),
         once,
         lambda: list(found),
+        None if wanted == CPU else lambda: nodes_of(ort, path, settings, providers, feed),
     )
+
+
+def providers_of(wanted: str, available: list[str], folder: str) -> list[Any]:
+    """The provider with its options, and CUDA's for what TensorRT's leaves: onnxruntime, documentation of the TensorRT execution provider.
+
+    Int8 is that of the file's own QuantizeLinear; engines are built once, into ``folder``, and not in every process.
+    """
+    if wanted != TENSORRT:
+        return [wanted]
+    options = {"trt_int8_enable": "True", "trt_engine_cache_enable": "True", "trt_engine_cache_path": folder}
+    cached = {"trt_timing_cache_enable": "True"}
+    return [(wanted, dict(options, **cached)), *(["CUDAExecutionProvider"] if "CUDAExecutionProvider" in available else [])]
+
+
+def nodes_of(ort: Any, path: str, settings: Any, providers: list[Any], feed: dict[str, Any]) -> dict[str, int]:
+    """Provider → how many of the nodes that run are its: what it does not support goes to another in silence. By a profile of one run."""
+    settings.enable_profiling, settings.profile_file_prefix = True, path + ".profile"
+    session = ort.InferenceSession(path, settings, providers=providers)
+    session.run(None, feed)
+    with open(session.end_profiling()) as file:
+        events = [one for one in json.load(file) if one.get("cat") == "Node" and one.get("name", "").endswith("_kernel_time")]
+    by = [one.get("args", {}).get("provider", "") for one in events]
+    return {provider: by.count(provider) for provider in sorted(set(by))}
 
 
 def open_openvino(path: str, options: dict[str, Any]) -> Model:
@@ -183,7 +225,7 @@ def child(order: dict[str, Any]) -> None:
         first = entering(padded(np.array(samples[: model.batch]), model.batch), order.get("border", {}))
         model.place(first)
         model.once()
-        found = {"ready": time.time(), "version": model.version, "provider": model.provider, "batch": model.batch}
+        found = {"ready": time.monotonic(), "version": model.version, "provider": model.provider, "batch": model.batch}
         say(peak_rss_bytes=peak_rss(), base_rss_bytes=before, **found)
         timed = slowed(model.once, float(order.get("options", {}).get("slow_share", 0)))
         for line in sys.stdin:
@@ -193,7 +235,8 @@ def child(order: dict[str, Any]) -> None:
             elif command["do"] == "block":
                 say(**block(timed, command["seconds"]))
             elif command["do"] == "outputs":
-                say(**outputs(model, samples, order, command, model.batch))
+                peak = peak_rss()  # before all the samples and outputs, which are not the model's
+                say(peak_rss_bytes=peak, **model.ran_on(first), **outputs(model, samples, order, command, model.batch))
                 model.place(first)
             else:
                 say(peak_rss_bytes=peak_rss())
@@ -365,7 +408,19 @@ class Trtexec:
         if os.path.exists(self.engine):
             return
         part = self.engine + ".part"
-        self.call("--onnx=" + self.onnx, "--int8", "--saveEngine=" + part, "--profilingVerbosity=detailed", "--skipInference")
+        options = ["--onnx=" + self.onnx, "--saveEngine=" + part, "--profilingVerbosity=detailed", "--int8", "--skipInference"]
+        # Up to TensorRT 8.5 (JetPack 5) the last has another name; from 11 on the types are always those of the file.
+        instead = {"--skipInference": ["--buildOnly"], "--int8": []}
+        while True:
+            try:
+                self.call(*options)
+                break
+            except Failed as error:
+                unknown = re.search(r"Unknown option: (--\w+)", str(error))
+                if unknown is None or unknown.group(1) not in instead:
+                    raise
+                at = options.index(unknown.group(1))
+                options[at : at + 1] = instead.pop(unknown.group(1))
         os.replace(part, self.engine)
 
     def infer(self, seconds: float, warm_ms: int, *options: str) -> tuple[str, float]:
@@ -475,7 +530,9 @@ def child_of_trtexec(order: dict[str, Any], say: Any) -> None:
     """As ``child`` does for runtimes that are libraries. ``ready`` is as if the engine had been there: building it is no start."""
     import numpy as np
 
-    began, one = time.time(), Trtexec(order)
+    # What is told to end kills its trtexec first, which else would go on and disturb whoever comes next.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    began, one = time.monotonic(), Trtexec(order)
     one.build()
     took, batch = one.open()
     samples = np.load(order["inputs"], mmap_mode="r")
@@ -502,7 +559,8 @@ def child_of_trtexec(order: dict[str, Any], say: Any) -> None:
             block = {"seconds": times[::every], "count": len(times), "every": every, "wall_s": wall, "cpu_s": cpu, "switches": 0}
             say(**block if command["do"] == "block" else {"warm_s": wall, "warm_count": len(times), "steady": True})
         elif command["do"] == "outputs":
-            say(**outputs(one, samples, order, command, batch))
+            peak = 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+            say(peak_rss_bytes=peak, **outputs(one, samples, order, command, batch))
         else:
             say(peak_rss_bytes=1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
             return
@@ -832,7 +890,7 @@ class Child:
     """A process with one open model."""
 
     def __init__(self, model: dict[str, Any], inputs: str, log: str, limit_s: float) -> None:
-        self.limit_s, self.log, self.spawned, self.buffer = limit_s, log, time.time(), b""
+        self.limit_s, self.log, self.spawned, self.buffer = limit_s, log, time.monotonic(), b""
         order = json.dumps(dict(model, inputs=inputs))
         one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(model.get("options", {}).get("threads", 1)))
         with open(log, "wb") as errors:
@@ -876,14 +934,21 @@ class Child:
         return self.hear(limit_s, sample)
 
     def died(self) -> str:
-        code = self.process.wait()
+        try:
+            code = self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            return "says nothing any more, and does not end"
         text = read(self.log).splitlines()
         last = "; it said: " + text[-1][:200] if text else ""
         return (f"died of signal {-code}" if code < 0 else f"ended with code {code}") + last
 
     def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
+        self.process.terminate()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         for stream in (self.process.stdin, self.process.stdout):
             if stream:
                 with contextlib.suppress(OSError):
@@ -955,25 +1020,32 @@ class Run:
             raise Failed("this runner has no runtime {!r}, only {}, trtexec".format(model["runtime"], ", ".join(RUNTIMES)))
         if not self.results[i]["file_sha256"]:
             raise Failed("there is no file " + model["file"])
-        path = os.path.join(self.folder, model["file"])
-        one = Child(
-            dict(model, file=path),
-            os.path.join(self.folder, model.get("inputs") or self.job["inputs"]),
-            os.path.join(self.folder, f"m{i}.log"),
-            self.limit_s,
-        )
-        try:
-            # An engine is built first, which a small Jetson may take many minutes for.
-            answer = one.hear(self.limit_s * (15 if model["runtime"] == "trtexec" else 1))
-        except Failed:
-            one.end()
-            raise
+        one, answer = self.started(i, model)
+        if model.get("options", {}).get("provider") == TENSORRT and not self.results[i]["cold_start_s"]:
+            one.end()  # it has built the engine, which is no start
+            one, answer = self.started(i, model)
         if "layers" in answer:
             self.results[i]["layers"] = answer["layers"]
         self.results[i]["cold_start_s"].append(answer["ready"] - one.spawned)
         for key in ("version", "provider", "batch", "base_rss_bytes"):
             self.results[i][key] = answer[key]
         return one
+
+    def started(self, i: int, model: dict[str, Any]) -> tuple[Child, dict[str, Any]]:
+        """A process, and what it says when it is ready."""
+        one = Child(
+            dict(model, file=os.path.join(self.folder, model["file"])),
+            os.path.join(self.folder, model.get("inputs") or self.job["inputs"]),
+            os.path.join(self.folder, f"m{i}.log"),
+            self.limit_s,
+        )
+        # An engine is built first, which a small Jetson may take many minutes for.
+        builds = model["runtime"] == "trtexec" or model.get("options", {}).get("provider") == TENSORRT
+        try:
+            return one, one.hear(self.limit_s * (15 if builds else 1))
+        except BaseException:
+            one.end()
+            raise
 
     def warmed(self, i: int, one: Child) -> None:
         answer = one.ask(self.limit_s, do="warm", seconds=float(self.protocol["warmup_s"]))
@@ -982,8 +1054,10 @@ class Run:
     def block(self, i: int, one: Child, seconds: float, invocation: int, phase: str) -> None:
         at, before = time.monotonic() - self.began, busy()
         self.energy.spent()
+        start = time.monotonic()
         answer = one.ask(self.limit_s + seconds, self.energy.sample if self.energy.rails else None, do="block", seconds=seconds)
-        joules = self.energy.spent()
+        timed = answer["wall_s"] / (time.monotonic() - start)  # the block's first inferences take energy, and are not counted
+        joules = {name: value * timed for name, value in self.energy.spent().items()}
         took, after = time.monotonic() - self.began - at, busy()
         answer.update(t=at, model=self.results[i]["name"], invocation=invocation, phase=phase)
         if before and after and took > 0:  # cores that others computed on
@@ -991,7 +1065,8 @@ class Run:
             answer.update(others=max(0.0, (after[0] - before[0] - own) / took), stolen=(after[1] - before[1]) / took)
         now = clocks()
         answer.update(mhz=max(now.values()) if now else None, celsius=max(temperatures().values() or [0]) or None)
-        answer.update({"joules": joules} if joules else {}, throttling=throttling())
+        # Of a block by trtexec the most goes into its start.
+        answer.update({"joules": joules} if joules and self.results[i]["runtime"] != "trtexec" else {}, throttling=throttling())
         self.results[i]["blocks"].append(answer)
 
     def sustained(self, children: dict[int, Child]) -> None:
@@ -1011,7 +1086,9 @@ class Run:
             tell("outputs", i + 1, len(self.results))
 
     def closed(self, i: int, one: Child) -> None:
-        self.results[i]["peak_rss_bytes"] = one.ask(self.limit_s, do="end")["peak_rss_bytes"]
+        answer = one.ask(self.limit_s, do="end")
+        if not self.results[i]["outputs"]:
+            self.results[i].update(answer)
 
 
 #: What a job's protocol may leave out; ``seconds`` and ``repeats`` are those of each model, over all invocations.

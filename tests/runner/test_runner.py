@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import subprocess
 import sys
@@ -12,7 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgekd.bench import write
+from edgekd.export import onnx
 from edgekd.export.tflite import export
+from edgekd.measure.device import Subject
+from edgekd.measure.files import model_file
 from edgekd.quant import io
 
 RUNNER = Path(__file__).resolve().parents[2] / "edgekd" / "runner" / "edgekd_runner.py"
@@ -30,6 +35,20 @@ def folder(tmp_path: Path) -> Path:
     with np.load(GOLDEN / "inputs.npz") as file:
         np.save(tmp_path / "x.npy", next(iter(file.values()))[:5])
     return tmp_path
+
+
+def load_runner() -> Any:
+    spec = importlib.util.spec_from_file_location("edgekd_runner", RUNNER)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def border(file: Path) -> dict[str, Any]:
+    subject = Subject(io.load(GOLDEN.parent / "inverted_residual_symmetric"), None, np.zeros(0), None, "", write, file=file)
+    return model_file(subject, file.parent).border
 
 
 def done(folder: Path, *models: dict[str, Any], **protocol: Any) -> dict[str, Any]:
@@ -97,6 +116,61 @@ def test_onnxruntime_does_not_fall_back_in_silence(folder: Path) -> None:
         one["error"] for one in done(folder, {"runtime": "onnxruntime", "options": {"provider": "CUDAExecutionProvider"}})["models"]
     )
     assert "onnxruntime here has no CUDAExecutionProvider, only " in error
+
+
+def test_a_provider_that_runs_nothing_is_an_error_though_onnxruntime_takes_it(folder: Path) -> None:
+    symmetric = GOLDEN.parent / "inverted_residual_symmetric"
+    onnx.export(io.load(symmetric), folder)
+    with np.load(symmetric / "inputs.npz") as file:
+        np.save(folder / "x.npy", next(iter(file.values()))[:3])
+    asked = {"runtime": "onnxruntime", "file": "model.onnx", "border": border(folder / "model.onnx")}
+    cpu, azure = done(folder, asked, {**asked, "options": {"provider": "AzureExecutionProvider"}})["models"]
+    assert cpu["error"] is None and cpu["provider"] == "CPUExecutionProvider"
+    assert azure["error"] == "AzureExecutionProvider runs nothing of this model, CPUExecutionProvider all"
+
+
+def test_tensorrts_provider_builds_once_in_int8_and_leaves_the_rest_to_cuda() -> None:
+    runner = load_runner()
+    available = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+    (name, options), rest = runner.providers_of("TensorrtExecutionProvider", available, "/folder")
+    assert (name, rest) == ("TensorrtExecutionProvider", "CUDAExecutionProvider")
+    assert options["trt_int8_enable"] == options["trt_engine_cache_enable"] == "True" and options["trt_engine_cache_path"] == "/folder"
+    assert runner.providers_of("CUDAExecutionProvider", available, "/folder") == ["CUDAExecutionProvider"]
+
+
+def test_who_ran_how_much_is_said() -> None:
+    runner = load_runner()
+    model = runner.Model("", "CUDAExecutionProvider", 1, lambda x: None, None, None, lambda: counts)
+    counts = {"CUDAExecutionProvider": 12, "CPUExecutionProvider": 2}
+    assert model.ran_on(0) == {"provider": "CUDAExecutionProvider (12 of 14 nodes; the rest on CPUExecutionProvider)"}
+    counts = {"CUDAExecutionProvider": 14}
+    assert model.ran_on(0) == {"provider": "CUDAExecutionProvider"}
+
+
+def test_peak_memory_is_the_models_and_not_that_of_all_samples(folder: Path) -> None:
+    x = np.load(folder / "x.npy")
+    np.save(folder / "many.npy", np.zeros((24_000_000 // x[0].size, *x.shape[1:]), np.int8))
+    few, many = done(folder, {}, {"inputs": "many.npy"}, invocations=1)["models"]
+    assert many["outputs"]
+    assert many["peak_rss_bytes"] < few["peak_rss_bytes"] + 10_000_000, "the samples have 24 MB"
+
+
+def test_energy_is_that_of_the_inferences_which_count(folder: Path) -> None:
+    (folder / "meter").write_text("#!/bin/sh\nread up rest < /proc/uptime; echo $up\n")  # a watt, so to speak
+    (folder / "meter").chmod(0o755)
+    protocol = {**SHORT, "seconds": 3, "invocations": 1}
+    job = {"schema": 1, "models": [{"name": "a", "file": "model.tflite", "runtime": "tflite"}], "inputs": "x.npy", "protocol": protocol}
+    (folder / "JOB.json").write_text(json.dumps({**job, "meter": [str(folder / "meter")]}))
+    assert call("run", "JOB.json", cwd=folder).returncode == 0
+    blocks = json.loads((folder / "RESULT.json").read_text())["models"][0]["blocks"]
+    joules, seconds = sum(block["joules"]["meter"] for block in blocks), sum(block["wall_s"] for block in blocks)
+    assert abs(joules / seconds - 1) < 0.06, "a tenth of each block is not counted"
+
+
+def test_a_wall_clock_that_jumps_spoils_no_start(folder: Path) -> None:
+    """Starts are of the monotonic clock, which all processes of a device share."""
+    source = RUNNER.read_text(encoding="utf-8")
+    assert source.count("time.time()") == 1, "the wall clock is only told, to be compared"
 
 
 def test_a_meter_prints_joules_and_nothing_else_will_do(folder: Path) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,6 +65,37 @@ def test_an_engine_is_built_timed_and_compared(subject: Subject, trtexec: Path) 
     assert figures["bit_equal"].n == 2
     assert row.unit == "ms"
     assert {"CaskConvolution int8"} <= {layer.note for layer in row.layers}
+
+
+@pytest.mark.parametrize("version", ["8", "11"])
+def test_versions_that_lack_an_option_build_without_it(
+    subject: Subject, trtexec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    monkeypatch.setenv("STAND_IN_IS", version)
+    engine = load_runner().Trtexec({"file": str(tmp_path / "model.onnx")})
+    engine.build()
+    assert Path(engine.engine).is_file() and not list(tmp_path.glob("*.part"))
+
+
+def test_what_is_given_up_does_not_go_on(subject: Subject, trtexec: Path, tmp_path: Path) -> None:
+    trtexec.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n")
+    np.save(tmp_path / "x.npy", subject.x)
+    entry = {"name": "g", "file": "model.onnx", "runtime": "trtexec"}
+    job = {"schema": 1, "models": [entry], "inputs": "x.npy", "protocol": {"limit_s": 0.3}}
+    (tmp_path / "JOB.json").write_text(json.dumps(job))
+    subprocess.run([sys.executable, str(attached.RUNNER), "run", "JOB.json"], cwd=tmp_path, timeout=60, check=True, capture_output=True)
+    (model,) = json.loads((tmp_path / "RESULT.json").read_text())["models"]
+    assert model["error"] == "took over 4.5 s and was ended"
+    assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
+
+
+def load_runner() -> Any:
+    spec = importlib.util.spec_from_file_location("edgekd_runner", attached.RUNNER)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_a_file_that_it_cannot_read_says_so(subject: Subject, trtexec: Path) -> None:
