@@ -25,7 +25,7 @@ from edgekd.cli_doctor import COMMANDS as DOCTOR_COMMANDS
 from edgekd.cli_plan import COMMANDS as PLAN_COMMANDS
 from edgekd.cli_quantize import COMMANDS as QUANTIZE_COMMANDS
 from edgekd.cli_results import app as results
-from edgekd.errors import EdgekdError, InputError
+from edgekd.errors import EdgekdError, InputError, plain
 
 if TYPE_CHECKING:
     from edgekd.profile.strict import Problem
@@ -42,7 +42,7 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except EdgekdError as error:
-            typer.echo(f"edgekd: {error}", err=True)
+            typer.echo(plain(f"edgekd: {error}"), err=True)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
             typer.echo("edgekd: interrupted", err=True)
@@ -53,7 +53,7 @@ class _Commands(TyperGroup):
             raise typer.Exit(0) from error
         except OSError as error:
             # A full disk, a folder that may not be written: nothing that a traceback would explain better.
-            typer.echo(f"edgekd: {error.filename or 'input or output'}: {error.strerror or error}", err=True)
+            typer.echo(plain(f"edgekd: {error.filename or 'input or output'}: {error.strerror or error}"), err=True)
             raise typer.Exit(2) from error
 
 

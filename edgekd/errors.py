@@ -66,4 +66,9 @@ def _message(what: str, where: str, expected: str, mend: str) -> str:
         lines.append(f"  expected: {expected}")
     if mend:
         lines.append(f"  to mend:  {mend}")
-    return "\n".join(lines)
+    return plain("\n".join(lines))
+
+
+def plain(text: str) -> str:
+    """Without what steers a terminal or cannot be written: a device's text, or a file's name, may hold anything. Lines stay."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 
 from edgekd.errors import DeviceError, InputError
 from edgekd.lazy import load
-from edgekd.measure import protocol
+from edgekd.measure import protocol, told
 from edgekd.measure.compare import compared, different
 from edgekd.measure.device import SOME, Bench, Layer, Progress, Row, Subject
 from edgekd.measure.files import TRTEXEC, ModelFile, model_file
@@ -105,11 +107,8 @@ def state(transport: Transport, *, loads: bool = False) -> dict[str, Any]:
     """
     transport.put(RUNNER, RUNNER.name)
     ran = transport.run(["python3", RUNNER.name, "facts", "--json", *(["--open"] if loads else [])], limit_s=FACTS_S * (5 if loads else 1))
-    try:
-        facts = json.loads(ran.out) if ran.code == 0 else None
-    except ValueError:
-        facts = None
-    if not isinstance(facts, dict):
+    facts = told.facts(ran.out, transport.where) if ran.code == 0 else None
+    if facts is None:
         said = (ran.err.strip() or ran.out.strip() or "nothing").splitlines()[-1][:200]
         raise DeviceError(
             f"its Python does not run edgekd's runner (exit code {ran.code}): {said}",
@@ -120,22 +119,23 @@ def state(transport: Transport, *, loads: bool = False) -> dict[str, Any]:
     return facts
 
 
-def run_job(transport: Transport, limit_s: float, folder: Path) -> dict[str, Any]:
-    """RESULT.json of the JOB.json that lies there. Raises DeviceError where the runner fails, or a model did."""
+def run_job(transport: Transport, limit_s: float, folder: Path, models: Sequence[Prepared]) -> dict[str, Any]:
+    """RESULT.json of the JOB.json that lies there, for ``models``. Raises DeviceError where the runner fails, or a model did, or other
+    files were run."""
     ran = transport.run(["python3", RUNNER.name, "run", JOB], limit_s=limit_s)
     if ran.code:
         said = (ran.err.strip() or ran.out.strip() or "nothing").splitlines()[-1][:300]
         raise DeviceError(f"the runner failed with exit code {ran.code}: {said}", where=transport.where)
     transport.get(RESULT, folder / RESULT)
-    try:
-        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-        failed = [(model["name"], model["error"]) for model in result["models"] if model["error"] is not None]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DeviceError(f"{RESULT} is not what the runner writes: {error}", where=transport.where) from error
+    result = told.result((folder / RESULT).read_bytes(), [one.name for one in models], transport.where)
+    failed = [(model["name"], model["error"]) for model in result["models"] if model["error"] is not None]
     if failed:
         raise DeviceError(
             "; ".join(f"{name}: {error}" for name, error in failed), where=transport.where, expected="a model that runs there"
         )
+    for one, found in zip(models, result["models"], strict=True):
+        if found["file_sha256"] != hashlib.sha256(one.model.path.read_bytes()).hexdigest():
+            raise DeviceError(f"the file that ran is not {one.model.path.name}", where=transport.where, expected="the one that was put")
     return result
 
 
@@ -179,7 +179,7 @@ def _put(transport: Transport, models: Sequence[Prepared], folder: Path, subject
 def _timed(transport: Transport, models: Sequence[Prepared], folder: Path, subject: Subject, kind: str) -> dict[str, Any]:
     """The job's result; where an interval is wider than it should be, of up to ``MORE`` further jobs too, without outputs."""
     limit = protocol.limit_s(len(models), subject.asked, max(one.samples for one in models))
-    result = run_job(transport, limit, folder)
+    result = run_job(transport, limit, folder, models)
     if kind == "arm64-emulated" or any(one.model.runtime == TRTEXEC for one in models):  # its engines take minutes
         return result
     for _ in range(MORE):
@@ -189,24 +189,30 @@ def _timed(transport: Transport, models: Sequence[Prepared], folder: Path, subje
         order |= {"outputs": False, "protocol": {**order["protocol"], "sustained_s": 0.0}}
         (folder / "again.json").write_text(json.dumps(order), encoding="utf-8")
         transport.put(folder / "again.json", JOB)
-        result = protocol.pooled(result, run_job(transport, limit, folder))
+        result = protocol.pooled(result, run_job(transport, limit, folder, models))
     return result
 
 
 def _outputs(transport: Transport, one: Prepared, found: dict[str, Any], folder: Path) -> np.ndarray:
     """As a device would read them, [N, …]. Raises DeviceError for files that are none, or of another number of samples."""
-    parts = []
+    parts: list[np.ndarray] = []
     for name in found["outputs"]:
-        if Path(name).name != name:
-            raise DeviceError(f"it calls an output {name!r}", where=transport.where, expected="a file's name")
         transport.get(name, folder / name)
         try:
-            parts.append(np.load(folder / name, allow_pickle=False))
-        except (OSError, ValueError, EOFError) as error:
-            raise DeviceError(f"{name} is no array: {error}", where=transport.where) from error
-    if not parts or any(len(part) != one.samples for part in parts):
-        raise DeviceError(f"outputs of {[len(part) for part in parts]} samples", where=transport.where, expected=f"{one.samples} each")
-    return one.model.leave(parts)
+            part = np.load(folder / name, allow_pickle=False)
+        except (OSError, ValueError, EOFError, MemoryError, TokenError) as error:
+            raise DeviceError(f"{name} is no array: {error}"[:300], where=transport.where) from error
+        if not isinstance(part, np.ndarray) or part.dtype.kind not in "iuf":
+            raise DeviceError(f"{name} is no array of numbers", where=transport.where)
+        parts.append(part)
+    if not parts or any(part.shape[:1] != (one.samples,) for part in parts):
+        shapes = ", ".join(str(list(part.shape)) for part in parts) or "none"
+        raise DeviceError(f"outputs of another number of samples: {shapes}", where=transport.where, expected=f"{one.samples} each")
+    try:
+        return one.model.leave(parts)
+    except (ValueError, IndexError, TypeError) as error:
+        shapes = ", ".join(f"{part.dtype} {list(part.shape)}" for part in parts)
+        raise DeviceError(f"outputs of another shape: {shapes}", where=transport.where, expected=f"those of {one.name}") from error
 
 
 def _bench(kind: str, where: str, models: Sequence[Prepared], result: dict[str, Any], outputs: Sequence[np.ndarray]) -> Bench:
@@ -251,7 +257,10 @@ def _layers(found: dict[str, Any]) -> dict[str, Any]:
 
 def _verdict(one: Prepared, where: str, outputs: np.ndarray) -> Verdict | None:
     judge = one.subject.judge
-    return None if judge is None else judge(one.subject.graph, one.model.rule, where, outputs, one.x, one.y)
+    try:
+        return None if judge is None else judge(one.subject.graph, one.model.rule, where, outputs, one.x, one.y)
+    except InputError as error:  # of outputs that are none of this model's
+        raise DeviceError(f"{one.name}: {error.what}", where=where, expected=error.expected) from error
 
 
 def _different(figures: dict[str, Figure]) -> bool | None:
