@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgekd.errors import InputError
+from edgekd.errors import InputError, plain
 from edgekd.measure import DEVICES
 
 if TYPE_CHECKING:
@@ -66,10 +66,11 @@ Seconds = Annotated[
     ),
 ]
 Sustained = Annotated[
-    float, typer.Option("--sustained", min=0, help="Then run so many seconds without a pause: first minute against last.")
+    float,
+    typer.Option("--sustained", min=0, max=86_400, help="Then run so many seconds without a pause: first minute against last."),
 ]
 Accuracy = Annotated[bool, typer.Option("--accuracy", help="Compare the outputs of all samples, not of the first 200.")]
-Threads = Annotated[int, typer.Option("--threads", min=1, help="Of an attached device's runtime.")]
+Threads = Annotated[int, typer.Option("--threads", min=1, max=1024, help="Of an attached device's runtime.")]
 Provider = Annotated[str, typer.Option("--provider", help="What the runtime computes on, e.g. CUDAExecutionProvider, GPU.")]
 Meter = Annotated[str, typer.Option("--meter", help="A command on the device that prints the joules counted so far (docs/devices.md).")]
 Reference = Annotated[Path | None, typer.Option("--reference", help="The model that an OpenVINO file must compute.")]
@@ -147,8 +148,10 @@ def bench(
 
     if fleet is None and len(models) > 2:
         raise InputError(f"{len(models)} models", where="edgekd bench", expected="one, or two to compare")
+    if again and fleet is None:
+        raise InputError("--again", where="edgekd bench", expected="--fleet beside it: without one everything is measured anew")
     sets = tuple(dict.fromkeys(name.strip() for name in kernels.split(",") if name.strip()))
-    asked = Asked(sustained_s=sustained, whole=accuracy, threads=threads, provider=provider, meter=tuple(shlex.split(meter)))
+    asked = Asked(sustained_s=sustained, whole=accuracy, threads=threads, provider=provider, meter=_words(meter))
     rival = models[1] if len(models) == 2 and fleet is None else None
     wanted = [Wanted(one, target, device, sets, samples, seconds, keep, cmsis_nn, rival, reference, asked) for one in models]
     if fleet is not None:
@@ -162,15 +165,27 @@ def bench(
         _print(done)
     for row in done.bench.rows:
         if row.failed:
-            typer.echo(f"edgekd: {row.failed}", err=True)
+            typer.echo(plain(f"edgekd: {row.failed}"), err=True)
     if not done.bench.ok:
         raise typer.Exit(1)
+
+
+def _words(meter: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(meter))
+    except ValueError as error:
+        raise InputError(f"{meter!r}: {error}", where="--meter", expected="a command as a shell reads it") from error
+
+
+def _say(text: str) -> None:
+    """A line that no name of a file can steer the terminal with."""
+    typer.echo(plain(text))
 
 
 def _print(done: Benched) -> None:
     columns = (*done.bench.rows, *done.bench.baselines)
     name = _short(done.name)
-    typer.echo(", ".join(part for part in (f"{name} for {done.target}" if done.target else name, done.inputs) if part))
+    _say(", ".join(part for part in (f"{name} for {done.target}" if done.target else name, done.inputs) if part))
     rows = [["", *(row.name for row in columns), ""]]
     for name, label in _lines(columns).items():
         figures = [row.measurement.figures.get(name) for row in columns]
@@ -179,23 +194,23 @@ def _print(done: Benched) -> None:
     _columns(rows)
     layers = [row for row in done.bench.rows if row.layers]
     if layers:
-        typer.echo(f"\n{layers[0].unit} of each layer")
+        _say(f"\n{layers[0].unit} of each layer")
         names = list(dict.fromkeys(layer.name for row in layers for layer in row.layers))
         by_row = [{layer.name: layer for layer in row.layers} for row in layers]
         table = [[_short(name), *(_value(row.get(name), layers[0].unit) for row in by_row)] for name in names]
         _columns([["", *(row.name for row in layers)], *table])
     for row in columns:
         for note in (*row.measurement.notes, *([row.layers_note] if row.layers_note else [])):
-            typer.echo(f"note: {row.name}: {note}")
+            _say(f"note: {row.name}: {note}")
     for note in done.bench.notes:
-        typer.echo(f"note: {note}")
+        _say(f"note: {note}")
     _compared(done.bench)
     for figure in (row.measurement.figures.get("latency_ms") for row in columns):
         if figure and figure.kind == "predicted":
-            typer.echo(f"note: milliseconds: {figure.where}")
+            _say(f"note: milliseconds: {figure.where}")
             break
     if done.record:
-        typer.echo(f"{done.record}")
+        _say(f"{done.record}")
 
 
 def _compared(bench: Bench) -> None:
@@ -205,7 +220,7 @@ def _compared(bench: Bench) -> None:
         return
     a, b = (row.name for row in bench.rows)
     said = f"{b} takes {ratio.value:.3f} times as long as {a} (95 %: {ratio.low:.3f}–{ratio.high:.3f})"
-    typer.echo(f"{said}: {'different' if bench.different else 'no difference'}")
+    _say(f"{said}: {'different' if bench.different else 'no difference'}")
 
 
 def _lines(columns: tuple[Row, ...]) -> dict[str, str]:
@@ -243,7 +258,7 @@ def _columns(rows: list[list[str]]) -> None:
     for row in rows:
         head, *rest = row
         cells = [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
-        typer.echo("  ".join([head.ljust(widths[0]), *cells]).rstrip())
+        _say("  ".join([head.ljust(widths[0]), *cells]).rstrip())
 
 
 COMMANDS = {"bench": bench}

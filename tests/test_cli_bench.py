@@ -229,3 +229,25 @@ def test_an_openvino_file_needs_the_model_that_it_must_compute(samples: Path, tm
     assert code == 2 and "--reference RUN, or the .onnx or .tflite file" in err
     code, out, err = _invoke(*common, "--reference", GOLDEN)
     assert code == 0 and "8 of 8" in out, err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--sustained", "inf", "less than or equal to 86400"),
+        ("--sustained", "nan", "'--sustained'"),
+        ("--seconds", "nan", "'--seconds'"),
+        ("--threads", "1000000", "less than or equal to 1024"),
+        ("--meter", "'", '--meter: "\'": No closing quotation\n  expected: a command as a shell reads it'),
+    ],
+)
+def test_numbers_that_would_never_end_or_take_the_machine_down_are_refused(option: str, value: str, said: str) -> None:
+    code, out, err = _invoke(GOLDEN, "--device", "host", option, value)
+    assert code == 2 and said in err and "Traceback" not in out + err
+
+
+def test_names_of_files_do_not_steer_the_terminal(tmp_path: Path) -> None:
+    file = tmp_path / "red\x1b[31m\n.tflite"
+    file.write_bytes(b"none")
+    done = CliRunner().invoke(app, ["bench", str(file), "--device", "host"], color=True)
+    assert done.exit_code == 2 and "red\N{REPLACEMENT CHARACTER}[31m" in done.stderr and "\x1b" not in done.output

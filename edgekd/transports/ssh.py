@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import posixpath
+import re
 import shlex
 import tempfile
 from collections.abc import Coroutine, Sequence
@@ -75,7 +76,9 @@ def parse(address: str) -> tuple[str, str, int]:
         if rest.count(":") == 1:
             host, _, port = rest.partition(":")
         good = ":" not in host
-    if not good or not host or host.startswith("-") or (port and not (port.isdecimal() and 0 < int(port) < 65536)):
+    # What an ssh of the user's would take for an option, or a shell for anything but a name: messages name commands with it.
+    odd = host.startswith("-") or not re.fullmatch(r"(?!-)[\w.@+\\-]*", user) or any(c.isspace() or not c.isprintable() for c in host)
+    if not good or not host or odd or (port and not (port.isdecimal() and 0 < int(port) < 65536)):
         raise InputError(f"{address!r} is no address", where="ssh", expected="USER@HOST or USER@HOST:PORT", mend="ssh:pi@raspberrypi.local")
     return user, host, int(port or 0)
 

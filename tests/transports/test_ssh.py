@@ -32,7 +32,8 @@ def test_addresses(address: str, parts: tuple[str, str, int]) -> None:
     assert parse(address) == parts
 
 
-@pytest.mark.parametrize("address", ["", "pi@", "pi@host:99999", "pi@host:ssh", "fe80::1", "[::1", "[::1]22", "-oProxyCommand=x"])
+@pytest.mark.parametrize("address", ["", "pi@", "pi@host:99999", "pi@host:ssh", "fe80::1", "[::1", "[::1]22", "-oProxyCommand=x",
+                                     "-oProxyCommand=x@h", "$(id)@h", "a b@h", "pi@a b", "pi@h\x1b[2J", "pi\n@h"])  # fmt: skip
 def test_what_is_no_address_is_refused_with_an_example(address: str) -> None:
     with pytest.raises(InputError, match="is no address") as caught:
         parse(address)

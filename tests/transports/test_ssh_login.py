@@ -100,3 +100,10 @@ def test_a_key_of_the_agent_and_an_alias_of_the_configuration(
 def test_no_such_host() -> None:
     with pytest.raises(DeviceError, match="there is no host 'nowhere.invalid'"):
         connect("pi@nowhere.invalid")
+
+
+@pytest.mark.parametrize("host", ["a..b", ".", "a" * 70])
+def test_what_no_host_can_be_called(host: str) -> None:
+    with pytest.raises(DeviceError, match="is no host's name") as caught:
+        connect(f"pi@{host}")
+    assert "192.168.1.20" in str(caught.value)
