@@ -109,7 +109,7 @@ def _phone(transport: Any) -> tuple[Check, ...]:
     return (
         device,
         Check("benchmark_model", "lacks", "LiteRT's tool for .tflite files is not there", mend),
-        Check("python", "absent", "not there either", "in Termux: pkg install openssh python, sshd, and --device ssh:USER@HOST:8022"),
+        Check("python", "absent", "not there either", "in Termux: pkg install openssh python python-onnxruntime, sshd, and --device ssh:USER@HOST:8022"),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,6 +22,10 @@ PI_BITS = {
 PACKAGES = {"tflite": "ai-edge-litert", "onnxruntime": "onnxruntime", "openvino": "openvino"}
 #: A folder on the device whose programs come before the system's, for Pythons that no package may be installed into (PEP 668).
 VENV = "~/.edgekd"
+#: Of Termux's own packages: wheels of PyPI are for other C libraries than Android's.
+TERMUX = {"numpy": "in Termux: pkg install python-numpy", "onnxruntime": "in Termux: pkg install python-onnxruntime"}
+#: The wheel on PyPI for aarch64 knows no GPU.
+NVIDIA = "python3 -m pip install FILE, NVIDIA's onnxruntime-gpu wheel for this JetPack"
 
 
 @dataclass(frozen=True)
@@ -81,22 +86,29 @@ def _jetson_runtimes(there: dict[str, Any], opened: dict[str, Any]) -> list[Chec
         checks.append(Check("trtexec", "absent", "not found: engines of TensorRT (--provider trtexec)", "sudo apt install tensorrt"))
     providers = opened.get("onnxruntime", {}).get("runs_on", ())
     if "onnxruntime" in opened and "CUDAExecutionProvider" not in providers:
-        checks.append(
-            Check(
-                "onnxruntime", "note", "it runs on the CPU only", "NVIDIA's onnxruntime-gpu wheel for this JetPack, instead of onnxruntime"
-            )
-        )
+        checks.append(Check("onnxruntime", "note", "it runs on the CPU only", f"{NVIDIA}, instead of onnxruntime"))
     return checks
 
 
 def _pip(package: str, facts: dict[str, Any]) -> str:
-    """The command there. ai-edge-litert wants Python 3.9; before that there was tflite-runtime."""
+    """The command there: for its system, its Python, and the wheels that there are for these."""
     inner = facts.get("interpreter", {})
     numbers = [int(part) for part in re.findall(r"\d+", str(inner.get("version", facts.get("python", ""))))[:2]]
-    if package == "ai-edge-litert" and numbers and numbers < [3, 9]:
-        package = "tflite-runtime"
     if "Android" in str(facts.get("os", "")):
-        return f"in Termux: pkg install python python-numpy && pip install {package}"
+        return TERMUX.get(
+            package, "none for Termux: .onnx files with pkg install python-onnxruntime, .tflite files by benchmark_model over adb"
+        )
+    if package == "onnxruntime" and _jetson(facts):
+        return NVIDIA
+    if inner.get("bits") == 32 and package != "numpy":
+        if package != "ai-edge-litert" or numbers > [3, 11]:
+            return "none for 32 bits: a 64-bit system"
+        package = "tflite-runtime 'numpy<2'"  # its last wheels (2.14, 2023) are of before NumPy 2
+    elif package == "ai-edge-litert" and numbers and numbers < [3, 9]:
+        package = "tflite-runtime"
+    if inner.get("venv"):  # its own: python3 of a login's shell is another one
+        path = shlex.quote(str(inner.get("path", "python3")))
+        return ("" if inner.get("pip", True) else f"{path} -m ensurepip && ") + f"{path} -m pip install {package}"
     if inner.get("managed"):
         packages = "python3-venv" if inner.get("pip", True) else "python3-venv python3-pip"
         return f"sudo apt install {packages} && python3 -m venv --system-site-packages {VENV} && {VENV}/bin/pip install {package}"

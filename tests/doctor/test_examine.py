@@ -70,6 +70,16 @@ def test_no_runtime_that_loads_is_a_lack_with_the_command_that_mends_it() -> Non
         ({"managed": False}, "python3 -m pip install ai-edge-litert"),
         ({"managed": False, "pip": False}, "sudo apt install python3-pip && python3 -m pip install ai-edge-litert"),
         ({"managed": False, "version": "3.8.10"}, "python3 -m pip install tflite-runtime"),
+        ({"managed": False, "bits": 32}, "python3 -m pip install tflite-runtime 'numpy<2'"),
+        ({"bits": 32, "version": "3.13.1"}, "none for 32 bits: a 64-bit system"),
+        (
+            {"managed": False, "venv": True, "path": "/home/pi/.edgekd/bin/python3"},
+            "/home/pi/.edgekd/bin/python3 -m pip install ai-edge-litert",
+        ),
+        (
+            {"managed": False, "venv": True, "path": "/my env/python", "pip": False},
+            "'/my env/python' -m ensurepip && '/my env/python' -m pip install ai-edge-litert",
+        ),
     ],
 )
 def test_the_command_is_that_device_s(change: dict[str, Any], command: str) -> None:
@@ -79,7 +89,15 @@ def test_the_command_is_that_device_s(change: dict[str, Any], command: str) -> N
 
 def test_android_means_termux() -> None:
     bare = {**GOOD, "os": "Android 15, kernel 6.1", "runtimes": {}, "opened": {}}
-    assert of(judged(bare), "tflite").mend == "in Termux: pkg install python python-numpy && pip install ai-edge-litert"
+    checks = judged({**bare, "runtimes": {"numpy": {"install": "…"}}})
+    assert of(checks, "numpy").mend == "in Termux: pkg install python-numpy"
+    assert of(checks, "onnxruntime").mend == "in Termux: pkg install python-onnxruntime"
+    assert of(checks, "tflite").mend.startswith("none for Termux: ") and "benchmark_model" in of(checks, "tflite").mend
+
+
+def test_a_jetson_takes_nvidia_s_wheel() -> None:
+    jetson = {**GOOD, "os": "Ubuntu 22.04.4 LTS, L4T 36.3.0, kernel 5.15"}
+    assert "onnxruntime-gpu wheel for this JetPack" in of(judged(jetson), "onnxruntime").mend
 
 
 def test_a_jetson_is_asked_for_tensorrt_and_its_gpu() -> None:
