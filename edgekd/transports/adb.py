@@ -19,6 +19,7 @@ from pathlib import Path
 
 from edgekd.errors import DeviceError, Lost, MissingDependency
 from edgekd.transports import Ran
+from edgekd.transports.heard import TooMuch, heard, too_much
 
 PROGRAM = "adb"
 #: Of commands of ours that should take no time.
@@ -38,10 +39,7 @@ _STATES = {
     "bootloader": ("it is in its boot loader", "fastboot reboot"),
     "recovery": ("it is in recovery", "adb reboot"),
     "sideload": ("it waits for an update", "adb reboot"),
-    "no permissions": (
-        "this user may not open its USB port",
-        "sudo apt-get install android-sdk-platform-tools-common, and plug it in again",
-    ),
+    "no permissions": ("this user may not open its USB port", "sudo apt-get install android-sdk-platform-tools-common, then replug"),
 }
 
 
@@ -155,12 +153,19 @@ class AdbTransport:
         )
         try:
             return self._shell.run(command, limit_s, errors)
-        except _Hung:
-            quoted = shlex.quote(pid)
-            self._shell.try_to(f"p=$(cat {quoted}) && {{ kill -9 -$p 2>/dev/null || {{ pkill -9 -P $p; kill -9 $p; }}; }}; rm -f {quoted}")
-            raise DeviceError(
-                f"{argv[0]} took over {limit_s:g} s and was ended", where=self.where, expected="a command that ends in time"
-            ) from None
+        except (_Hung, TooMuch, KeyboardInterrupt) as error:  # only the client here has ended
+            self._kill(pid)
+            if isinstance(error, TooMuch):
+                raise too_much(argv[0], self.where) from None
+            if isinstance(error, _Hung):
+                what = f"{argv[0]} took over {limit_s:g} s and was ended"
+                raise DeviceError(what, where=self.where, expected="a command that ends in time") from None
+            raise
+
+    def _kill(self, pid: str) -> None:
+        """What leads the session whose number stands in the file ``pid`` there, and all that it started."""
+        quoted = shlex.quote(pid)
+        self._shell.try_to(f"p=$(cat {quoted}) && {{ kill -9 -$p 2>/dev/null || {{ pkill -9 -P $p; kill -9 $p; }}; }}; rm -f {quoted}")
 
     def close(self) -> None:
         if self._open:
@@ -223,13 +228,18 @@ class _Shell:
 
 
 def _client(arguments: Sequence[str], limit_s: float, where: str) -> subprocess.CompletedProcess[str]:
-    """Raises subprocess.TimeoutExpired, DeviceError where the client does not start."""
+    """Raises subprocess.TimeoutExpired, TooMuch, DeviceError where the client does not start."""
     try:
-        return subprocess.run(
-            [PROGRAM, *arguments], capture_output=True, text=True, errors="replace", timeout=limit_s, stdin=subprocess.DEVNULL, check=False
-        )
+        child = subprocess.Popen([PROGRAM, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     except OSError as error:
         raise DeviceError(f"{PROGRAM} does not start: {error.strerror}", where=where) from error
+    with child:
+        try:
+            out, err = heard(child, limit_s)
+        except BaseException:
+            child.kill()
+            raise
+    return subprocess.CompletedProcess(child.args, child.returncode, out, err)
 
 
 def _connect(address: str) -> None:

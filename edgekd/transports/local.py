@@ -15,6 +15,7 @@ from pathlib import Path
 from edgekd import host
 from edgekd.errors import DeviceError
 from edgekd.transports import Ran
+from edgekd.transports.heard import TooMuch, heard, too_much
 
 
 def connect(address: str = "") -> LocalTransport:
@@ -59,14 +60,14 @@ class LocalTransport:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
                 start_new_session=True,
             )
         except OSError as error:
             raise DeviceError(f"{argv[0]} does not start: {error.strerror}", where=self._where) from error
         try:
-            out, err = child.communicate(timeout=limit_s)
+            out, err = heard(child, limit_s)
+        except TooMuch:
+            raise too_much(argv[0], self._where) from None
         except subprocess.TimeoutExpired:
             raise DeviceError(
                 f"{argv[0]} took over {limit_s:g} s and was ended", where=self._where, expected="a command that ends in time"
@@ -94,9 +95,11 @@ class LocalTransport:
             raise DeviceError(f"{what}: {error.strerror}", where=self._where) from error
 
 
-def _end(child: subprocess.Popen[str]) -> None:
-    """With all its children: they are of its own session."""
-    if child.poll() is None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.communicate()
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """With all its children: they are of its own session. Also those that it left behind."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    for stream in (child.stdout, child.stderr):
+        if stream is not None:
+            stream.close()

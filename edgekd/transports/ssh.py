@@ -21,6 +21,7 @@ import asyncssh
 
 from edgekd.errors import DeviceError, InputError, Lost
 from edgekd.transports import Ran
+from edgekd.transports.heard import TooMuch, said, too_much
 from edgekd.transports.ssh_login import login
 
 T = TypeVar("T")
@@ -186,7 +187,10 @@ class SshTransport:
         process = await self._connection.create_process(command, encoding="utf-8", errors="replace")
         try:
             async with asyncio.timeout(limit_s):
-                done = await process.wait()
+                out, err = await said(process.stdout, process.stderr)
+                await process.wait_closed()
+        except TooMuch:
+            raise too_much(name, self._where) from None
         except TimeoutError:
             raise DeviceError(
                 f"{name} took over {limit_s:g} s and was ended", where=self._where, expected="a command that ends in time"
@@ -198,9 +202,9 @@ class SshTransport:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(process.wait_closed(), _END_S)
             process.close()
-        if done.returncode is None:
+        if process.returncode is None:
             raise self._lost(f"{name} ran")
-        return Ran(done.returncode, str(done.stdout or ""), str(done.stderr or ""))
+        return Ran(process.returncode, out, err)
 
     async def _files(self) -> asyncssh.SFTPClient:
         if self._sftp is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import shutil
 import subprocess
@@ -194,3 +195,20 @@ def _again(device: Device) -> adb.AdbTransport:
             if time.monotonic() > until:
                 raise
             time.sleep(0.3)
+
+
+def test_an_interrupted_command_is_ended_there(device: Device) -> None:
+    with closing(adb.connect(device.address)) as transport:
+        threading.Timer(1.0, _thread.interrupt_main).start()
+        with pytest.raises(KeyboardInterrupt):
+            transport.run(["sh", "-c", "sleep 72 & sleep 72; true"], limit_s=30)
+        time.sleep(0.2)
+        left = subprocess.run(["pgrep", "-f", "^sleep 72"], capture_output=True, text=True, check=False).stdout
+        assert not left, "a child still runs"
+
+
+def test_a_device_that_talks_for_ever_fills_no_memory(device: Device) -> None:
+    with closing(adb.connect(device.address)) as transport:
+        with pytest.raises(DeviceError, match="yes said more than 32 MiB and was ended"):
+            transport.run(["yes"], limit_s=60)
+        assert transport.run(["true"], limit_s=10).code == 0

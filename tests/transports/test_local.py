@@ -55,16 +55,19 @@ def test_arguments_are_no_shells_and_codes_come_back(device: LocalTransport) -> 
         device.run(["no-such-program"], limit_s=5)
 
 
+def gone(pid: int) -> bool:
+    """Within five seconds."""
+    for _ in range(100):
+        if not Path(f"/proc/{pid}").exists() or ") Z " in Path(f"/proc/{pid}/stat").read_text():
+            return True
+        time.sleep(0.05)
+    return False
+
+
 def test_what_hangs_is_killed_with_its_children(device: LocalTransport) -> None:
     with pytest.raises(DeviceError, match=r"sh took over 0.5 s and was ended"):
         device.run(["sh", "-c", "sleep 60 & echo $! > child; wait"], limit_s=0.5)
-    pid = int(Path(device.folder, "child").read_text())
-    for _ in range(100):
-        if not Path(f"/proc/{pid}").exists() or " Z " in Path(f"/proc/{pid}/stat").read_text():
-            break
-        time.sleep(0.05)
-    else:
-        pytest.fail("the child still runs")
+    assert gone(int(Path(device.folder, "child").read_text()))
 
 
 def test_a_second_harness_is_told_whose_the_device_is(device: LocalTransport) -> None:
@@ -117,3 +120,15 @@ def test_a_young_lock_of_one_that_cannot_be_asked_holds(device: LocalTransport, 
     with pytest.raises(DeviceError, match="another harness measures there"), held(device):
         pass
     assert (Path(device.folder).parent / NAME).is_dir()
+
+
+def test_what_a_command_leaves_behind_ends_with_it(device: LocalTransport) -> None:
+    began = time.monotonic()
+    assert device.run(["sh", "-c", "sleep 60 & echo $! > child"], limit_s=30).code == 0
+    assert time.monotonic() - began < 20, "what holds its output is not waited for"
+    assert gone(int(Path(device.folder, "child").read_text()))
+
+
+def test_a_device_that_talks_for_ever_fills_no_memory(device: LocalTransport) -> None:
+    with pytest.raises(DeviceError, match=r"yes said more than 32 MiB and was ended"):
+        device.run(["yes"], limit_s=60)

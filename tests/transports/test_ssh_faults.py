@@ -186,3 +186,13 @@ def test_something_else_than_ssh_answers() -> None:
         threading.Thread(target=answer, daemon=True).start()
         with pytest.raises(DeviceError, match="127.0.0.1"):
             connect(f"me@127.0.0.1:{listener.getsockname()[1]}")
+
+
+@needs_sshd
+def test_a_device_that_talks_for_ever_fills_no_memory(ssh_server: sshd.Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgekd.transports.heard.MOST", 1 << 20)
+    device = connect(ssh_server.address())
+    with pytest.raises(DeviceError, match=r"sh said more than 1 MiB and was ended"):
+        device.run(["sh", "-c", "echo $$ > pid; exec yes"], limit_s=30)
+    assert gone(Path(device.folder, "pid").read_text().strip())
+    device.close()
