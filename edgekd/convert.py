@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tokenize import TokenError
 from zipfile import BadZipFile
 
 import numpy as np
@@ -19,7 +20,7 @@ from edgekd.lazy import load
 from edgekd.quant import io
 from edgekd.quant.graph import STORAGE, QuantGraph
 from edgekd.quant.grid import PIXELS
-from edgekd.quant.outputs import labels_shape
+from edgekd.quant.outputs import check_labels
 from edgekd.records import Artifact, Verdict
 from edgekd.runtimes import RUNTIMES, c_host
 from edgekd.runtimes.lacks_tflm import survey
@@ -263,7 +264,10 @@ def load_samples(graph: QuantGraph, path: Path) -> tuple[np.ndarray, np.ndarray 
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             x, y = file["x"], file["y"] if "y" in file.files else None
-    except (OSError, ValueError, KeyError, EOFError, TypeError, MemoryError, BadZipFile, zlib.error) as error:  # TypeError: of an .npy file
+            if not all(isinstance(one, np.ndarray) for one in (x, y) if one is not None):
+                raise ValueError("x or y is no array")  # numpy gives the bytes of a file that is none
+    # TypeError: of an .npy file; TokenError: of a damaged head.
+    except (OSError, ValueError, KeyError, EOFError, TypeError, MemoryError, BadZipFile, zlib.error, TokenError) as error:
         raise InputError(f"cannot be read: {error}", where=str(path), expected="an .npz file with x, and perhaps y") from error
     expected = f"[N, {', '.join(map(str, tensor.shape[1:]))}] {tensor.dtype}"
     if x.shape[1:] != tensor.shape[1:] or not len(x):
@@ -271,18 +275,16 @@ def load_samples(graph: QuantGraph, path: Path) -> tuple[np.ndarray, np.ndarray 
     said = graph.metadata.get("input")
     if x.dtype == np.uint8 and isinstance(said, dict) and said.get("value") == PIXELS:
         x = (x.astype(np.float32) - np.float32(128)) / np.float32(128)
+    if x.dtype.kind == "f" and np.isnan(x).any():
+        raise InputError("x holds values that are no numbers (NaN)", where=str(path), expected=expected)
     if x.dtype.kind == "f" and tensor.quantization is not None:
         scale, zero = tensor.quantization.single
         limits = np.iinfo(STORAGE[tensor.dtype])
-        if np.isnan(x).any():
-            raise InputError("x holds values that are no numbers (NaN)", where=str(path), expected=expected)
         x = np.clip(np.rint(x / np.float32(scale)) + zero, limits.min, limits.max).astype(STORAGE[tensor.dtype])
     elif x.dtype.kind == "f" and tensor.dtype in ("float16", "float32"):
         x = x.astype(np.float32)
     elif x.dtype != STORAGE[tensor.dtype]:
         raise InputError(f"x is {x.dtype} {list(x.shape)}", where=str(path), expected=expected)
-    count = len(graph.outputs)
-    if y is not None and (y.shape != labels_shape(graph, len(x)) or y.dtype.kind not in "iu"):
-        each = "one integer a sample" if count == 1 else f"{count} integers a sample, one an output"
-        raise InputError(f"y is {y.dtype} {list(y.shape)}", where=str(path), expected=each)
+    if y is not None:
+        check_labels(graph, y, len(x), str(path))
     return x, None if y is None else y.astype(np.int64)

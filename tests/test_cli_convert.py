@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,17 @@ def test_samples_are_fitted_or_refused(tmp_path: Path) -> None:
     np.savez(path, x=np.full((3, 64, 6), np.nan, np.float32))
     with pytest.raises(InputError, match=r"x\.npz: x holds values that are no numbers"):
         load_samples(graph, path)
+    for label in (-1, 4, 99, 2**64 - 1):
+        np.savez(path, x=np.zeros((2, 64, 6), np.int8), y=np.array([0, label], np.uint64 if label > 99 else np.int64))
+        with pytest.raises(InputError, match=rf"x\.npz: y holds {label}, and 1 such labels\n  expected: 0 to 3, of "):
+            load_samples(graph, path)
+    head = b"\x93NUMPY\x01\x00\x40\x00" + b"{'descr': 'i1', 'shape': (0, 9, ".ljust(0x40)
+    for member, content in (("x", b"no array"), ("x.npy", head)):
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr(member, content)
+        with pytest.raises(InputError, match=r"x\.npz: cannot be read"):
+            load_samples(graph, path)
+    np.savez(path, x=np.full((3, 64, 6), np.nan, np.float32))
     whole = path.read_bytes()
     np.save(tmp_path / "x.npy", np.zeros((3, 64, 6), np.int8))
     for damaged in (whole[:3000], b"PK\3\4" + whole[4:200], whole[:300] + bytes(100) + whole[400:], (tmp_path / "x.npy").read_bytes()):

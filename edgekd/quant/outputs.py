@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from edgekd.errors import InputError
 from edgekd.quant.graph import QuantGraph
 
 
@@ -30,3 +31,16 @@ def parts(graph: QuantGraph) -> dict[str, slice]:
         found[name] = slice(start, start + size)
         start += size
     return found
+
+
+def check_labels(graph: QuantGraph, y: np.ndarray, samples: int, where: str) -> None:
+    """Raises InputError for labels ``y`` that are not one integer for each of ``samples`` and each output, or name a class that is none."""
+    if y.shape != labels_shape(graph, samples) or y.dtype.kind not in "iu":
+        count = len(graph.outputs)
+        each = "one integer a sample" if count == 1 else f"{count} integers a sample, one an output"
+        raise InputError(f"y is {y.dtype} {list(y.shape)}", where=where, expected=each)
+    for labels, (name, part) in zip(y.reshape(samples, -1).T, parts(graph).items(), strict=True):
+        classes = part.stop - part.start
+        wrong = labels[(labels < 0) | (labels >= classes)]
+        if classes > 1 and len(wrong):
+            raise InputError(f"y holds {wrong[0]}, and {len(wrong)} such labels", where=where, expected=f"0 to {classes - 1}, of {name}")
