@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from edgekd.errors import DeviceError
+from edgekd.transports import Ran, lock
 from edgekd.transports.local import LocalTransport, connect
 from edgekd.transports.lock import NAME, OWNER, held
 
@@ -132,3 +133,72 @@ def test_what_a_command_leaves_behind_ends_with_it(device: LocalTransport) -> No
 def test_a_device_that_talks_for_ever_fills_no_memory(device: LocalTransport) -> None:
     with pytest.raises(DeviceError, match=r"yes said more than 32 MiB and was ended"):
         device.run(["yes"], limit_s=60)
+
+
+def mine(**other: str) -> dict[str, str]:
+    boot, up = lock._clock(LocalTransport("/tmp", "here"))
+    return {**lock._me(os.getppid()), "token": "t", "device_boot": boot, "device_up": up, **other}
+
+
+@pytest.mark.parametrize(
+    ("other", "stale"),
+    [
+        ({}, False),
+        ({"started": "1"}, True),
+        ({"boot": "another", "machine": "another"}, False),
+        ({"numbers": "pid:[1]", "pid": "4194305"}, False),
+        ({"device_boot": "another", "host": "elsewhere"}, True),
+    ],
+    ids=["it lives", "its number is another's", "another machine of this name", "of a container", "the device started anew"],
+)
+def test_who_still_measures(device: LocalTransport, other: dict[str, str], stale: bool) -> None:
+    """However old the lock is by the device's wall clock, which jumps."""
+    locked(device, mine(**other), 7 * 3600)
+    if stale:
+        with held(device) as said:
+            assert said[0].startswith("a stale lock was taken over")
+        return
+    with pytest.raises(DeviceError, match=r"another harness measures there since \d s"), held(device):
+        pass
+
+
+def test_of_two_that_take_a_stale_lock_over_only_one_gets_it(device: LocalTransport) -> None:
+    """The other one is quicker: between the look at the stale lock and its move he has moved it, and has made and signed his own."""
+    locked(device, {"host": platform.node(), "pid": "4194305", "token": "old"}, 5)
+    folder = Path(device.folder).parent / NAME
+
+    class Slow(LocalTransport):
+        def run(self, argv: list[str], *, limit_s: float, cwd: str = "") -> Ran:  # type: ignore[override]
+            if argv[0] == "mv" and argv[1] == str(folder):
+                (folder / OWNER).write_text(json.dumps({"host": "elsewhere", "pid": "1", "token": "his"}))
+            return super().run(argv, limit_s=limit_s, cwd=cwd)
+
+    with pytest.raises(DeviceError, match="another harness has just taken the device over"), held(Slow(device.folder, "slow")):
+        pass
+    assert json.loads((folder / OWNER).read_text())["token"] == "his", "he keeps it"
+
+
+def test_a_lock_that_somebody_signs_over_is_his(device: LocalTransport) -> None:
+    folder = Path(device.folder).parent / NAME
+
+    class Late(LocalTransport):
+        def put(self, local: Path, remote: str) -> None:
+            super().put(local, remote)
+            (folder / OWNER).write_text(json.dumps({"host": "elsewhere", "pid": "1", "token": "his"}))
+
+    with pytest.raises(DeviceError, match="another harness has just taken the device over"), held(Late(device.folder, "late")):
+        pass
+    assert json.loads((folder / OWNER).read_text())["token"] == "his"
+
+
+def test_a_stale_lock_of_another_user_says_who_must_remove_it(device: LocalTransport) -> None:
+    class Sticky(LocalTransport):
+        """As /tmp is for whoever has not made the folder."""
+
+        def run(self, argv: list[str], *, limit_s: float, cwd: str = "") -> Ran:  # type: ignore[override]
+            return Ran(1, "", "mv: Operation not permitted") if argv[0] == "mv" else super().run(argv, limit_s=limit_s, cwd=cwd)
+
+    locked(device, {"host": platform.node(), "pid": "4194305"}, 5)
+    with pytest.raises(DeviceError, match="a stale lock of another user is there") as refused, held(Sticky(device.folder, "sticky")):
+        pass
+    assert "as the user who made it, or root" in str(refused.value)
