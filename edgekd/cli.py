@@ -1,6 +1,7 @@
 """The command line: one function a command; each imports its stage when it runs, so that ``edgekd --help`` loads none of them.
 
-Exit codes: 0 done and good; 1 done, and the verdict is no; 2 it could not be done as asked, one message on stderr; 130 interrupted.
+Exit codes: 0 done and good; 1 done, and the verdict is no; 2 it could not be done as asked, one message on stderr; 130 interrupted
+(143 by SIGTERM, 129 by SIGHUP).
 With ``--json`` stdout holds one JSON document and nothing else.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -46,7 +48,7 @@ class _Commands(TyperGroup):
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
             typer.echo("edgekd: interrupted", err=True)
-            raise typer.Exit(130) from error
+            raise typer.Exit(128 + (error.args[0] if error.args else signal.SIGINT)) from error
         except BrokenPipeError as error:
             # The reader (head, less) has gone: not an error of ours. Python would complain once more when it flushes at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -76,7 +78,16 @@ app.add_typer(results, name="results")
 
 def main() -> None:
     """Entry point of ``edgekd``."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup has it ignored
+            signal.signal(number, _ended)
     app(prog_name="edgekd")
+
+
+def _ended(number: int, _: object) -> None:
+    """As Ctrl-C does: what runs on a device ends, its folder and lock go. Whoever asks again, meanwhile, need not."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt(number)
 
 
 def _version(wanted: bool) -> None:

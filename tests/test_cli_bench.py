@@ -6,7 +6,11 @@ import json
 import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -251,3 +255,19 @@ def test_names_of_files_do_not_steer_the_terminal(tmp_path: Path) -> None:
     file.write_bytes(b"none")
     done = CliRunner().invoke(app, ["bench", str(file), "--device", "host"], color=True)
     assert done.exit_code == 2 and "red\N{REPLACEMENT CHARACTER}[31m" in done.stderr and "\x1b" not in done.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_bench_that_is_told_to_end_leaves_nothing_behind(samples: Path, tmp_path: Path, number: signal.Signals) -> None:
+    device, own = tmp_path / "device", tmp_path / "own"
+    own.mkdir()
+    command = [sys.executable, "-m", "edgekd", "bench", str(GOLDEN), "--device", f"host:{device}", "--samples", str(samples)]
+    environment = {**os.environ, "TMPDIR": str(own)}
+    process = subprocess.Popen([*command, "--seconds", "60"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    until = time.monotonic() + 60
+    while not list(device.glob("edgekd-*/m0.log")) and time.monotonic() < until:  # the first process of the model
+        time.sleep(0.05)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 128 + number and err == "edgekd: interrupted\n" and not out
+    assert not list(device.iterdir()) and not list(own.iterdir())
