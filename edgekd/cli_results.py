@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgekd.errors import InputError
 from edgekd.store import EXPORTS, PREDICTED, Query
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ Model = Annotated[str, typer.Option("--model", help="The beginning of a model's 
 Device = Annotated[str, typer.Option("--device", help="The beginning of a device as it was asked for, or of its name in the fleet.")]
 Target = Annotated[str, typer.Option("--target", "-t", help="Only for this target.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
+_THREADS = re.compile(r"\b(\d+) threads?\b")
 #: Figures of the list; others by --figure.
 _SHOWN = ("latency_ms", "accuracy", "bit_equal", "energy_uj", "peak_ram_bytes")
 
@@ -76,7 +79,8 @@ def results_compare(
     store: Store = "",
     as_json: AsJson = False,
 ) -> None:
-    """The last good result of each model on each device, side by side, and its ratio to the first.
+    """The last good result of each model on each device, side by side, and its ratio to the first, if the two are alike: both measured,
+    with as many threads; shares of the same samples.
 
     The two were not measured at one time: the interval of the ratio is that of the two, the worst of each. `edgekd bench A B --device D`
     interleaves two models on one device and is sharper.
@@ -86,6 +90,10 @@ def results_compare(
     """
     found = _found(store, Query(model, "", target, figure, False, True))
     order = {name: at for at, name in enumerate(devices or [])}
+    for name in order:
+        if not any(name in (result.label, result.device) for result in found):
+            known = ", ".join(dict.fromkeys(result.where for result in found)) or "none has"
+            raise InputError(f"no good result with {figure} of {name!r}", where="edgekd results compare", expected=f"devices: {known}")
     chosen = [result for result in found if not order or {result.label, result.device} & order.keys()]
     chosen.sort(
         key=lambda r: (r.model, r.fingerprint, r.row, min(order.get(r.label, len(order)), order.get(r.device, len(order))), r.where)
@@ -95,10 +103,11 @@ def results_compare(
     for result in chosen:
         if base is None or (base.fingerprint, base.row) != (result.fingerprint, result.row):
             base = result
-        ratio, low, high = _ratio(result.figures[figure], base.figures[figure])
+        unlike = _unlike(result, base, figure)
+        ratio, low, high = (None, None, None) if unlike else _ratio(result.figures[figure], base.figures[figure])
         one = {"model": result.model, "fingerprint": result.fingerprint, "row": result.row, "device": result.device, "label": result.label}
         one |= {"target": result.target, "created": result.created, "figure": asdict(result.figures[figure])}
-        document.append(one | {"to": base.where, "ratio": ratio, "low": low, "high": high})
+        document.append(one | {"to": base.where, "first": result is base, "ratio": ratio, "low": low, "high": high, "unlike": unlike})
     if as_json:
         typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
         return
@@ -107,10 +116,11 @@ def results_compare(
         return
     rows = [["MODEL", "WAY", "DEVICE", figure.upper(), "KIND", "RATIO", ""]]
     for one, result in zip(document, chosen, strict=True):
-        first = one["to"] == result.where
         span = "" if one["low"] is None else f" ({one['low']:.3g}–{one['high']:.3g})"
-        ratio = "1" if first else "-" if one["ratio"] is None else f"{one['ratio']:.3g}{span}"
-        rows.append([result.model, result.row or "-", result.where, _cell(result.figures[figure]), one["figure"]["kind"], ratio, ""])
+        ratio = "1" if one["first"] else "-" if one["ratio"] is None else f"{one['ratio']:.3g}{span}"
+        rows.append(
+            [result.model, result.row or "-", result.where, _cell(result.figures[figure]), one["figure"]["kind"], ratio, one["unlike"]]
+        )
     _print(rows)
 
 
@@ -149,7 +159,6 @@ def results_export(
     store: Store = "",
 ) -> None:
     """All figures of all results, one a line, with what they are of: CSV, or Parquet where pyarrow is installed."""
-    from edgekd.errors import InputError
     from edgekd.lazy import load
 
     if file.suffix not in EXPORTS:
@@ -162,8 +171,8 @@ def results_export(
 def _found(store: str, query: Query) -> list[Result]:
     from edgekd.lazy import load
 
-    engine = load("edgekd.store.tables:connect")(store)
-    return load("edgekd.store.results:find")(engine, query)
+    engine = load("edgekd.store.tables:existing")(store)
+    return [] if engine is None else load("edgekd.store.results:find")(engine, query)
 
 
 def _document(result: Result) -> dict[str, Any]:
@@ -178,6 +187,21 @@ def _calibration(result: Result, said: Figure, figure: Figure) -> dict[str, Any]
 
 def _inside(said: Figure, figure: Figure) -> bool | None:
     return None if said.low is None or said.high is None else said.low <= figure.value <= said.high
+
+
+def _unlike(result: Result, base: Result, name: str) -> str:
+    """Why the two figures say nothing beside each other; "" if they do. Threads stand at the end of where a time was measured."""
+    one, other = result.figures[name], base.figures[name]
+    if one.kind != other.kind:
+        return f"{one.kind}, not {other.kind}"
+    if one.unit != other.unit:
+        return f"{one.unit}, not {other.unit}"
+    if one.unit == "share" and result.inputs != base.inputs:
+        return f"of {result.inputs or 'other samples'}, not {base.inputs or 'of those'}"
+    here, there = _THREADS.search(one.where), _THREADS.search(other.where)
+    if here and there and here[1] != there[1]:
+        return f"{here[1]} threads, not {there[1]}"
+    return ""
 
 
 def _ratio(figure: Figure, base: Figure) -> tuple[float | None, float | None, float | None]:
@@ -199,6 +223,8 @@ def _cell(figure: Figure | None) -> str:
 
 
 def _print(rows: list[list[str]]) -> None:
+    """A table. What is no letter must not steer a terminal: names and messages come from files and devices."""
+    rows = [["".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv as text
 import io
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,16 @@ COLUMNS: dict[str, type] = {
 }  # fmt: skip
 
 
+#: With what a cell begins that a spreadsheet takes for a formula (OWASP, "CSV Injection").
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
 def csv(results: Sequence[Result], path: Path) -> int:
-    """Comma-separated, UTF-8, with a line of headings (RFC 4180, 2005). How many lines below it."""
-    lines = list(_lines(results))
+    """Comma-separated, UTF-8, with a line of headings (RFC 4180, 2005). How many lines below it.
+
+    Devices and files say what text there is: such as a spreadsheet would compute gets an apostrophe before it. Parquet has it as it is.
+    """
+    lines = [{name: _inert(value) for name, value in line.items()} for line in _lines(results)]
     out = io.StringIO(newline="")
     writer = text.DictWriter(out, COLUMNS)
     writer.writeheader()
@@ -31,7 +39,10 @@ def csv(results: Sequence[Result], path: Path) -> int:
 
 
 def parquet(results: Sequence[Result], path: Path) -> int:
-    """Apache Parquet. Raises MissingDependency without pyarrow. How many rows."""
+    """Apache Parquet; ``created`` is a time in UTC, ``value``, ``low`` and ``high`` are in the line's own ``unit``. How many rows.
+
+    Raises MissingDependency without pyarrow.
+    """
     try:
         import pyarrow
         import pyarrow.parquet
@@ -39,7 +50,9 @@ def parquet(results: Sequence[Result], path: Path) -> int:
         raise MissingDependency("Parquet needs pyarrow\n  to mend:  pip install pyarrow, or name a .csv file") from error
     types = {str: pyarrow.string(), float: pyarrow.float64(), int: pyarrow.int64()}
     lines = list(_lines(results))
-    table = pyarrow.table({name: pyarrow.array([line[name] for line in lines], types[kind]) for name, kind in COLUMNS.items()})
+    columns = {name: pyarrow.array([line[name] for line in lines], types[kind]) for name, kind in COLUMNS.items()}
+    created = [datetime.fromisoformat(line["created"]) for line in lines]
+    table = pyarrow.table(columns | {"created": pyarrow.array(created, pyarrow.timestamp("ms", "UTC"))})
     buffer = pyarrow.BufferOutputStream()
     pyarrow.parquet.write_table(table, buffer)
     runs.atomic_write(path, buffer.getvalue().to_pybytes())
@@ -55,3 +68,7 @@ def _lines(results: Iterable[Result]) -> Iterable[dict[str, Any]]:
             yield {**nothing, **own}
         for name, figure in sorted(result.figures.items()):
             yield {**nothing, **own, **vars(figure), "figure": name}
+
+
+def _inert(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

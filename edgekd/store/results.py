@@ -23,14 +23,14 @@ def save(engine: sql.Engine, results: Iterable[Result]) -> None:
     try:
         with engine.begin() as connection:
             for result in results:
-                plain = {name: getattr(result, name) for name in _PLAIN}
+                plain = {name: _text(getattr(result, name)) for name in _PLAIN}
                 key = connection.execute(sql.insert(RESULTS).values(plain)).inserted_primary_key
                 assert key is not None  # every INSERT of one row has one
                 rows = [{"result": key[0], "name": name, **asdict(figure)} for name, figure in result.figures.items()]
                 if rows:
                     connection.execute(sql.insert(FIGURES), rows)
     except SQLAlchemyError as error:
-        raise broken(engine.url.render_as_string(hide_password=True), error) from error
+        raise broken(engine, error) from error
 
 
 def find(engine: sql.Engine, query: Query) -> list[Result]:
@@ -57,18 +57,35 @@ def find(engine: sql.Engine, query: Query) -> list[Result]:
             rows = list(reversed(connection.execute(wanted).mappings().all()))
             figures = _figures(connection, [row["id"] for row in rows])
     except SQLAlchemyError as error:
-        raise broken(engine.url.render_as_string(hide_password=True), error) from error
+        raise broken(engine, error) from error
     return [Result(**dict(row), figures=figures.get(row["id"], {})) for row in rows]
 
 
 def there(engine: sql.Engine, asked: Collection[str]) -> set[str]:
-    """Which of these hashes of what was asked have a good result. Raises EdgekdError where the store cannot be read."""
-    wanted = sql.select(RESULTS.c.asked).distinct().where(RESULTS.c.failed == "", RESULTS.c.asked.in_(list(asked)))
+    """Which of these hashes of what was asked need not be asked again. Raises EdgekdError where the store cannot be read.
+
+    Those of which the last result is good in every row (way of running it): a set of kernels that failed beside a good one is missing. A
+    failure of no row at all (a device that was not reached) counts until something good comes after it.
+    """
+    names, found = sorted(asked), dict[str, list[tuple[int, str, bool]]]()
+    columns = (RESULTS.c.id, RESULTS.c.asked, RESULTS.c.row, RESULTS.c.failed)
     try:
         with engine.connect() as connection:
-            return set(connection.execute(wanted).scalars())
+            for at in range(0, len(names), _AT_ONCE):
+                some = RESULTS.c.asked.in_(names[at : at + _AT_ONCE])
+                last = sql.select(sql.func.max(RESULTS.c.id)).where(some).group_by(RESULTS.c.asked, RESULTS.c.row)
+                for number, key, row, failed in connection.execute(sql.select(*columns).where(RESULTS.c.id.in_(last))):
+                    found.setdefault(key, []).append((number, row, not failed))
     except SQLAlchemyError as error:
-        raise broken(engine.url.render_as_string(hide_password=True), error) from error
+        raise broken(engine, error) from error
+    return {key for key, last in found.items() if _done(last)}
+
+
+def _done(last: Iterable[tuple[int, str, bool]]) -> bool:
+    """Of the last result of each row: its number, the row, and whether it is good."""
+    listed = list(last)
+    newest = max((number for number, _, good in listed if good), default=0)
+    return newest > 0 and all(good or (not row and number < newest) for number, row, good in listed)
 
 
 def _figures(connection: sql.Connection, ids: Sequence[int]) -> dict[int, dict[str, Figure]]:
@@ -83,3 +100,8 @@ def _figures(connection: sql.Connection, ids: Sequence[int]) -> dict[int, dict[s
 
 def _begins(column: sql.Column[Any], text: str) -> sql.ColumnElement[bool]:
     return column.startswith(text, autoescape=True)
+
+
+def _text(value: Any) -> Any:
+    """What devices and names of files hold and a database refuses, replaced: NUL, and bytes that are no UTF-8."""
+    return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode() if isinstance(value, str) else value

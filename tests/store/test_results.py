@@ -5,9 +5,13 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
+import signal
 import sqlite3
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -21,7 +25,7 @@ from edgekd.errors import EdgekdError, InputError, MissingDependency
 from edgekd.records import Figure
 from edgekd.store import Query, Result
 from edgekd.store.results import find, save, there
-from edgekd.store.tables import METADATA, address, connect
+from edgekd.store.tables import METADATA, address, connect, shown
 
 
 def result(model: str = "keywords", device: str = "ssh:pi@10.0.0.7", ms: float = 2.0, **other: str) -> Result:
@@ -84,9 +88,9 @@ def test_all_or_nothing(url: str) -> None:
 def test_where_it_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("EDGEKD_STORE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert address() == f"sqlite:///{tmp_path}/edgekd/results.sqlite"
+    assert str(address()) == f"sqlite:///{tmp_path}/edgekd/results.sqlite"
     monkeypatch.setenv("EDGEKD_STORE", "postgresql://me@db/edgekd")
-    assert address() == "postgresql://me@db/edgekd" and address("/a/b.sqlite") == "sqlite:////a/b.sqlite"
+    assert str(address()) == "postgresql://me@db/edgekd" and str(address("/a/b.sqlite")) == "sqlite:////a/b.sqlite"
     monkeypatch.delenv("EDGEKD_STORE")
     connect()
     assert (tmp_path / "edgekd" / "results.sqlite").is_file()
@@ -145,6 +149,7 @@ def test_list_and_compare(url: str) -> None:
 def test_calibration(url: str) -> None:
     foretold = Figure(2.5, "ms", "predicted", "pi", 3, 2.2, 2.9)
     with_it = replace(result(label="pi"), figures={**result().figures, "predicted_latency_ms": foretold})
+    connect(url)
     assert invoke("calibration", "--store", url)[1].startswith("nothing was predicted before it was measured")
     save(connect(url), [with_it, result("pictures")])
     out = invoke("calibration", "--store", url)[1]
@@ -178,6 +183,7 @@ def test_parquet(url: str, tmp_path: Path) -> None:
 
     table = pyarrow.parquet.read_table(tmp_path / "all.parquet").to_pylist()
     assert code == 0 and [row["figure"] for row in table] == ["bit_equal", "latency_ms"] and table[1]["value"] == 2.0, out
+    assert table[1]["created"] == datetime(2026, 11, 22, 15, tzinfo=UTC) and table[1]["n"] == 40 and table[1]["unit"] == "ms"
 
 
 def test_deleting_a_result_deletes_its_figures(url: str) -> None:
@@ -186,3 +192,119 @@ def test_deleting_a_result_deletes_its_figures(url: str) -> None:
     with engine.begin() as connection:
         connection.execute(sql.text("DELETE FROM edgekd_results"))
         assert connection.execute(sql.text("SELECT count(*) FROM edgekd_figures")).scalar() == 0
+
+
+def test_a_row_that_failed_beside_a_good_one_is_missing(url: str) -> None:
+    engine = connect(url)
+    good, bad = result(row="portable"), replace(result(row="cmsis", failed="it computes something else"), figures={})
+    lost = replace(result(failed="tried 3 times: gone"), figures={})
+    for saved, done in (
+        ([good, bad], False),
+        ([good, replace(bad, failed="")], True),
+        ([lost], False),  # measured --again, and the device was gone
+        ([good], True),
+        ([replace(good, failed="rejected: it throttled")], False),
+    ):
+        save(engine, saved)
+        assert (there(engine, [good.asked]) == {good.asked}) is done, saved
+
+
+def test_more_keys_than_a_statement_takes(url: str) -> None:
+    engine = connect(url)
+    save(engine, [result()])
+    assert there(engine, [result().asked, *(f"key {number}" for number in range(300_000))]) == {result().asked}
+
+
+def test_what_a_database_refuses_is_replaced(url: str) -> None:
+    engine = connect(url)
+    save(engine, [result("caf\udce9", failed="it said \0 and died")])
+    (found,) = find(engine, Query())
+    assert found.model == "caf?" and found.failed == "it said \ufffd and died"
+
+
+def test_killed_while_it_writes(url: str) -> None:
+    save(connect(url), [result("before")])
+    code = (
+        "import os, signal, sys; import sqlalchemy as sql; from edgekd.store.tables import RESULTS, connect\n"
+        "with connect(sys.argv[1]).begin() as connection:\n"
+        "    plain = {column.name: '' for column in RESULTS.columns if column.name not in ('id', 'document')}\n"
+        "    connection.execute(sql.insert(RESULTS).values(plain | {'document': {}}))\n"
+        "    connection.execute(sql.text('PRAGMA cache_spill=1')); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, url], check=False).returncode == -signal.SIGKILL
+    save(connect(url), [result("after")])
+    assert [one.model for one in find(connect(url), Query())] == ["before", "after"]
+
+
+@pytest.mark.parametrize(("version", "said"), [(0, "of an older edgekd"), (99, "of a newer edgekd: update this one")])
+def test_another_version_s_store_is_not_touched(tmp_path: Path, version: int, said: str) -> None:
+    path = tmp_path / "other.sqlite"
+    with sqlite3.connect(path) as raw:
+        raw.execute("CREATE TABLE edgekd_store (version INTEGER PRIMARY KEY)")
+        raw.execute("INSERT INTO edgekd_store VALUES (?)", (version,))
+    with pytest.raises(InputError, match=f"a store of version {version}, {said}"):
+        connect(str(path))
+    with sqlite3.connect(path) as raw:
+        assert [name for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'")] == ["edgekd_store"]
+
+
+def test_passwords_are_not_said() -> None:
+    assert shown(address("postgresql://me:secret@db/x?sslpassword=secret&sslmode=require")) == (
+        "postgresql://me:***@db/x?sslmode=require&sslpassword=hidden"
+    )
+    with pytest.raises(InputError, match="no URL of a database") as caught:
+        address("postgresql://me:sec/ret@db:x/name")
+    assert "sec" not in str(caught.value) and "%2F for /" in str(caught.value)
+
+
+def test_a_file_s_name_is_no_part_of_a_url(tmp_path: Path) -> None:
+    connect(str(tmp_path / "50% of it?.sqlite"))
+    assert (tmp_path / "50% of it?.sqlite").is_file()
+
+
+def test_reading_makes_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, _, err = invoke("list", "--store", tmp_path / "typo.sqlite")
+    assert code == 2 and "typo.sqlite: there is no store" in err and not (tmp_path / "typo.sqlite").exists()
+    monkeypatch.delenv("EDGEKD_STORE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert invoke("list")[:2] == (0, "no results\n") and not (tmp_path / "cache").exists()
+
+
+def test_only_like_is_compared_with_like(url: str) -> None:
+    def of(label: str, figure: Figure, inputs: str = "", target: str = "pi") -> Result:
+        return replace(result(label=label, inputs=inputs, target=target), figures={"f": figure})
+
+    time = Figure(2.0, "ms", "measured", "pi, litert 2.3, XNNPACK, 1 thread", 40, 1.9, 2.1)
+    share = Figure(0.5, "share", "measured", "pi", 200)
+    many = replace(time, where="pi, litert 2.3, XNNPACK, 4 threads, blocks")
+    engine = connect(url)
+    save(engine, [of("a", time), of("b", many), of("c", replace(time, kind="predicted")), of("a", time, target="other")])
+    save(engine, [replace(of("d", share, "the test set"), fingerprint="z"), replace(of("e", share, "200 random inputs"), fingerprint="z")])
+    found = json.loads(invoke("compare", "--figure", "f", "--store", url, "--json")[1])
+    assert [(one["label"], one["unlike"], one["ratio"]) for one in found] == [
+        ("a", "", 1.0),
+        ("a", "", 1.0),
+        ("b", "4 threads, not 1", None),
+        ("c", "predicted, not measured", None),
+        ("d", "", 1.0),
+        ("e", "of 200 random inputs, not the test set", None),
+    ]
+    lines = invoke("compare", "--figure", "f", "--store", url)[1].splitlines()
+    assert "(0.905–1.11)" in lines[2] and lines[3].endswith("4 threads, not 1"), "another target on the same device is no first"
+    code, _, err = invoke("compare", "a", "nobody", "--figure", "f", "--store", url)
+    assert code == 2 and "no good result with f of 'nobody'" in err and "devices: a, b, c, d, e" in err
+
+
+def test_no_cell_is_a_formula(url: str, tmp_path: Path) -> None:
+    cold = {"t": Figure(-2.0, "°C", "measured", "+1")}
+    save(connect(url), [replace(result("=cmd|' /C calc'!A0", label="@SUM(A1)", row="-1"), figures=cold)])
+    assert invoke("export", tmp_path / "all.csv", "--store", url)[0] == 0
+    with open(tmp_path / "all.csv", encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["model"], row["label"], row["row"], row["where"]) == ("'=cmd|' /C calc'!A0", "'@SUM(A1)", "'-1", "'+1")
+    assert row["value"] == "-2.0"
+
+
+def test_a_device_s_text_does_not_steer_a_terminal(url: str) -> None:
+    save(connect(url), [result("m\x1b[2J", failed="\x1b]0;title\x07")])
+    assert "\x1b" not in invoke("list", "--store", url)[1]
