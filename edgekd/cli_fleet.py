@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Figures of a line, in this order.
 _SHOWN = ("latency_ms", "accuracy", "bit_equal")
+#: In a URL: between the user's name and the host; behind the ?, what is called a password.
+_PASSWORDS = (re.compile(r"(://[^/@:]*:).*(?=@)"), re.compile(r"([?&][^=&]*(?:pass|pwd|secret|token)[^=&]*=)[^&]*", re.IGNORECASE))
 
 
 def bench_one(wanted: Wanted, store: str, progress: Progress) -> Benched:
@@ -53,9 +56,9 @@ def bench_fleet(wanted: Sequence[Wanted], file: Path, store: str, again: bool, a
     fleet = fleet_file.load(file)
     run = load("edgekd.fleet.bench:bench_fleet")
     try:
-        outcomes = run(wanted, fleet, store, again, lambda outcome: typer.echo(_line(outcome), err=as_json))
+        outcomes = run(wanted, fleet, store, again, lambda outcome: typer.echo(_line(outcome), err=as_json), _waiting)
     except KeyboardInterrupt:
-        raise console.interrupted(shlex.join(["edgekd", *sys.argv[1:]])) from None
+        raise console.interrupted(_command(sys.argv[1:])) from None
     states = [outcome.state for outcome in outcomes]
     if as_json:
         document = {"fleet": fleet.name, "outcomes": [_document(outcome) for outcome in outcomes], "ok": "failed" not in states}
@@ -64,8 +67,22 @@ def bench_fleet(wanted: Sequence[Wanted], file: Path, store: str, again: bool, a
         counts = f"{states.count('done')} measured, {states.count('there')} there already, {states.count('failed')} failed"
         typer.echo(f"{fleet.name}: {len(fleet.devices)} devices: {counts}")
     if "failed" in states:
-        typer.echo(f"edgekd: the same command again tries what failed, and only that: {', '.join(_failed(outcomes))}", err=True)
+        same = "the same command without --again" if again else "the same command again"
+        typer.echo(f"edgekd: {same} tries what failed, and only that: {', '.join(_failed(outcomes))}", err=True)
         raise typer.Exit(1)
+
+
+def _waiting(names: Sequence[str]) -> None:
+    """A device that is left in the middle would keep its lock, and its times would be lost."""
+    if names:
+        typer.echo(f"edgekd: nothing more is started; waiting for {', '.join(names)}", err=True)
+
+
+def _command(arguments: Sequence[str]) -> str:
+    """The command line, with the passwords of a store's URL left out."""
+    for hidden in _PASSWORDS:
+        arguments = [hidden.sub(r"\1***", text) for text in arguments]
+    return shlex.join(["edgekd", *arguments])
 
 
 def _line(outcome: Outcome) -> str:
@@ -74,11 +91,12 @@ def _line(outcome: Outcome) -> str:
         return f"{name}in the store already (--again measures it anew)"
     if outcome.state == "failed":
         return f"{name}failed: {outcome.failed}"
+    again = f" (tried {outcome.tries} times)" if outcome.tries > 1 else ""
     parts = []
     for result in outcome.results:
         figures = [f"{key} {figure.value:.4g} {figure.unit}" for key in _SHOWN if (figure := result.figures.get(key))]
         parts.append(f"{result.row}: {', '.join(figures) or 'done'}")
-    return name + "; ".join(parts)
+    return name + "; ".join(parts) + again
 
 
 def _failed(outcomes: Sequence[Outcome]) -> list[str]:

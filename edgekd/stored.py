@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd import host
+from edgekd.errors import EdgekdError
 from edgekd.measure.device import Bench, Row
 from edgekd.measure.files import KINDS
 from edgekd.plan.latency import host_device, predict, work_of
@@ -18,7 +19,7 @@ from edgekd.quant.graph import QuantGraph
 from edgekd.store import PREDICTED, Result
 
 #: Providers whose time is the processor's: what a GPU or its compiler needs says nothing about it.
-_PROCESSOR = frozenset({"XNNPACK", "CPUExecutionProvider", "CPU"})
+_PROCESSOR = frozenset({"XNNPACK", "CPUExecutionProvider", "CPU", "benchmark_model"})  # the last takes XNNPACK unless told otherwise
 
 
 def results_of(bench: Bench, result: Result) -> list[Result]:
@@ -49,24 +50,31 @@ def _layers(row: Row) -> list[dict[str, Any]]:
 
 
 def learn(bench: Bench, graphs: Sequence[QuantGraph], profile: Profile | None, threads: int = 1) -> Bench:
-    """Remember the times of good rows for predictions: of this host under its own name, of another device under that of the target's board.
+    """Remember the times of good rows for predictions: of this host under its own name, of another device under that of the board of
+    ``profile``, the target that was stated for it (None: none was; a run's own need not be the device that it is measured on).
 
-    ``graphs``: one of each row. Returns the benchmark with PREDICTED beside each time, where something could be said before.
+    ``graphs``: one of each row. Returns the benchmark with PREDICTED beside each time, where something could be said before. What keeps it
+    from learning is a note: it must not cost the measurement.
     """
-    rows = list(bench.rows)
-    for at, (row, graph) in enumerate(zip(bench.rows, graphs, strict=False)):
-        figure, runtime = row.measurement.figures.get("latency_ms"), _runtime(row)
-        device = host_device() if bench.device == "host" else profile.device if profile else None
-        if figure is None or figure.kind != "measured" or row.failed or not runtime or device is None:
-            continue
-        work = work_of(graph)
-        others = [one for one in measured() if one.timed.work.ops != work.ops]  # its own earlier time would be no prediction
-        said = predict(work, device, runtime, measured=others, threads=threads).figures.get("latency_ms")
-        if said is not None:
-            figures = {**row.measurement.figures, PREDICTED: said}
-            rows[at] = replace(row, measurement=replace(row.measurement, figures=figures))
-        remember(work, figure, runtime, io.fingerprint(graph), threads, on=_on(bench, device))
-    return replace(bench, rows=tuple(rows))
+    rows, notes = list(bench.rows), list[str]()
+    try:
+        for at, (row, graph) in enumerate(zip(bench.rows, graphs, strict=False)):
+            figure, runtime = row.measurement.figures.get("latency_ms"), _runtime(row)
+            if figure is None or figure.kind != "measured" or row.failed or not runtime:
+                continue
+            device = host_device() if bench.device == "host" else profile.device if profile else None
+            if device is None:
+                notes = ["without --target, the board that it is, its times teach the latency model nothing"]
+                continue
+            work = work_of(graph)
+            others = [one for one in measured() if one.timed.work.ops != work.ops]  # its own earlier time would be no prediction
+            said = predict(work, device, runtime, measured=others, threads=threads).figures.get("latency_ms")
+            if said is not None:
+                rows[at] = replace(row, measurement=replace(row.measurement, figures={**row.measurement.figures, PREDICTED: said}))
+            remember(work, figure, runtime, io.fingerprint(graph), threads, on=_on(bench, device))
+    except (EdgekdError, OSError) as error:
+        notes.append(f"its times teach the latency model nothing: {error}")
+    return replace(bench, rows=tuple(rows), notes=(*bench.notes, *notes))
 
 
 def _on(bench: Bench, device: Device) -> On | None:

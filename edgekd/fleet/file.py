@@ -9,7 +9,7 @@
     [[devices]]
     name = "kitchen-pi"
     device = "ssh:pi@10.0.0.7"     # as `edgekd bench --device` takes it
-    target = "raspberry-pi-4"
+    target = "raspberry-pi-4"      # a profile's name, or its file, relative to this one's folder
     options = { seconds = 30 }     # seconds and retries may differ for one device
 
 Only emulated devices need a target; with one, a device's times teach the latency model of that board.
@@ -19,11 +19,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from edgekd.measure import DEVICES
 from edgekd.profile.strict import Positive, Strict, Version, check_file, refusal
 from edgekd.profile.toml_file import Problem
 
@@ -40,7 +42,9 @@ class Options(Strict):
 
 
 class Member(Strict):
-    """One device. ``device`` is what `edgekd bench --device` takes; ``target`` a profile's name or file, "" for none."""
+    """One device. ``device`` is what `edgekd bench --device` takes; ``target`` a profile's name or file, "" for none.
+
+    A file as ``load`` gives it is absolute."""
 
     name: _Name
     device: _Text
@@ -64,7 +68,14 @@ def load(path: Path) -> Fleet:
     fleet, problems = check_file(path, Fleet, _contradictions)
     if fleet is None:
         raise refusal(path, problems)
-    return fleet
+    return fleet.model_copy(update={"devices": [_placed(member, path.parent) for member in fleet.devices]})
+
+
+def _placed(member: Member, folder: Path) -> Member:
+    """A target that is a file (see edgekd.profile.load.find) lies relative to the fleet's file, whatever folder it is called from."""
+    if not (member.target.endswith(".toml") or "/" in member.target):
+        return member
+    return member.model_copy(update={"target": str((folder / member.target).resolve())})
 
 
 def _contradictions(sections: Mapping[str, Any]) -> Iterator[Problem]:
@@ -72,3 +83,10 @@ def _contradictions(sections: Mapping[str, Any]) -> Iterator[Problem]:
     for name, count in Counter(member.name for member in members).items():
         if count > 1:
             yield Problem("devices", f"{name!r} is the name of {count}", "a name for each", "number them")
+    for at, member in enumerate(members):
+        kind = member.device.partition(":")[0]
+        if kind not in DEVICES:
+            near = get_close_matches(kind, DEVICES, 1)
+            yield Problem(
+                f"devices[{at}].device", f"no device is called {kind!r}", ", ".join(DEVICES), f"perhaps {(near or ['ssh:USER@HOST'])[0]}"
+            )

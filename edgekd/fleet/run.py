@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from edgekd import host
@@ -22,15 +22,20 @@ _BUG = "this is a bug of edgekd, or of a library that it uses"
 
 @dataclass(frozen=True)
 class Order:
-    """One model for every device: its ``name``, the ``fingerprint`` of its graph, and a text that says all else that was asked."""
+    """One model for every device: its ``name``, the ``fingerprint`` of its graph, and a text that says all else that was asked.
+
+    ``targets``: target → a hash of what its profile says, for a profile may change and keep its name.
+    """
 
     name: str
     fingerprint: str
     asked: str
+    targets: tuple[tuple[str, str], ...] = ()
 
     def key(self, member: Member) -> str:
         """By which a result is known: the same order on the same device in the same way."""
-        everything = [self.fingerprint, self.asked, member.name, member.device, member.target, member.options.seconds]
+        target = dict(self.targets).get(member.target, member.target)
+        everything = [self.fingerprint, self.asked, member.name, member.device, target, member.options.seconds]
         return hashlib.sha256(json.dumps(everything).encode()).hexdigest()
 
 
@@ -56,17 +61,34 @@ Measure = Callable[[Member, Order], Sequence[Result]]
 Told = Callable[[Outcome], None]
 
 
-def run(fleet: Fleet, orders: Sequence[Order], measure: Measure, there: Collection[str], told: Told) -> list[Outcome]:
+#: Told once, at Ctrl-C, of the devices that are waited for.
+Waiting = Callable[[Sequence[str]], None]
+
+
+def run(
+    fleet: Fleet, orders: Sequence[Order], measure: Measure, there: Collection[str], told: Told, waiting: Waiting = lambda _: None
+) -> list[Outcome]:
     """Every order on every device, in the order of the file. ``there`` has the keys that need not be done.
 
     Never raises for a device; what ``told`` raises ends everything, after what runs. Ctrl-C starts nothing further.
     """
-    one, stop = threading.Lock(), threading.Event()
+    one, stop, busy = threading.Lock(), threading.Event(), set[str]()
 
     def tell(outcome: Outcome) -> Outcome:
-        with one:
-            told(outcome)
+        try:
+            with one:
+                told(outcome)
+        except BaseException:
+            stop.set()
+            raise
         return outcome
+
+    def try_it(member: Member, order: Order) -> Outcome:
+        busy.add(member.name)
+        try:
+            return tell(_try(fleet, member, order, measure, stop))
+        finally:
+            busy.discard(member.name)
 
     def each(member: Member) -> list[Outcome]:
         outcomes: list[Outcome] = []
@@ -75,10 +97,10 @@ def run(fleet: Fleet, orders: Sequence[Order], measure: Measure, there: Collecti
                 break
             if order.key(member) in there:
                 outcomes.append(tell(Outcome(member, order, "there")))
-            elif outcomes and outcomes[-1].lost:
-                outcomes.append(tell(_failure(member, order, 0, f"not tried: {outcomes[-1].failed}", lost=True)))
+            elif gone := next((outcome for outcome in outcomes if outcome.lost), None):
+                outcomes.append(tell(_failure(member, order, 0, f"not tried: {gone.failed}")))
             else:
-                outcomes.append(tell(_try(fleet, member, order, measure, stop)))
+                outcomes.append(try_it(member, order))
         return outcomes
 
     groups: dict[str, list[Member]] = {}
@@ -88,6 +110,10 @@ def run(fleet: Fleet, orders: Sequence[Order], measure: Measure, there: Collecti
     try:  # what runs is waited for: a device that is left in the middle keeps its lock
         futures = [pool.submit(lambda group: [outcome for member in group for outcome in each(member)], group) for group in groups.values()]
         found = [outcome for future in futures for outcome in future.result()]
+    except KeyboardInterrupt:
+        stop.set()
+        waiting(sorted(busy))
+        raise
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
@@ -96,25 +122,31 @@ def run(fleet: Fleet, orders: Sequence[Order], measure: Measure, there: Collecti
 
 
 def _try(fleet: Fleet, member: Member, order: Order, measure: Measure, stop: threading.Event) -> Outcome:
-    """Again, after a wait that doubles, where the connection was cut."""
+    """Again, after a wait that doubles, where the connection was cut. What was good in the end says so in its notes."""
     retries = fleet.retries if member.options.retries is None else member.options.retries
-    wait = fleet.wait_s
+    wait, cut = fleet.wait_s, ""
     for tries in range(1, retries + 2):
         try:
             results = tuple(measure(member, order))
         except Lost as error:
-            if tries > retries or stop.is_set():
+            if tries > retries or stop.wait(wait):
                 return _failure(member, order, tries, f"tried {tries} {'time' if tries == 1 else 'times'}: {error}", lost=True)
-            stop.wait(wait)
-            wait *= 2
+            wait, cut = 2 * wait, str(error)
         except EdgekdError as error:
             return _failure(member, order, tries, str(error))
         except Exception as error:  # one device must not stop the others
             return _failure(member, order, tries, f"{type(error).__name__}: {error}\n  {_BUG}")
         else:
             failed = next((result.failed for result in results if result.failed), "")
+            if cut:
+                results = tuple(_noted(result, f"tried {tries} times; the last time before: {cut}") for result in results)
             return Outcome(member, order, "failed" if failed else "done", tries, failed, results)
     raise AssertionError("the last try returns")
+
+
+def _noted(result: Result, note: str) -> Result:
+    """A cut that was got over must not be forgotten: a device whose cable is loose, or that restarts under this model, has many."""
+    return replace(result, document={**result.document, "notes": [*result.document.get("notes", ()), note]})
 
 
 def _failure(member: Member, order: Order, tries: int, failed: str, *, lost: bool = False) -> Outcome:

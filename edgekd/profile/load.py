@@ -36,9 +36,9 @@ def load(name_or_path: str | Path) -> Profile:
 def check(path: Path) -> tuple[Profile | None, list[Problem]]:
     """The profile in ``path``, or None and all its problems."""
     profile, problems = check_file(path, Profile, contradictions)
-    if profile is not None:
-        problems = _placed(path, profile)
-    return (None, problems) if problems else (profile, [])
+    if profile is None or (problems := _placed(path, profile)):
+        return None, problems
+    return _with_its_files(path, profile), []
 
 
 def all_profiles(kind: str | None = None) -> list[Profile]:
@@ -53,6 +53,14 @@ def all_profiles(kind: str | None = None) -> list[Profile]:
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a profile, for editors."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Profile.model_json_schema()}
+
+
+def _with_its_files(path: Path, profile: Profile) -> Profile:
+    """Vela's configuration lies relative to the profile, whatever folder edgekd is called from; else it is one that Vela brings."""
+    npu = profile.npu
+    if npu is None or npu.config is None or not (beside := path.parent / npu.config).is_file():
+        return profile
+    return profile.model_copy(update={"npu": npu.model_copy(update={"config": str(beside.resolve())})})
 
 
 def _placed(path: Path, profile: Profile) -> list[Problem]:

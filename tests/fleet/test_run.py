@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -161,6 +163,7 @@ def test_its_file(tmp_path: Path) -> None:
         (("retries = 0", "retry = 0"), "retry"),
         (('name = "lab"', 'name = "lab"\njobs = 0'), "jobs: found 0"),
         (('device = "ssh:pi@10.0.0.7"', ""), "devices[0].device: is missing"),
+        (("ssh:pi@10.0.0.7", "shh:pi@10.0.0.7"), "devices[0].device: no device is called 'shh'"),
         (("seconds = 30", 'seconds = "30"'), "devices[0].options.seconds"),
         (
             ("[[devices]]", '[[devices]]\nname = "kitchen-pi"\ndevice = "host"\ntarget = "pixel-8"\n[[devices]]'),
@@ -174,3 +177,83 @@ def test_its_files_problems(tmp_path: Path, change: tuple[str, str], message: st
     with pytest.raises(InputError) as caught:
         load(path)
     assert message in str(caught.value) and str(path) in str(caught.value)
+
+
+def test_after_ctrl_c_no_lost_device_is_tried_again_and_who_is_waited_for_is_said(tmp_path: Path) -> None:
+    calls, said = Counter[str](), list[str]()
+    began = threading.Event()
+
+    def measure(member: Member, order: Order) -> list[Result]:
+        calls[member.name] += 1
+        if member.name == "d0":
+            raise Lost("the connection was cut", where="ssh a")
+        began.set()
+        time.sleep(0.3)
+        return loopback(member, order)
+
+    def interrupt() -> None:
+        began.wait()
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    lab = fleet(f"local:{tmp_path}/a", f"local:{tmp_path}/b", retries=3).model_copy(update={"wait_s": 2.0})
+    stored: list[Outcome] = []
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        run(lab, [ORDER, OTHER], measure, (), stored.append, said.extend)
+    assert calls == {"d0": 1, "d1": 1} and said == ["d0", "d1"]
+    assert {(one.member.name, one.state) for one in stored} == {("d0", "failed"), ("d1", "done")}, "what ran is told"
+
+
+def test_a_cut_that_was_got_over_is_noted(tmp_path: Path) -> None:
+    calls: Counter[str] = Counter()
+
+    def measure(member: Member, order: Order) -> list[Result]:
+        calls[member.name] += 1
+        if calls[member.name] == 1:
+            raise Lost("it restarted", where="ssh a")
+        return loopback(member, order)
+
+    (one,) = run(fleet(f"local:{tmp_path}/a"), [ORDER], measure, (), lambda _: None)
+    assert one.tries == 2 and one.results[0].document["notes"] == ["tried 2 times; the last time before: ssh a: it restarted"]
+
+
+def test_a_lost_device_is_left_alone_even_where_something_is_there(tmp_path: Path) -> None:
+    calls: Counter[str] = Counter()
+
+    def measure(member: Member, order: Order) -> list[Result]:
+        calls[order.name] += 1
+        raise Lost("no route", where="ssh b")
+
+    lab, third = fleet("ssh:b", retries=0), Order("third", "f2", "{}")
+    outcomes = run(lab, [ORDER, OTHER, third], measure, {OTHER.key(lab.devices[0])}, lambda _: None)
+    assert [one.state for one in outcomes] == ["failed", "there", "failed"] and calls == {"keywords": 1}
+
+
+def test_a_store_that_fails_stops_what_has_not_begun(tmp_path: Path) -> None:
+    done: list[str] = []
+
+    def measure(member: Member, order: Order) -> list[Result]:
+        done.append(f"{member.name} {order.name}")
+        time.sleep(0.05 if member.name == "d1" else 0.3)
+        return []
+
+    def told(outcome: Outcome) -> None:
+        raise InputError("the disk is full")
+
+    with pytest.raises(InputError, match="the disk is full"):
+        run(fleet("ssh:a", "ssh:b"), [ORDER, OTHER], measure, (), told)
+    assert sorted(done) == ["d0 keywords", "d1 keywords"]
+
+
+def test_another_profile_of_the_same_name_is_another_order() -> None:
+    (member,) = fleet("host").devices
+    one, other = (Order("keywords", "f0", "{}", (("raspberry-pi-4", said),)) for said in "ab")
+    assert one.key(member) != other.key(member) and one.key(member) == replace(one, targets=(*one.targets, ("x", "c"))).key(member)
+
+
+def test_a_target_s_file_lies_beside_the_fleet_s(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.toml"
+    path.write_text(GOOD.replace('"raspberry-pi-4"', '"boards/mine.toml"'))
+    assert load(path).devices[0].target == str(tmp_path / "boards" / "mine.toml")
+    path.write_text(GOOD)
+    assert load(path).devices[0].target == "raspberry-pi-4"
