@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgekd.errors import EdgekdError
+from edgekd.errors import DeviceError
 
 REQUEST, ANSWER, END = b"EKRQ", b"EKPA", b"EKND"
 _HEAD = struct.Struct("<4s5I")
 HEAD_BYTES = _HEAD.size
+_MEND = "build the firmware with this edgekd: docs/porting.md"
 
 
 @dataclass(frozen=True)
@@ -48,19 +49,19 @@ def length(count: int, output_bytes: int, layers: int = 0) -> int:
     return _HEAD.size + count * (4 + output_bytes) + (4 * layers + 4 if count else 0) + len(END)
 
 
-def sizes(content: bytes) -> tuple[int, int]:
-    """Bytes of an input and of an output, as an answer states them. Raises EdgekdError for what is no answer."""
+def sizes(content: bytes, where: str = "") -> tuple[int, int]:
+    """Bytes of an input and of an output, as an answer states them. Raises DeviceError for what is no answer."""
     if len(content) < HEAD_BYTES or content[:4] != ANSWER:
-        raise EdgekdError(f"the firmware answered {content[:16]!r}, expected {ANSWER!r}")
+        raise DeviceError(f"the firmware answered {content[:16]!r}", where=where, expected=f"{ANSWER!r} and sizes", mend=_MEND)
     return _HEAD.unpack_from(content)[1:3]
 
 
-def answer(content: bytes, input_bytes: int) -> Answer:
-    """What a firmware answered, as far as it came. Raises EdgekdError for what is no answer to inputs of that size."""
-    taken, given = sizes(content)
+def answer(content: bytes, input_bytes: int, where: str = "") -> Answer:
+    """What a firmware answered, as far as it came. Raises DeviceError for what is no answer to inputs of that size."""
+    taken, given = sizes(content, where)
     layers, empty_run, empty_mark = _HEAD.unpack_from(content)[3:]
     if taken != input_bytes:
-        raise EdgekdError(f"the firmware takes inputs of {taken} bytes, and was given {input_bytes}")
+        raise DeviceError(f"the firmware takes inputs of {taken} bytes, and was given {input_bytes}", where=where, mend=_MEND)
     first, each = 4 + given + 4 * layers + 4, 4 + given
     rest = content[_HEAD.size :]
     nothing = np.zeros(0, np.int64)

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-from edgekd.errors import DeviceError, Lost
+from edgekd.errors import DeviceError, Lost, plain
 from edgekd.mcu import frames
 from edgekd.mcu.frames import DATA, EXIT, HELLO, RESET, WANT, Decoder, Frame
 
@@ -21,6 +21,8 @@ CODES = {
 }
 #: A reply is repeated after so long without a word, and after twice as long each further time, up to the second.
 _QUIET_S, _LONGEST_QUIET_S = 0.25, 4.0
+#: More models no firmware has.
+_MODELS = 256
 
 
 class Port(Protocol):
@@ -90,22 +92,27 @@ class Link:
             self._send(Frame(RESET, 0, struct.pack("<I", session)))
             heard = time.monotonic() + min(quiet, left)
             quiet = min(2 * quiet, _LONGEST_QUIET_S)
-            while (frame := self._next(heard - time.monotonic())) is not None:
+            while time.monotonic() < heard and (frame := self._next(heard - time.monotonic())) is not None:
                 if frame.kind == HELLO and len(words := frame.words()) >= 4 and words[1] == session:
                     return self._greeted(frame, words)
         raise self._mute(limit_s, self.counts.received - received)
 
-    def ask(self, request: bytes, *, limit_s: float = 60.0) -> bytes:
+    def ask(self, request: bytes, *, limit_s: float = 60.0, most: int = 1 << 24) -> bytes:
         """What the firmware answers to ``request`` (answers.request), the whole of it: it is over when it wants another one.
 
-        Raises Restarted where the firmware began anew, DeviceError where it stopped, or said nothing new for ``limit_s``: so long may an
-        inference take.
+        Raises Restarted where the firmware began anew, DeviceError where it stopped, answers more than ``most`` bytes, or said nothing new
+        for ``limit_s``: so long may an inference take.
         """
         rest, answered = memoryview(request), bytearray()
         asked, self._asked = self._asked, None
+        at, moved = -1, 0.0
         while True:
             frame = asked or self._new(limit_s, answered)
             asked, reply = None, b""
+            if at != len(answered) - len(rest):
+                at, moved = len(answered) - len(rest), time.monotonic()
+            elif time.monotonic() - moved > limit_s:  # frame after frame, and nothing in them
+                raise self._silent(limit_s, len(answered))
             if frame.kind == WANT:
                 if not len(rest):
                     self._asked = frame
@@ -114,6 +121,8 @@ class Link:
                 reply, rest = bytes(rest[:count]), rest[count:]
             elif frame.kind == DATA:
                 answered += frame.payload
+                if len(answered) > most:
+                    raise DeviceError("the firmware does not stop answering", where=self._port.where, expected=f"{most} bytes at most")
             self._before = frame
             self._send(Frame(DATA, frame.sequence, reply))
 
@@ -125,9 +134,16 @@ class Link:
                 expected=f"version {frames.VERSION}",
                 mend="build the firmware with this edgekd, and flash it: docs/porting.md",
             )
+        if not 0 < words[2] <= _MODELS or not words[3]:
+            raise DeviceError(
+                f"the firmware says that it has {words[2]} models, and a timer of {words[3]} Hz",
+                where=self._port.where,
+                expected="a model, and a timer that counts",
+                mend="build the firmware with this edgekd, and flash it: docs/porting.md",
+            )
         self._before, self._asked = frame, None
         self._send(Frame(DATA, frame.sequence))
-        return Hello(words[0], words[2], words[3], frame.payload[16:].decode("ascii", "replace"))
+        return Hello(words[0], words[2], words[3], plain(frame.payload[16:].decode("ascii", "replace")))
 
     def _new(self, limit_s: float, answered: bytearray) -> Frame:
         """The firmware's next frame, its last reply repeated until it comes."""
@@ -146,12 +162,7 @@ class Link:
                 raise DeviceError(f"the firmware stopped with {code}: {why}", where=self._port.where)
             elif self._before is None or frame.sequence == (self._before.sequence + 1) % 256:
                 return frame
-        raise DeviceError(
-            f"the firmware has said nothing new for {limit_s:g} s, and {len(answered)} bytes before",
-            where=self._port.where,
-            expected="an answer in that time",
-            mend="reset the board; a model that takes longer wants a larger --seconds",
-        )
+        raise self._silent(limit_s, len(answered))
 
     def _next(self, limit_s: float) -> Frame | None:
         """Whatever frame comes in that time."""
@@ -169,6 +180,14 @@ class Link:
     def _send(self, frame: Frame) -> None:
         self._said = frames.encode(frame)
         self._port.write(self._said)
+
+    def _silent(self, limit_s: float, answered: int) -> DeviceError:
+        return DeviceError(
+            f"the firmware has said nothing new for {limit_s:g} s, and {answered} bytes before",
+            where=self._port.where,
+            expected="an answer in that time",
+            mend="reset the board; a model that takes longer wants a larger --seconds",
+        )
 
     def _mute(self, limit_s: float, received: int) -> DeviceError:
         if received:

@@ -11,14 +11,16 @@ import re
 import time
 from dataclasses import dataclass
 
-from edgekd.errors import DeviceError
+from edgekd.errors import DeviceError, plain
 from edgekd.mcu.link import Port
 
 READY = "m-ready"
 #: Bytes of input in one command: it must fit into the board's buffer of 80 characters. The runner sends as many.
 CHUNK = 31
-#: Letters of a line, at most: a line of results has eight for each class.
-_LONGEST = 1 << 16
+#: Letters of a line, at most: a line of results has eight for each class. And lines that are kept of an answer, the last ones.
+_LONGEST, _LINES = 1 << 16, 10_000
+#: Seconds that a board may go on talking after it has said its name.
+_SETTLE_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class Text:
     def infer(self, count: int, warmup: int, limit_s: float) -> Inferred:
         """Run the input ``warmup`` times, then ``count`` times between two time stamps. Raises DeviceError."""
         said = self.command(f"infer {count} {warmup}", limit_s)
-        laps = [int(match[1]) for line in said if (match := re.fullmatch(r"m-lap-us-(\d+)", line))]
+        laps = [int(match[1]) for line in said if (match := re.fullmatch(r"m-lap-us-(\d{1,20})", line))]
         results = _in_brackets("m-results-", said)
         if len(laps) != 2 or not results:
             raise DeviceError(
@@ -115,8 +117,10 @@ class Text:
         while not found or found[-1] != READY:
             if b"\n" in self._partial:
                 line, _, self._partial = self._partial.partition(b"\n")
-                if text := line.decode("ascii", "replace").strip("\r\0 "):
+                if text := plain(line.decode("ascii", "replace").strip("\r\0 ")):
                     found.append(text)
+                    if len(found) > 2 * _LINES:
+                        del found[:_LINES]
                 continue
             if (left := until - time.monotonic()) <= 0:
                 break
@@ -125,7 +129,8 @@ class Text:
 
     def _settle(self) -> None:
         """Whatever else was on its way, answers to commands asked twice among it."""
-        while self._port.read(0.2):
+        until = time.monotonic() + _SETTLE_S
+        while self._port.read(0.2) and time.monotonic() < until:
             pass
         self._partial = b""
 

@@ -42,7 +42,7 @@ def test_an_answer_cut_off_anywhere_gives_the_samples_that_were_done() -> None:
 
 
 def test_what_is_no_answer_is_refused() -> None:
-    with pytest.raises(EdgekdError, match="the firmware answered b'', expected b'EKPA'"):
+    with pytest.raises(EdgekdError, match=r"the firmware answered b''\n  expected: b'EKPA' and sizes\n  to mend:  build the firmware"):
         answers.answer(b"", 8)
     with pytest.raises(EdgekdError, match="takes inputs of 8 bytes, and was given 4"):
         answers.answer(_content(1), 4)

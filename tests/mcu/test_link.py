@@ -137,3 +137,43 @@ def test_silence_in_the_middle() -> None:
     with pytest.raises(DeviceError, match="has said nothing new for 0.6 s, and 0 bytes before"):
         link.ask(CONTENT, limit_s=0.6)
     assert link.counts.repeated
+
+
+def test_a_firmware_that_does_not_stop_answering() -> None:
+    class Endless(Firmware):
+        def _hear(self, frame: Frame) -> None:
+            if frame.kind == DATA and frame.sequence == self._sequence and self._session:
+                self._sequence = (self._sequence + 1) % 256
+                self.say(DATA, bytes(frames.PAYLOAD))
+            else:
+                super()._hear(frame)
+
+    link = Link(Endless())
+    link.begin()
+    with pytest.raises(DeviceError, match=r"the firmware does not stop answering\n  expected: 100000 bytes at most"):
+        link.ask(bytes(500), most=100_000)
+
+
+def test_a_firmware_that_says_nothing_frame_after_frame() -> None:
+    class Idle(Firmware):
+        def _hear(self, frame: Frame) -> None:
+            if frame.kind == DATA and frame.sequence == self._sequence and self._session:
+                self._sequence = (self._sequence + 1) % 256
+                self.say(DATA, b"")
+            else:
+                super()._hear(frame)
+
+    link = Link(Idle())
+    link.begin()
+    with pytest.raises(DeviceError, match="has said nothing new for 0.3 s, and 0 bytes before"):
+        link.ask(CONTENT, limit_s=0.3)
+
+
+@pytest.mark.parametrize(("models", "hz"), [(0, 1000), (2**32 - 1, 1000), (1, 0)])
+def test_a_hello_that_cannot_be(models: int, hz: int) -> None:
+    class Boaster(Firmware):
+        def say(self, kind: int, payload: bytes) -> None:
+            super().say(kind, payload[:8] + struct.pack("<2I", models, hz) + b"\x1b[2J" if kind == HELLO else payload)
+
+    with pytest.raises(DeviceError, match=f"the firmware says that it has {models} models, and a timer of {hz} Hz\n  expected: a model"):
+        Link(Boaster()).begin(2)
