@@ -77,6 +77,7 @@ class Noisy:
 
     def __init__(self, port: Port, share: float, seed: int) -> None:
         self.where, self.baud, self._port, self._share, self._random = port.where, port.baud, port, share, random.Random(seed)
+        self.path = getattr(port, "path", "")
         self.spoiled = 0
 
     def write(self, content: bytes) -> None:

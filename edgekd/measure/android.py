@@ -82,8 +82,8 @@ def _measured(subject: Subject, transport: Transport, tool: str, progress: Progr
         blocks: list[list[Block]] = [[] for _ in models]
         for at in range(BLOCKS):
             progress("blocks", at, BLOCKS)
-            for model, found in zip(models, blocks, strict=True):
-                found.append(_block(transport, tool, model))
+            for place in _turns(len(models), at):
+                blocks[place].append(_block(transport, tool, models[place]))
         after = _state(transport)
         rows, all_judged = [], []
         for at, (model, found) in enumerate(zip(models, blocks, strict=True)):
@@ -100,6 +100,11 @@ def _measured(subject: Subject, transport: Transport, tool: str, progress: Progr
     ratio = figures.get("latency_ratio")
     state = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in before.items() if value)
     return Bench("adb", tuple(rows), notes=(state,), figures=figures, different=None if ratio is None else different(ratio))
+
+
+def _turns(models: int, at: int) -> range:
+    """Which of the models come in round ``at``: what comes second finds a warmer device, so that each is the first in turn."""
+    return range(models)[:: -1 if at % 2 else 1]
 
 
 def _put(subject: Subject, transport: Transport, folder: Path) -> list[_Model]:

@@ -178,7 +178,7 @@ def _put(transport: Transport, models: Sequence[Prepared], folder: Path, subject
 
 def _timed(transport: Transport, models: Sequence[Prepared], folder: Path, subject: Subject, kind: str) -> dict[str, Any]:
     """The job's result; where an interval is wider than it should be, of up to ``MORE`` further jobs too, without outputs."""
-    limit = protocol.limit_s(len(models), subject.asked, max(one.samples for one in models))
+    limit = protocol.limit_s([one.model for one in models], subject.asked, max(one.samples for one in models))
     result = run_job(transport, limit, folder, models)
     if kind == "arm64-emulated" or any(one.model.runtime == TRTEXEC for one in models):  # its engines take minutes
         return result

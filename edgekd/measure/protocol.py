@@ -10,7 +10,7 @@ import numpy as np
 
 from edgekd.measure.device import Asked
 from edgekd.measure.drift import drift
-from edgekd.measure.files import ModelFile
+from edgekd.measure.files import TRTEXEC, ModelFile
 from edgekd.measure.stats import FEWEST, BlockMedian, block_median
 from edgekd.records import Figure
 
@@ -36,6 +36,10 @@ NEAREST = 0.005
 WIDEST = 0.10
 #: Sensors that see the whole device, or the most of it, come first; their joules are the figure.
 SOURCES = ("meter", "VDD_IN", "POM_5V_IN", "battery", "package-0")
+#: Rails that together are the whole board: NVIDIA, Jetson Linux Developer Guide, of AGX Orin (its VDDQ is fed by VIN_SYS_5V0), AGX Xavier.
+TOGETHER = (("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"), ("GPU", "CPU", "SOC", "CV", "VDDRQ", "SYS5V"))
+#: Of trtexec: seconds that building its engine may take, and a start, of which every block and every sample is one.
+ENGINE_S, START_S = 1800.0, 15.0
 
 
 @dataclass(frozen=True)
@@ -68,16 +72,23 @@ def job(models: Sequence[tuple[str, ModelFile, str]], asked: Asked, samples: int
         "interleave": True,
         "sustained_s": asked.sustained_s,
         "limit_s": ANSWER_S,
-        "outputs_limit_s": ANSWER_S + SAMPLE_S * samples,
+        "outputs_limit_s": ANSWER_S + _sample_s([model for _, model, _ in models]) * samples,
     }
     outer = {"schema": SCHEMA, "models": entries, "inputs": models[0][2], "protocol": protocol, "outputs": True}
     return {**outer, "meter": list(asked.meter)} if asked.meter else outer
 
 
-def limit_s(models: int, asked: Asked, samples: int) -> float:
+def limit_s(models: Sequence[ModelFile], asked: Asked, samples: int) -> float:
     """Seconds that the whole job may take on the device before something must hang there."""
     once = asked.warmup_s + 60.0
-    return models * (2 * asked.seconds + 2 * asked.sustained_s + asked.invocations * once + ANSWER_S + SAMPLE_S * samples)
+    each = 2 * asked.seconds + 2 * asked.sustained_s + asked.invocations * once + ANSWER_S + _sample_s(models) * samples
+    engines = sum(model.runtime == TRTEXEC or "Tensorrt" in asked.provider for model in models) * ENGINE_S
+    starts = sum(model.runtime == TRTEXEC for model in models) * START_S * (asked.repeats + 3 * asked.invocations + asked.sustained_s)
+    return len(models) * each + engines + starts
+
+
+def _sample_s(models: Sequence[ModelFile]) -> float:
+    return START_S if any(model.runtime == TRTEXEC for model in models) else SAMPLE_S
 
 
 def judged(result: dict[str, Any], model: dict[str, Any], where: str, emulated: bool = False) -> Judged:
@@ -103,8 +114,8 @@ def judged(result: dict[str, Any], model: dict[str, Any], where: str, emulated: 
     low, high = min(middle.low * 1e3, (1 - NEAREST) * ms), max(middle.high * 1e3, (1 + NEAREST) * ms)
     figures = {
         "latency_ms": Figure(ms, "ms", kind, where, n=count, low=low, high=high),
-        "latency_p90_ms": Figure(p90 * 1e3, "ms", kind, where, n=count),
-        "latency_p99_ms": Figure(p99 * 1e3, "ms", kind, where, n=count),
+        "latency_p90_ms": Figure(p90 * 1e3, "ms", kind, where, n=len(times)),
+        "latency_p99_ms": Figure(p99 * 1e3, "ms", kind, where, n=len(times)),
         **_cold(model, kind, where),
         "peak_ram_bytes": _memory(model, kind, where),
         **_sustained(model, kind, where),
@@ -199,13 +210,17 @@ def _sustained(model: dict[str, Any], kind: Any, where: str) -> dict[str, Figure
 def _energy(model: dict[str, Any], kind: Any, where: str) -> dict[str, Figure]:
     """Of one inference, by what the best sensor saw while it ran again and again: what the device draws at rest is in it."""
     blocks = [block for block in model["blocks"] if block.get("joules")]
-    seen = {name for block in blocks for name in block["joules"]}
-    source = next((name for name in SOURCES if name in seen), min(seen, default=""))
-    each = [1e6 * block["joules"][source] / block["count"] for block in blocks if block["joules"].get(source, 0) > 0]
-    if len(each) < 6:
+    seen = {name: sum(block["joules"].get(name, 0.0) for block in blocks) for block in blocks for name in block["joules"]}
+    # Of rails that nobody knows, the one that draws most.
+    alone = next((name for name in SOURCES if seen.get(name)), max(seen, key=lambda name: seen[name], default=""))
+    together = next((names for names in TOGETHER if seen.keys() >= set(names)), ())
+    source = (alone,) if alone in SOURCES or not together else together
+    sums = [(sum(block["joules"].get(name, 0.0) for name in source), block["count"]) for block in blocks]
+    each = [1e6 * joules / count for joules, count in sums if joules > 0]
+    if len(each) < FEWEST:
         return {}
     middle = block_median(each)
-    note = f"{where}, {source}, with what the device draws at rest"
+    note = f"{where}, {' + '.join(source)}, with what the device draws at rest"
     return {"energy_uj": Figure(middle.median, "uJ", kind, note, n=len(each), low=middle.low, high=middle.high)}
 
 

@@ -16,19 +16,22 @@ import numpy as np
 from edgekd.errors import DeviceError, Lost
 from edgekd.mcu import answers
 from edgekd.mcu.answers import Answer
+from edgekd.mcu.boards import boards
 from edgekd.mcu.link import Counts, Hello, Link, Port, Restarted
 from edgekd.mcu.mlperf import Text
 from edgekd.measure import serial_text, stats
 from edgekd.measure.device import Bench, Layer, Progress, Row, Subject
 from edgekd.measure.emulated import PROFILE, as_bytes, reference_of, values_of
+from edgekd.measure.serial_figures import accuracies, latency
 from edgekd.quant import compare
 from edgekd.quant.graph import STORAGE, QuantGraph
-from edgekd.quant.outputs import parts
 from edgekd.records import Figure, Measurement
-from edgekd.transports.serial import SerialPort, connect
+from edgekd.transports.serial import SerialPort, connect, is_pseudo_terminal
 
 #: Samples of the first request; then as many at a time as take a few seconds.
 _FIRST, _BATCH_S = 8, 5.0
+#: Layers that a firmware may count, at most.
+_LAYERS = 10_000
 #: How often a board may start anew, or its port go away, before it is given up.
 RESTARTS = 5
 #: A board that the opening of its port restarts takes so long until it hears.
@@ -42,6 +45,8 @@ def measure(subject: Subject, progress: Progress) -> Bench:
         found = find(port)
         if isinstance(found, Text):
             row, notes = serial_text.row(found, port.where, subject, progress)
+            if is_pseudo_terminal(port.path):
+                notes += (f"{port.path} is a pseudo terminal: if an emulator is behind it, its times mean nothing",)
         else:
             row, notes = Board(port, *found).row(subject, progress)
     progress("bench", 1, 1)
@@ -77,6 +82,13 @@ class Board:
     hello: Hello
     restarts: int = 0
     counts: Counts = field(default_factory=Counts)
+    output_bytes: int = 1 << 16
+
+    @property
+    def emulated(self) -> bool:
+        """Whether QEMU is behind the port: a pseudo terminal, as it opens one, and a port of a machine that it has."""
+        board = boards().get(self.hello.board)
+        return board is not None and bool(board.machine) and is_pseudo_terminal(self.port.path)
 
     @property
     def where(self) -> str:
@@ -112,7 +124,7 @@ class Board:
             return {}
         found = {}
         for name, chosen in (("first", medians[:part]), ("last", medians[-part:])):
-            s = stats.summarize(np.array(chosen) * 1e3)
+            s = stats.block_median(np.array(chosen) * 1e3)
             note = f"{self.where}, {name} {part} of {len(medians)} blocks in {seconds:.0f} s without a pause"
             found[f"sustained_{name}_ms"] = Figure(s.median, "ms", "measured", note, n=s.n, low=s.low, high=s.high)
         return found
@@ -123,7 +135,8 @@ class Board:
         Raises DeviceError where none has.
         """
         wanted = (x.shape[1], sum(graph.tensor(name).nbytes for name in graph.outputs))
-        sizes = [answers.sizes(self._again(lambda at=at: self.link.ask(answers.request(x[:0], at)))) for at in range(self.hello.models)]
+        empty = [self._again(lambda at=at: self.link.ask(answers.request(x[:0], at))) for at in range(self.hello.models)]
+        sizes = [answers.sizes(content, self.port.where) for content in empty]
         fitting = [at for at, size in enumerate(sizes) if size == wanted]
         if not fitting:
             there = ", ".join(f"{taken} → {given} B" for taken, given in sizes)
@@ -133,6 +146,7 @@ class Board:
                 expected=f"{wanted[0]} → {wanted[1]} B",
                 mend="build the firmware for this model and flash it: docs/porting.md",
             )
+        self.output_bytes = wanted[1]
         if len(fitting) > 1:
             want = reference_of(graph, _samples(graph, x[:2]))
             for at in fitting:
@@ -146,15 +160,16 @@ class Board:
         while True:
             rest = x[len(got.outputs) if got else 0 :]
             try:
-                content = self.link.ask(answers.request(rest, model), limit_s=limit_s)
+                most = answers.length(len(rest), self.output_bytes, _LAYERS)
+                content = self.link.ask(answers.request(rest, model), limit_s=limit_s, most=most)
             except Restarted as error:
-                got = _joined(got, error.answered, x.shape[1])
+                got = _joined(got, error.answered, x.shape[1], self.port.where)
                 self._begin(error)
                 continue
             except Lost as error:
                 self._begin(error)
                 continue
-            answer = _joined(got, content, x.shape[1])
+            answer = _joined(got, content, x.shape[1], self.port.where)
             if answer is None or not answer.whole or len(answer.outputs) != len(x):
                 raise DeviceError(
                     f"it answered {len(answer.outputs) if answer else 0} of {len(x)} samples, and ended", where=self.port.where
@@ -215,11 +230,15 @@ class Board:
         layers = tuple(
             Layer(f"layer {at}", max(0, int(count) - first.empty_mark) * 1e6 / self.hello.timer_hz) for at, count in enumerate(first.layers)
         )
+        if self.emulated:
+            figures = {name: replace(one, kind="emulated") if one.kind == "measured" else one for name, one in figures.items()}
         return Row(name, Measurement(name, "serial", figures), layers, "µs" if layers else "")
 
     def notes(self, done: int, wanted: int) -> tuple[str, ...]:
         """What a reader must know of the line and the board."""
         notes, counts = [], _added(self.counts, self.link.counts)
+        if self.emulated:
+            notes.append(f"{self.port.path} is a pseudo terminal, and QEMU has a {self.hello.board}: times of an emulator mean nothing")
         if done < wanted:
             notes.append(f"{done} of {wanted} samples were done in the time; --seconds allows more, --accuracy all")
         if counts.bad or counts.repeated:
@@ -231,40 +250,17 @@ class Board:
         return tuple(notes)
 
 
-def latency(seconds: np.ndarray, where: str) -> dict[str, Figure]:
-    """Of each inference [N]: the median, with its interval from 6 on, and the 90th percentile."""
-    if len(seconds) < stats.FEWEST:
-        return {"latency_ms": Figure(float(np.median(seconds)) * 1e3, "ms", "measured", where, n=len(seconds))}
-    s = stats.summarize(seconds)
-    return {
-        "latency_ms": Figure(s.median * 1e3, "ms", "measured", where, n=s.n, low=s.low * 1e3, high=s.high * 1e3),
-        "latency_p90_ms": Figure(s.p90 * 1e3, "ms", "measured", where, n=s.n),
-    }
-
-
-def accuracies(subject: Subject, got: np.ndarray, where: str) -> dict[str, Figure]:
-    """Of the samples that were done, [N, …] of all outputs; none without labels."""
-    if subject.y is None:
-        return {}
-    labels, flat = subject.y[: len(got)].reshape(len(got), -1), got.reshape(len(got), -1)
-    figures: dict[str, Figure] = {}
-    for at, (name, part) in enumerate(parts(subject.graph).items()):
-        key = "accuracy" if at == 0 and len(subject.graph.outputs) == 1 else f"accuracy_{name}"
-        figures[key] = compare.accuracy(flat[:, part], labels[:, at]).figure(f"{where}, {subject.inputs}")
-    return figures
-
-
 def _samples(graph: QuantGraph, x: np.ndarray) -> np.ndarray:
     """Bytes uint8 [N, bytes] as the samples that they are."""
     tensor = graph.tensor(graph.inputs[0])
     return np.ascontiguousarray(x).view(STORAGE[tensor.dtype]).reshape(len(x), *tensor.shape[1:])
 
 
-def _joined(got: Answer | None, content: bytes, input_bytes: int) -> Answer | None:
+def _joined(got: Answer | None, content: bytes, input_bytes: int, where: str) -> Answer | None:
     """``got`` and the samples that ``content`` holds besides."""
     if len(content) < answers.HEAD_BYTES:
         return got
-    more = answers.answer(content, input_bytes)
+    more = answers.answer(content, input_bytes, where)
     if got is None:
         return more if len(more.outputs) or more.whole else None
     outputs, ticks = np.concatenate([got.outputs, more.outputs]), np.concatenate([got.ticks, more.ticks])

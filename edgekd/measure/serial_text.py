@@ -15,9 +15,10 @@ from edgekd.mcu.mlperf import Text
 from edgekd.measure import stats
 from edgekd.measure.device import Progress, Row, Subject
 from edgekd.measure.emulated import PROFILE, as_bytes, reference_of
+from edgekd.measure.serial_figures import latency
 from edgekd.quant import compare
 from edgekd.quant.graph import QuantGraph
-from edgekd.records import Figure, Measurement
+from edgekd.records import Measurement
 
 #: Blocks that are timed, and the shortest: time stamps may be of milliseconds. Ten inferences at least, as MLPerf Tiny demands.
 BLOCKS, BLOCK_S, FEWEST = 20, 0.25, 10
@@ -64,10 +65,7 @@ def row(board: Text, where: str, subject: Subject, progress: Progress) -> tuple[
         )
         return Row(name, measurement, failed=failed), ()
     seconds, count = _blocks(board, x, longest, subject, progress)
-    s = stats.summarize(seconds)
-    timed = f"{where}, {len(seconds)} blocks of {count} inferences"
-    figures["latency_ms"] = Figure(s.median * 1e3, "ms", "measured", timed, n=s.n, low=s.low * 1e3, high=s.high * 1e3)
-    figures["latency_p90_ms"] = Figure(s.p90 * 1e3, "ms", "measured", timed, n=s.n)
+    figures |= latency(seconds, f"{where}, {len(seconds)} blocks of {count} inferences")
     if subject.y is not None:
         figures["accuracy"] = compare.accuracy(results, subject.y[: len(results)]).figure(f"{where}, {subject.inputs}")
     notes = ["the board takes inputs as uint8, 128 more than int8"] if flipped else []

@@ -12,8 +12,9 @@ from edgekd.errors import InputError
 from edgekd.transports import Ran, Transport, local
 from edgekd.transports.sysroot import CPU, emulator, find
 
-#: How much longer than asked a command may take: limits are meant for real devices, and have room already.
-SLOWER = 3.0
+#: How much longer than asked a command may take, and by how many seconds at most: limits are meant for real devices, and long ones have
+#: room already, so that what hangs is not waited for three times as long.
+SLOWER, MOST_S = 3.0, 120.0
 
 
 def connect(address: str = "") -> Arm64Transport:
@@ -50,7 +51,7 @@ class Arm64Transport:
     def run(self, argv: Sequence[str], *, limit_s: float, cwd: str = "") -> Ran:
         if argv[0] != "python3":
             return self._inner.run(argv, limit_s=limit_s, cwd=cwd)
-        return self._inner.run([self._python, *argv[1:]], limit_s=SLOWER * limit_s, cwd=cwd)
+        return self._inner.run([self._python, *argv[1:]], limit_s=min(SLOWER * limit_s, limit_s + MOST_S), cwd=cwd)
 
     def close(self) -> None:
         self._inner.close()

@@ -34,11 +34,16 @@ def connect(address: str) -> SerialPort:
     return SerialPort(path, baud, _open(path, baud))
 
 
+def is_pseudo_terminal(path: str) -> bool:
+    """Whether a program of this machine is behind it, and no wire: an emulator, or what leads to a port elsewhere."""
+    return os.path.realpath(path).startswith("/dev/pts/")
+
+
 class SerialPort:
     """Bytes to and from a board, 8N1. ``read`` and ``write`` raise Lost where the port is gone, or cannot be written to."""
 
     def __init__(self, path: str, baud: int, line: serial.Serial) -> None:
-        self.where, self.baud, self._path, self._line = f"serial {path}", baud, path, line
+        self.where, self.baud, self.path, self._line = f"serial {path}", baud, path, line
 
     def write(self, content: bytes) -> None:
         try:
@@ -63,7 +68,7 @@ class SerialPort:
         until = time.monotonic() + limit_s
         while True:
             try:
-                self._line = _open(self._path, self.baud)
+                self._line = _open(self.path, self.baud)
                 return
             except DeviceError:
                 if time.monotonic() >= until:

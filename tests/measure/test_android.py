@@ -148,3 +148,7 @@ def test_what_the_tool_prints() -> None:
     for wrong in ("", "count=50 first=1\n", old.partition("\n")[0]):
         with pytest.raises(ValueError, match="no timings"):
             android_tool.parse(wrong)
+
+
+def test_of_two_models_each_is_the_first_in_turn() -> None:
+    assert [list(android._turns(2, at)) for at in range(3)] == [[0, 1], [1, 0], [0, 1]]

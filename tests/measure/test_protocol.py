@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from edgekd.measure import protocol
+from edgekd.measure.device import Asked
+from edgekd.measure.files import ModelFile
 from edgekd.measure.protocol import Judged
 from tests.measure.results import block, model, result
 
@@ -141,3 +145,39 @@ def test_an_emulated_processor_has_no_times_to_believe() -> None:
     one = model(calm(6))
     found = protocol.judged(result(one), one, "there", emulated=True)
     assert found.figures["latency_ms"].kind == "emulated" and "nothing of its times means anything" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("rails", "source", "watts"),
+    [
+        ({"VDD_IN": 10.0, "VDD_CPU_GPU_CV": 3.0}, "VDD_IN", 10.0),
+        (
+            {"VDDQ_VDD2_1V8AO": 1.0, "VDD_GPU_SOC": 4.0, "VDD_CPU_CV": 2.0, "VIN_SYS_5V0": 5.0},
+            "VDD_GPU_SOC + VDD_CPU_CV + VIN_SYS_5V0",
+            11.0,
+        ),
+        ({"A": 1.0, "B": 2.0}, "B", 2.0),
+        ({"VDD_IN": 0.0, "A": 1.0}, "A", 1.0),
+    ],
+    ids=["the whole board", "AGX Orin's rails together", "the one that draws most", "a sensor that says nothing"],
+)
+def test_energy_is_that_of_as_much_of_the_board_as_is_seen(rails: dict[str, float], source: str, watts: float) -> None:
+    energy = judged(calm(joules={name: 0.1 * value for name, value in rails.items()})).figures["energy_uj"]
+    assert energy.value == pytest.approx(watts * 1e3) and f"{source}, with what the device draws at rest" in energy.where
+
+
+def test_percentiles_say_of_how_many_times_they_are() -> None:
+    """Of very many inferences only some times are kept."""
+    blocks = [{**one, "count": 5000, "every": 50} for one in calm()]
+    figures = judged(blocks).figures
+    assert figures["latency_p99_ms"].n == figures["latency_p90_ms"].n == 4000 and figures["latency_ms"].n == 200_000
+
+
+def test_an_engine_may_take_its_time() -> None:
+    """The runner waits so long for trtexec: the job must not be ended before. And every sample is a process of it."""
+    file = ModelFile(Path("model.onnx"), "onnxruntime", "onnxruntime", {}, lambda outputs: outputs[0])
+    engine = replace(file, runtime="trtexec")
+    assert protocol.limit_s([file], Asked(), 200) < 1500 < 1800 + 200 * 10 < protocol.limit_s([engine], Asked(), 200)
+    outputs = [protocol.job([("m", one, "x.npy")], Asked(), 200)["protocol"]["outputs_limit_s"] for one in (file, engine)]
+    assert outputs == [520, 3120]
+    assert protocol.limit_s([file], Asked(provider="TensorrtExecutionProvider"), 200) > 1800

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -82,3 +83,30 @@ def test_a_half_command_in_its_buffer_and_one_that_is_never_done(graph: QuantGra
         assert name is not None and (name.name, name.model) == ("unspecified", "ic01")
         with pytest.raises(DeviceError, match="(?s)'infer 1 0' was not done in 0.3 s; last it said 'm-warmup-start-0'.*reset the board"):
             text.infer(1, 0, 0.3)
+
+
+class Chatting:
+    """A board that prints its measurements all the time, whatever it is asked."""
+
+    where, baud = "a test", 115200
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    def write(self, content: bytes) -> None:
+        pass
+
+    def read(self, limit_s: float) -> bytes:
+        time.sleep(0.001)
+        self.reads += 1
+        assert self.reads < 2000, "listened to for ever"
+        return b"23.5 degrees\r\n" * 1000
+
+
+def test_a_board_that_never_stops_talking_is_not_listened_to_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgekd.mcu.mlperf._SETTLE_S", 0.1)
+    text = Text(Chatting())
+    text._settle()
+    with pytest.raises(DeviceError, match=r"'profile' was not done in 0.2 s; last it said '23.5 degrees'"):
+        text.command("profile", 0.2)
+    assert len(text._lines(0.2)) <= 20_000, "nor kept"

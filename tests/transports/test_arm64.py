@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from edgekd.errors import DeviceError, InputError
-from edgekd.transports import Transport, arm64, sysroot
+from edgekd.transports import Ran, Transport, arm64, sysroot
+from edgekd.transports.local import LocalTransport
 from tests.transports.arm64_system import sysroot_or_skip
 
 #: Nothing listens there.
@@ -91,3 +93,17 @@ def test_without_an_emulator_the_package_is_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DeviceError, match="sudo apt-get install qemu-user"):
         arm64.connect()
+
+
+def test_what_hangs_is_waited_for_a_little_longer_only(tmp_path: Path) -> None:
+    class Asked(LocalTransport):
+        limits: ClassVar[list[float]] = []
+
+        def run(self, argv: Sequence[str], *, limit_s: float, cwd: str = "") -> Ran:
+            self.limits.append(limit_s)
+            return Ran(0, "", "")
+
+    emulated = arm64.Arm64Transport(Asked(str(tmp_path), "here"), "python3")
+    for argv, limit_s in ((["python3"], 10.0), (["python3"], 600.0), (["mkdir"], 10.0)):
+        emulated.run(argv, limit_s=limit_s)
+    assert Asked.limits == [30.0, 720.0, 10.0]
