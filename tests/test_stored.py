@@ -9,7 +9,7 @@ import pytest
 
 from edgekd import host
 from edgekd.measure.device import Bench, Layer, Row
-from edgekd.plan.latency_store import measured
+from edgekd.plan.latency_store import measured, path
 from edgekd.profile.load import load as load_profile
 from edgekd.quant import io
 from edgekd.quant.graph import QuantGraph
@@ -87,3 +87,23 @@ def test_without_a_target_only_this_host_is_known() -> None:
     assert measured() == ()
     learn(bench("host"), [graph()], None)
     assert len(measured()) == 1
+
+
+def test_why_nothing_is_learned_is_a_note(tmp_path: Path) -> None:
+    noted = learn(bench("ssh"), [graph()], None)
+    assert noted.notes == ("warm", "without --target, the board that it is, its times teach the latency model nothing")
+    path().parent.mkdir(parents=True)
+    path().write_text("half a li")
+    (kept,) = (found := learn(bench("host"), [graph()], None)).rows
+    assert kept.measurement.figures["latency_ms"].value == 2.0 and not kept.failed
+    assert found.notes[1].startswith("its times teach the latency model nothing: ") and "line 1" in found.notes[1]
+
+
+def test_a_phone_s_benchmark_model_teaches_too() -> None:
+    learn(bench("adb", provider="benchmark_model"), [graph()], load_profile("pixel-8"))
+    assert [one.cpu for one in measured()] == [load_profile("pixel-8").device.board]
+
+
+def test_tensorrt_s_own_tool_teaches_nothing() -> None:
+    other = bench("ssh", provider="trtexec, int8 of 3 layers", artifact="m.onnx")
+    assert learn(other, [graph()], load_profile("raspberry-pi-4")) == other and measured() == ()

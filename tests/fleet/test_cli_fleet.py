@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edgekd.cli import app
+from edgekd.cli_fleet import _command as command
 from edgekd.plan.latency_store import measured
 from tests.transports import sshd
 
@@ -132,3 +133,18 @@ def test_a_store_that_cannot_be_opened_is_told_before_anything_runs(tmp_path: Pa
     (tmp_path / "text").write_text("no database: " * 100)
     code, _, err = invoke("bench", GOLDEN / "inverted_residual", "--device", "host", "--store", tmp_path / "text")
     assert code == 2 and "file is not a database" in err
+
+
+def test_no_password_in_the_command_that_goes_on() -> None:
+    said = command(
+        ["bench", "m", "--store", "postgresql://me:s@c/ret@db/x?sslpassword=secret&sslmode=require", "--store=postgresql://db/x"]
+    )
+    assert said == "edgekd bench m --store 'postgresql://me:***@db/x?sslpassword=***&sslmode=require' --store=postgresql://db/x"
+
+
+def test_options_that_would_do_nothing_are_refused() -> None:
+    model = GOLDEN / "inverted_residual"
+    code, out, err = invoke("bench", model, "--device", "host", "--again")
+    assert code == 2 and "expected: --fleet beside it" in err and not out
+    code, _, err = invoke("bench", model, "--device", "host", "--meter", "it's 5")
+    assert code == 2 and "--meter: " in err and "No closing quotation" in err

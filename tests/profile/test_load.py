@@ -88,3 +88,13 @@ def test_packaged_says_what_is_missing() -> None:
     assert (packaged("targets") / "mcu").is_dir()
     with pytest.raises(InputError, match="'nothing-here' that comes with edgekd is missing"):
         packaged("nothing-here")
+
+
+def test_vela_s_configuration_lies_beside_the_profile(tmp_path: Path) -> None:
+    named = find("corstone-300").read_text().replace('name = "corstone-300"', 'name = "mine"')
+    (tmp_path / "mine.toml").write_text(named.replace("[npu]", '[npu]\nconfig = "vela.ini"'))
+    npu = load(tmp_path / "mine.toml").npu
+    assert npu is not None and npu.config == "vela.ini", "one that Vela brings"
+    (tmp_path / "vela.ini").touch()
+    npu = load(tmp_path / "mine.toml").npu
+    assert npu is not None and npu.config == str(tmp_path / "vela.ini")
