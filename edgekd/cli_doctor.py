@@ -27,17 +27,18 @@ def doctor(
     Nothing is installed and nothing changed; on a device over ssh or adb a file is put into a folder that is removed afterwards.
     """
     from edgekd.doctor.examine import examine
+    from edgekd.errors import plain
 
     found = examine(device)
     if as_json:
         typer.echo(json.dumps(found.document(), indent=2, ensure_ascii=False))
     else:
-        typer.echo(found.where)
+        typer.echo(plain(found.where))
         width = max(len(check.name) for check in found.checks)
         for check in found.checks:
-            typer.echo(f"{WORDS[check.state]:<8}{check.name:<{width}}  {check.said}")
+            typer.echo(plain(f"{WORDS[check.state]:<8}{check.name:<{width}}  {check.said}"))
             if check.mend:
-                typer.echo(f"{'':<8}{'':<{width}}  → {check.mend}")
+                typer.echo(plain(f"{'':<8}{'':<{width}}  → {check.mend}"))
     if not found.ok:
         raise typer.Exit(1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -47,7 +48,7 @@ def bench_fleet(wanted: Sequence[Wanted], file: Path, store: str, again: bool, a
     """Measure on all devices of ``file``. Exits with 1 where one failed; its results, and those of all others, are in the store."""
     from edgekd import console
     from edgekd.bench import Wanted
-    from edgekd.errors import InputError
+    from edgekd.errors import InputError, plain
     from edgekd.fleet import file as fleet_file
     from edgekd.lazy import load
 
@@ -56,9 +57,11 @@ def bench_fleet(wanted: Sequence[Wanted], file: Path, store: str, again: bool, a
     fleet = fleet_file.load(file)
     run = load("edgekd.fleet.bench:bench_fleet")
     try:
-        outcomes = run(wanted, fleet, store, again, lambda outcome: typer.echo(_line(outcome), err=as_json), _waiting)
-    except KeyboardInterrupt:
-        raise console.interrupted(_command(sys.argv[1:])) from None
+        outcomes = run(wanted, fleet, store, again, lambda outcome: typer.echo(plain(_line(outcome)), err=as_json), _waiting)
+    except KeyboardInterrupt as error:
+        ended = console.interrupted(_command(sys.argv[1:]))
+        ended.exit_code = 128 + (error.args[0] if error.args else signal.SIGINT)
+        raise ended from None
     states = [outcome.state for outcome in outcomes]
     if as_json:
         document = {"fleet": fleet.name, "outcomes": [_document(outcome) for outcome in outcomes], "ok": "failed" not in states}

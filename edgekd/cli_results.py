@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgekd.errors import InputError
+from edgekd.errors import InputError, plain
 from edgekd.store import EXPORTS, PREDICTED, Query
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def results_list(
         rows.append([result.created[:16], result.model, result.where, result.target, result.row or "-", *cells, reason])
     _print(rows)
     for result in found if failed else ():
-        typer.echo(f"\n{result.where}, {result.model}, {result.created}:\n  {result.failed}")
+        typer.echo(plain(f"\n{result.where}, {result.model}, {result.created}:\n  {result.failed}"))
 
 
 @app.command("compare")
@@ -223,8 +223,8 @@ def _cell(figure: Figure | None) -> str:
 
 
 def _print(rows: list[list[str]]) -> None:
-    """A table. What is no letter must not steer a terminal: names and messages come from files and devices."""
-    rows = [["".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in cell) for cell in row] for row in rows]
+    """A table. Names and messages come from files and devices: they must not steer a terminal."""
+    rows = [[" ".join(plain(cell).split("\n")) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -9,7 +9,7 @@ import sys
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Literal
 
 from edgekd.doctor.facts import Check, judged
 from edgekd.errors import InputError
@@ -33,6 +33,7 @@ DISTRIBUTIONS = {"PIL": "pillow", "ai_edge_litert": "ai-edge-litert", "tflite_mi
 TOOLS = {
     "arm-none-eabi-gcc": ("--device qemu: firmware for Cortex-M", "gcc-arm-none-eabi"),
     "qemu-system-arm": ("--device qemu", "qemu-system-arm"),
+    "qemu-aarch64": ("--device arm64-emulated", "qemu-user"),
     "adb": ("--device adb:…", "adb"),
     "ssh-keygen": ("keys for --device ssh:…", "openssh-client"),
 }
@@ -63,11 +64,12 @@ def examine(device: str = "") -> Diagnosis:
     reached, MissingDependency where the library that reaches it is not installed."""
     kind, _, address = device.partition(":")
     if not kind:
-        return Diagnosis("", f"this machine: {platform.platform()}", (_python(), *_extras(), *_tools(TOOLS, optional=True)))
+        vela = _vela("absent")
+        return Diagnosis("", f"this machine: {platform.platform()}", (_python(), *_extras(), vela, *_tools(TOOLS, optional=True)))
     if kind not in DEVICES:
         raise InputError(f"no device is called {kind!r}", where="--device", expected=", ".join(DEVICES))
     if kind in EMULATED:
-        libraries = [_library("ethosu", "ethos-u-vela", "ethos-u", "the compiler of Ethos-U")] if kind == "vela" else []
+        libraries = [_vela("lacks")] if kind == "vela" else []
         return Diagnosis(device, "this machine", (*_tools(EMULATED[kind], optional=False), *libraries))
     if kind == "serial":
         return Diagnosis(device, address, load("edgekd.doctor.serial:checks")(address))
@@ -109,7 +111,12 @@ def _phone(transport: Any) -> tuple[Check, ...]:
     return (
         device,
         Check("benchmark_model", "lacks", "LiteRT's tool for .tflite files is not there", mend),
-        Check("python", "absent", "not there either", "in Termux: pkg install openssh python python-onnxruntime, sshd, and --device ssh:USER@HOST:8022"),
+        Check(
+            "python",
+            "absent",
+            "not there either",
+            "in Termux: pkg install openssh python python-onnxruntime, sshd, and --device ssh:USER@HOST:8022",
+        ),
     )
 
 
@@ -131,10 +138,10 @@ def _extras() -> list[Check]:
     return found
 
 
-def _library(module: str, distribution: str, extra: str, purpose: str) -> Check:
-    if find_spec(module) is None:
-        return Check(distribution, "lacks", f"not installed: {purpose}", f"pip install 'edgekd[{extra}]'")
-    return Check(distribution, "good", _version(distribution))
+def _vela(lack: Literal["absent", "lacks"]) -> Check:
+    if find_spec("ethosu") is None:
+        return Check("ethos-u-vela", lack, "not installed: --device vela", "pip install 'edgekd[ethos-u]'")
+    return Check("ethos-u-vela", "good", _version("ethos-u-vela"))
 
 
 def _tools(names: Any, *, optional: bool) -> list[Check]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -24,6 +25,7 @@ def save(engine: sql.Engine, results: Iterable[Result]) -> None:
         with engine.begin() as connection:
             for result in results:
                 plain = {name: _text(getattr(result, name)) for name in _PLAIN}
+                plain["document"] = json.loads(_text(json.dumps(result.document, ensure_ascii=False)))
                 key = connection.execute(sql.insert(RESULTS).values(plain)).inserted_primary_key
                 assert key is not None  # every INSERT of one row has one
                 rows = [{"result": key[0], "name": name, **asdict(figure)} for name, figure in result.figures.items()]

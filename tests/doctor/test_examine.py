@@ -143,7 +143,7 @@ def test_this_machine() -> None:
     done = CliRunner().invoke(app, ["doctor", "--json"])
     found = json.loads(done.stdout)
     assert (done.exit_code, found["ok"]) == (0, True)
-    assert {"python", "train", "tflite", "devices", "adb"} <= {check["name"] for check in found["checks"]}
+    assert {"python", "train", "tflite", "devices", "adb", "ethos-u-vela", "qemu-aarch64"} <= {check["name"] for check in found["checks"]}
     assert all(check["mend"] for check in found["checks"] if check["state"] == "absent")
 
 

@@ -217,9 +217,9 @@ def test_more_keys_than_a_statement_takes(url: str) -> None:
 
 def test_what_a_database_refuses_is_replaced(url: str) -> None:
     engine = connect(url)
-    save(engine, [result("caf\udce9", failed="it said \0 and died")])
+    save(engine, [replace(result("caf\udce9", failed="it said \0 and died"), document={"notes": ["\udce9"]})])
     (found,) = find(engine, Query())
-    assert found.model == "caf?" and found.failed == "it said \ufffd and died"
+    assert found.document == {"notes": ["?"]} and found.model == "caf?" and found.failed == "it said \ufffd and died"
 
 
 def test_killed_while_it_writes(url: str) -> None:
@@ -306,5 +306,7 @@ def test_no_cell_is_a_formula(url: str, tmp_path: Path) -> None:
 
 
 def test_a_device_s_text_does_not_steer_a_terminal(url: str) -> None:
-    save(connect(url), [result("m\x1b[2J", failed="\x1b]0;title\x07")])
-    assert "\x1b" not in invoke("list", "--store", url)[1]
+    save(connect(url), [result("m\x1b[2J\nx", failed="\x1b]0;title\x07")])
+    out = invoke("list", "--store", url)[1]
+    assert "\x1b" not in out and len(out.splitlines()) == 2
+    assert "\x1b" not in invoke("list", "--failed", "--store", url)[1]
