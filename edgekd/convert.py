@@ -71,6 +71,10 @@ class Conversion:
 
 def read_model(path: Path) -> QuantGraph:
     """The graph of a model file, of a run, or of a folder where one was saved. Raises InputError for another kind of file."""
+    try:
+        str(path).encode()  # it goes into records, and to devices
+    except UnicodeEncodeError as error:
+        raise InputError("its name is no text", where=str(path), expected="a name in UTF-8", mend="rename it") from error
     if path.is_dir():
         return io.load(path / "graph" if (path / "graph" / io.GRAPH).is_file() else path)
     if path.suffix not in IMPORTERS:

@@ -271,3 +271,12 @@ def test_a_bench_that_is_told_to_end_leaves_nothing_behind(samples: Path, tmp_pa
     out, err = process.communicate(timeout=30)
     assert process.returncode == 128 + number and err == "edgekd: interrupted\n" and not out
     assert not list(device.iterdir()) and not list(own.iterdir())
+
+
+def test_a_file_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/b\xff.tflite"))
+    file.write_bytes(b"none")
+    code, out, err = _invoke(file, "--device", "host")
+    assert (code, out) == (2, "") and err.endswith(
+        "b\N{REPLACEMENT CHARACTER}.tflite: its name is no text\n  expected: a name in UTF-8\n  to mend:  rename it\n"
+    )

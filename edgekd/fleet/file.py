@@ -30,14 +30,14 @@ from edgekd.profile.strict import Positive, Strict, Version, check_file, refusal
 from edgekd.profile.toml_file import Problem
 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-_Text = Annotated[str, Field(min_length=1, max_length=500)]
+_Text = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
 _Retries = Annotated[int, Field(ge=0, le=20)]
 
 
 class Options(Strict):
     """What of the command line's or the fleet's settings differs for one device."""
 
-    seconds: Positive | None = None
+    seconds: Annotated[Positive, Field(le=86_400)] | None = None
     retries: _Retries | None = None
 
 

@@ -6,9 +6,11 @@ import contextlib
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,18 +19,31 @@ from edgekd.errors import DeviceError
 from edgekd.transports import Ran
 from edgekd.transports.heard import TooMuch, heard, too_much
 
+#: Older than this a work folder is nobody's.
+_LEFT_S = 86_400.0
+
 
 def connect(address: str = "") -> LocalTransport:
     """Raises DeviceError where no folder can be made there."""
     root = Path(address) if address else Path(tempfile.gettempdir())
     try:
         root.mkdir(parents=True, exist_ok=True)
+        _sweep(root)
         folder = tempfile.mkdtemp(prefix="edgekd-", dir=root)
     except OSError as error:
         raise DeviceError(
             f"no work folder can be made: {error.strerror}", where=f"local {address}".strip(), expected="a folder to write to"
         ) from error
     return LocalTransport(folder, f"local {address}" if address else host.host())
+
+
+def _sweep(root: Path) -> None:
+    """Removes folders of a day ago and more, of harnesses that were killed."""
+    for left in root.glob("edgekd-" + "[a-z0-9_]" * 8):
+        with contextlib.suppress(OSError):
+            found = left.lstat()
+            if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and time.time() - found.st_mtime > _LEFT_S:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 class LocalTransport:

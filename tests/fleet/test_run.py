@@ -165,6 +165,8 @@ def test_its_file(tmp_path: Path) -> None:
         (('device = "ssh:pi@10.0.0.7"', ""), "devices[0].device: is missing"),
         (("ssh:pi@10.0.0.7", "shh:pi@10.0.0.7"), "devices[0].device: no device is called 'shh'"),
         (("seconds = 30", 'seconds = "30"'), "devices[0].options.seconds"),
+        (("seconds = 30", "seconds = 1e30"), "devices[0].options.seconds: found 1e+30 (a number)\n  expected: less than or equal to 86400"),
+        (("pi@10.0.0.7", "pi\\u0000@h"), "devices[0].device: found"),
         (
             ("[[devices]]", '[[devices]]\nname = "kitchen-pi"\ndevice = "host"\ntarget = "pixel-8"\n[[devices]]'),
             "'kitchen-pi' is the name of 2",

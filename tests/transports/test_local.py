@@ -202,3 +202,15 @@ def test_a_stale_lock_of_another_user_says_who_must_remove_it(device: LocalTrans
     with pytest.raises(DeviceError, match="a stale lock of another user is there") as refused, held(Sticky(device.folder, "sticky")):
         pass
     assert "as the user who made it, or root" in str(refused.value)
+
+
+def test_what_a_harness_that_was_killed_left_goes_after_a_day(tmp_path: Path) -> None:
+    old, new, other = (tmp_path / name for name in ("edgekd-abcd_123", "edgekd-abcd_124", "edgekd-mine-is-longer"))
+    for folder in (old, new, other):
+        (folder / "m0").mkdir(parents=True)
+    for folder in (old, other):
+        os.utime(folder, (1e9, 1e9))
+    link = tmp_path / "edgekd-link_123"
+    link.symlink_to(other)
+    connect(str(tmp_path)).close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [new.name, link.name, other.name] and (other / "m0").is_dir()
