@@ -53,18 +53,18 @@ def measure(subject: Subject, progress: Progress) -> Bench:
     return Bench("serial", (row,), notes=notes)
 
 
-def find(port: Port, *, text_s: float = _TEXT_S, frames_s: float = _FRAMES_S) -> Text | tuple[Link, Hello]:
+def find(port: Port) -> Text | tuple[Link, Hello]:
     """Which protocol the board speaks. Text comes first: edgekd's firmware does not mind it, and a board that speaks it may mind frames.
 
     Raises DeviceError where neither is answered.
     """
     for last in (False, True):
         text = Text(port)
-        if text.begin(text_s) is not None:
+        if text.begin(_TEXT_S) is not None:
             return text
         link = Link(port)
         try:
-            return link, link.begin(frames_s)
+            return link, link.begin(_FRAMES_S)
         except Lost:
             raise
         except DeviceError:

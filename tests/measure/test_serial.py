@@ -44,6 +44,12 @@ def board(firmware: Firmware) -> Iterator[Emulated]:
         yield running
 
 
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These boards need no time until they hear."""
+    monkeypatch.setattr(serial, "_TEXT_S", 0.2)
+
+
 def _subject(graph: QuantGraph, path: str, count: int = 20, **more: Any) -> Subject:
     x = np.random.default_rng(0).integers(-128, 128, (count, *graph.tensor(graph.inputs[0]).shape[1:])).astype(np.int8)
     given = {"profile": load(find("nrf52840dk")), "x": x, "y": None, "inputs": f"{count} random inputs", "write": write, **more}
@@ -69,7 +75,7 @@ def test_its_own_time_and_the_references_outputs(graph: QuantGraph, board: Emula
 
 
 def test_without_a_pause(graph: QuantGraph, board: Emulated) -> None:
-    found = _measure(_subject(graph, board.path, 4, asked=Asked(sustained_s=2.0))).rows[0].measurement.figures
+    found = _measure(_subject(graph, board.path, 4, asked=Asked(sustained_s=1.0))).rows[0].measurement.figures
     # Blocks of up to a second are too few in half a second for an interval: nothing is said.
     assert "sustained_first_ms" not in found
     with closing(connect(board.path)) as port:
@@ -97,7 +103,7 @@ def test_a_board_that_keeps_starting_anew_is_given_up(graph: QuantGraph, board: 
             running.ask(as_bytes(subject.x), 0)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_a_bad_line_loses_nothing(graph: QuantGraph, board: Emulated, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgekd.mcu.link._QUIET_S", 0.03)  # as many faults, waited for less
     subject = _subject(graph, board.path, 12)
@@ -173,17 +179,18 @@ def test_a_timer_that_runs_faster_than_it_says(graph: QuantGraph, firmware: Firm
             running.check(answer, 1.0)
 
 
-def test_who_answers_garbage_and_who_nothing() -> None:
+def test_who_answers_garbage_and_who_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serial, "_FRAMES_S", 0.3)
     for answer, message in (
-        (b"\x55\xaa" * 8, "bytes came in 0.5 s, and no answer among them.*--device serial:PATH@BAUD"),
-        (b"", "nothing answered in 0.5 s.*docs/porting.md"),
+        (b"\x55\xaa" * 8, "bytes came in 0.3 s, and no answer among them.*--device serial:PATH@BAUD"),
+        (b"", "nothing answered in 0.3 s.*docs/porting.md"),
     ):
         with (
             Peer(lambda _, answer=answer: answer) as peer,
             closing(connect(peer.path)) as port,
             pytest.raises(DeviceError, match=f"(?s)serial {peer.path}: .*{message}"),
         ):
-            serial.find(port, text_s=0.3, frames_s=0.5)
+            serial.find(port)
 
 
 def _board(line: Any, port: Any) -> serial.Board:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -196,3 +197,24 @@ def test_a_device_that_talks_for_ever_fills_no_memory(ssh_server: sshd.Server, m
         device.run(["sh", "-c", "echo $$ > pid; exec yes"], limit_s=30)
     assert gone(Path(device.folder, "pid").read_text().strip())
     device.close()
+
+
+@needs_sshd
+def test_an_interrupted_command_is_ended_there(ssh_server: sshd.Server) -> None:
+    """By whatever signal raises KeyboardInterrupt, in the middle of asyncio's loop too."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    device = connect(ssh_server.address())
+    try:
+        threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGUSR1)).start()
+        with pytest.raises(KeyboardInterrupt):
+            device.run(["sh", "-c", "echo $$ > pid; sleep 60"], limit_s=60)
+        pid = Path(device.folder, "pid").read_text().strip()
+        assert device.run(["true"], limit_s=5).code == 0, "what comes last, a lock, can still be given back"
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        device.close()
+    assert gone(pid) and until(lambda: not Path(device.folder).exists())
