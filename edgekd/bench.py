@@ -192,12 +192,17 @@ def _samples(wanted: Wanted, graph: QuantGraph, run: Path | None) -> tuple[np.nd
 
 
 def _record(run: Path, wanted: Wanted, done: Benched, seconds: float) -> Path:
-    """records/bench-<device>.json, and beside it all rows and layers: bench-<device>.json."""
+    """records/bench-<device>.json: a measurement of each row. One that failed says why, and its figures are not the run's."""
     stage = "bench-" + re.sub(r"[^A-Za-z0-9._-]+", "-", wanted.device).strip("-")
     inputs = {"graph": io.fingerprint(read_model(run))}
     config: dict[str, Any] = {"target": done.target, "device": wanted.device, "kernels": list(wanted.kernels), "inputs": done.inputs}
     config |= {"state": done.bench.state} if done.bench.state else {}
-    body: Sequence[Measurement] = [row.measurement for row in done.bench.rows]
-    figures = body[0].figures
+    failed = {row.name: row.failed for row in done.bench.rows if row.failed}
+    config |= {"failed": failed} if failed else {}
+    body: Sequence[Measurement] = [
+        replace(row.measurement, notes=(*row.measurement.notes, f"failed: {row.failed}")) if row.failed else row.measurement
+        for row in done.bench.rows
+    ]
+    figures = {} if done.bench.rows[0].failed else body[0].figures
     with _RECORDING, runs.lock(run):
         return runs.write(run, Record(stage, inputs, config, runs.environment(), list(body), round(seconds, 2), figures=figures))

@@ -66,6 +66,8 @@ def _row(run: Path) -> dict[str, Any]:
         if stage == "baseline":  # what post-training quantization makes of the same float student; no figure of this run
             baseline = record.body.figures.get("accuracy")
             continue
+        if stage.startswith("bench-"):  # of another device, of fewer samples, or even rejected: `edgekd results` shows them
+            continue
         named |= record.figures
         limits |= _limits(record.config.get("budgets"))
         bodies += record.body if isinstance(record.body, list) else [record.body]

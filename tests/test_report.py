@@ -132,3 +132,15 @@ def test_each_task_is_held_against_its_own_teacher(run: Path) -> None:
     shown = text(run)
     for part in ("digit: 92.00%", "(teacher 94.50%)", "speaker: 80.00%", "(teacher 85.00%)", "top-1 digit 100", "97.00%"):
         assert part in shown
+
+
+def test_benchmarks_of_devices_are_none_of_the_runs_own_figures(run: Path) -> None:
+    finish(run)
+    (before,) = report.rows([run])
+    other = {
+        "latency_ms": Figure(99.0, "ms", "measured", "ssh pi"),
+        "accuracy": share(0.5),
+        "model_bytes": Figure(1e6, "B", "counted", "file"),
+    }
+    write(run, "bench-ssh-pi", [Measurement("m.tflite", "ssh", other)], **other)
+    assert report.rows([run]) == [before]
