@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -114,13 +115,14 @@ def results_compare(
     if not document:
         typer.echo(f"no results with {figure}")
         return
+    ways = Counter((result.fingerprint, result.row) for result in chosen)
     rows = [["MODEL", "WAY", "DEVICE", figure.upper(), "KIND", "RATIO", ""]]
     for one, result in zip(document, chosen, strict=True):
         span = "" if one["low"] is None else f" ({one['low']:.3g}–{one['high']:.3g})"
-        ratio = "1" if one["first"] else "-" if one["ratio"] is None else f"{one['ratio']:.3g}{span}"
-        rows.append(
-            [result.model, result.row or "-", result.where, _cell(result.figures[figure]), one["figure"]["kind"], ratio, one["unlike"]]
-        )
+        alone = ways[result.fingerprint, result.row] == 1
+        ratio = "1" if one["first"] and not alone else "-" if one["ratio"] is None else f"{one['ratio']:.3g}{span}"
+        why = "no other that way" if alone else one["unlike"]
+        rows.append([result.model, result.row or "-", result.where, _cell(result.figures[figure]), one["figure"]["kind"], ratio, why])
     _print(rows)
 
 

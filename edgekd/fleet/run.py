@@ -17,6 +17,8 @@ from edgekd.store import Result
 
 #: Devices that are this machine: of these one is measured at a time. With an address they are told apart by it.
 HERE = ("host", "qemu", "vela", "arm64-emulated")
+#: By how much later this process may hear of Ctrl-C than those that it started.
+_CTRL_C_S = 0.2
 _BUG = "this is a bug of edgekd, or of a library that it uses"
 
 
@@ -70,7 +72,8 @@ def run(
 ) -> list[Outcome]:
     """Every order on every device, in the order of the file. ``there`` has the keys that need not be done.
 
-    Never raises for a device; what ``told`` raises ends everything, after what runs. Ctrl-C starts nothing further.
+    Never raises for a device; what ``told`` raises ends everything, after what runs. Ctrl-C starts nothing further, and what
+    then fails is not told.
     """
     one, stop, busy = threading.Lock(), threading.Event(), set[str]()
 
@@ -86,7 +89,10 @@ def run(
     def try_it(member: Member, order: Order) -> Outcome:
         busy.add(member.name)
         try:
-            return tell(_try(fleet, member, order, measure, stop))
+            outcome = _try(fleet, member, order, measure, stop)
+            # A terminal's Ctrl-C goes to compilers, emulators and adb too: that they end is no failure of the device.
+            cut = outcome.state == "failed" and not any(result.row for result in outcome.results) and stop.wait(_CTRL_C_S)
+            return outcome if cut else tell(outcome)
         finally:
             busy.discard(member.name)
 
