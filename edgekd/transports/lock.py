@@ -73,7 +73,9 @@ def _take_over(transport: Transport, path: str) -> str:
         raise _taken(transport)
     if transport.run(["mkdir", path], limit_s=_LIMIT_S).code:
         raise _taken(transport)
-    transport.run(["rm", "-r", "-f", aside], limit_s=_LIMIT_S)
+    left = (owner or {}).get("folder", "")  # his work folder, which he could not remove
+    beside = posixpath.dirname(left) == posixpath.dirname(path) and posixpath.basename(left).startswith("edgekd-")
+    transport.run(["rm", "-r", "-f", aside, *([left] if beside else [])], limit_s=_LIMIT_S)
     return f"a stale lock was taken over: {whose}, {'before the device started anew' if age == float('inf') else f'{age:.0f} s ago'}"
 
 
@@ -136,7 +138,7 @@ def _read(path: str) -> str:
 
 def _sign(transport: Transport, path: str, token: str) -> None:
     boot, up = _clock(transport)
-    owner = {**_me(os.getpid()), "token": token, "device_boot": boot, "device_up": up}
+    owner = {**_me(os.getpid()), "token": token, "device_boot": boot, "device_up": up, "folder": transport.folder}
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         file = Path(folder) / OWNER
         file.write_text(json.dumps(owner), encoding="utf-8")

@@ -214,3 +214,13 @@ def test_what_a_harness_that_was_killed_left_goes_after_a_day(tmp_path: Path) ->
     link.symlink_to(other)
     connect(str(tmp_path)).close()
     assert sorted(path.name for path in tmp_path.iterdir()) == [new.name, link.name, other.name] and (other / "m0").is_dir()
+
+
+def test_who_takes_over_removes_what_was_left_and_nothing_else(device: LocalTransport, tmp_path: Path) -> None:
+    other, mine_too = connect(str(Path(device.folder).parent)), tmp_path / "edgekd-mine"
+    mine_too.mkdir()
+    for folder, goes in ((other.folder, True), (str(mine_too), False), (str(Path(other.folder).parent / "notes"), False)):
+        Path(folder).mkdir(exist_ok=True)
+        locked(device, {"host": platform.node(), "pid": "4194305", "folder": folder}, 5)
+        with held(device):
+            assert Path(folder).exists() != goes
