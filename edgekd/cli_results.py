@@ -120,7 +120,7 @@ def results_compare(
     for one, result in zip(document, chosen, strict=True):
         span = "" if one["low"] is None else f" ({one['low']:.3g}–{one['high']:.3g})"
         alone = ways[result.fingerprint, result.row] == 1
-        ratio = "1" if one["first"] and not alone else "-" if one["ratio"] is None else f"{one['ratio']:.3g}{span}"
+        ratio = "-" if alone or one["ratio"] is None else "1" if one["first"] else f"{one['ratio']:.3g}{span}"
         why = "no other that way" if alone else one["unlike"]
         rows.append([result.model, result.row or "-", result.where, _cell(result.figures[figure]), one["figure"]["kind"], ratio, why])
     _print(rows)

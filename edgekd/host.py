@@ -65,12 +65,22 @@ def library(name: str) -> str:
 @cache
 def _cpu() -> tuple[str, frozenset[str]]:
     """Model and instruction-set flags of the processor."""
-    model, flags = platform.processor() or platform.machine(), frozenset[str]()
-    if sys.platform == "linux":
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() in ("model name", "Hardware"):
-                model = value.strip()
-            elif key.strip() in ("flags", "Features") and not flags:
-                flags = frozenset(value.split())
+    if sys.platform != "linux":
+        return platform.processor() or platform.machine(), frozenset()
+    board = Path("/proc/device-tree/model")
+    return processor(
+        Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace"),
+        board.read_text(encoding="utf-8", errors="replace") if board.is_file() else "",
+    )
+
+
+def processor(cpuinfo: str, board: str) -> tuple[str, frozenset[str]]:
+    """Of Linux's /proc/cpuinfo, and what a device tree calls the board: on Arm that alone tells one from another, whose times differ."""
+    model, flags = board.strip("\0\n ") or platform.processor() or platform.machine(), frozenset[str]()
+    for line in cpuinfo.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name" or (key.strip() == "Hardware" and not board):
+            model = value.strip()
+        elif key.strip() in ("flags", "Features") and not flags:
+            flags = frozenset(value.split())
     return model, flags

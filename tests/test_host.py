@@ -22,3 +22,21 @@ def test_children_take_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
     found = host.single_threaded()
     assert {found[f"{name}_NUM_THREADS"] for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")} == {"1"}
     assert found["OWN"] == "kept" and found["PYTHONPATH"].count(":") == len(sys.path) - 1
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "board", "model"),
+    [
+        ("processor\t: 0\nmodel name\t: Xeon\nflags\t\t: avx2 fma\n", "", "Xeon"),
+        (
+            "processor\t: 0\nFeatures\t: asimddp avx2\nCPU part\t: 0xd0b\n",
+            "Raspberry Pi 5 Model B Rev 1.0\0",
+            "Raspberry Pi 5 Model B Rev 1.0",
+        ),
+        ("Features\t: avx2\n\nHardware\t: BCM2835\n", "", "BCM2835"),
+        ("Features\t: avx2\n\nHardware\t: BCM2835\n", "Raspberry Pi 4 Model B Rev 1.4\0", "Raspberry Pi 4 Model B Rev 1.4"),
+    ],
+)
+def test_two_arm_boards_are_two_processors(cpuinfo: str, board: str, model: str) -> None:
+    found, flags = host.processor(cpuinfo, board)
+    assert found == model and "avx2" in flags

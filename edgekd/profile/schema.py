@@ -78,7 +78,9 @@ class Npu(Strict):
     ] = Field(description="Vela's --accelerator-config: generation and MACs a cycle")
     system_config: Section | None = Field(default=None, description="Vela's --system-config: memories, their speeds and the NPU's clock")
     memory_mode: Section | None = Field(default=None, description="Vela's --memory-mode: what lies in which memory")
-    config: Text | None = Field(default=None, description="Vela's --config: a file that defines these two, if not Vela's own Arm/vela.ini")
+    config: Text | None = Field(
+        default=None, description="Vela's --config: a file beside the profile that defines these two, if not Vela's own Arm/vela.ini"
+    )
     clock_mhz: Positive | None = Field(
         default=None,
         description="Clock of the NPU, where it is another than that of system_config; memories are taken to slow down with it",
