@@ -158,7 +158,7 @@ def test_peak_memory_is_the_models_and_not_that_of_all_samples(folder: Path) -> 
 def test_energy_is_that_of_the_inferences_which_count(folder: Path) -> None:
     (folder / "meter").write_text("#!/bin/sh\nread up rest < /proc/uptime; echo $up\n")  # a watt, so to speak
     (folder / "meter").chmod(0o755)
-    protocol = {**SHORT, "seconds": 3, "invocations": 1}
+    protocol = {**SHORT, "seconds": 2, "invocations": 1}
     job = {"schema": 1, "models": [{"name": "a", "file": "model.tflite", "runtime": "tflite"}], "inputs": "x.npy", "protocol": protocol}
     (folder / "JOB.json").write_text(json.dumps({**job, "meter": [str(folder / "meter")]}))
     assert call("run", "JOB.json", cwd=folder).returncode == 0
