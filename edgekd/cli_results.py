@@ -51,6 +51,8 @@ def results_list(
     edgekd results list --device kitchen-pi --failed
     """
     found = _found(store, Query(model, device, target, figure, True if failed else None, newest, last))
+    if last and len(found) == last:
+        typer.echo(f"edgekd: no more than the last {last}: --last 0 lists all", err=True)
     if as_json:
         typer.echo(json.dumps([_document(result) for result in found], indent=2, ensure_ascii=False))
         return

@@ -79,7 +79,7 @@ def processor(cpuinfo: str, board: str) -> tuple[str, frozenset[str]]:
     model, flags = board.strip("\0\n ") or platform.processor() or platform.machine(), frozenset[str]()
     for line in cpuinfo.splitlines():
         key, _, value = line.partition(":")
-        if key.strip() == "model name" or (key.strip() == "Hardware" and not board):
+        if key.strip() in ("model name", "Hardware") and not board:
             model = value.strip()
         elif key.strip() in ("flags", "Features") and not flags:
             flags = frozenset(value.split())

@@ -34,7 +34,11 @@ def test_children_take_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
             "Raspberry Pi 5 Model B Rev 1.0",
         ),
         ("Features\t: avx2\n\nHardware\t: BCM2835\n", "", "BCM2835"),
-        ("Features\t: avx2\n\nHardware\t: BCM2835\n", "Raspberry Pi 4 Model B Rev 1.4\0", "Raspberry Pi 4 Model B Rev 1.4"),
+        (
+            "model name\t: ARMv7 Processor\nFeatures\t: avx2\n\nHardware\t: BCM2835\n",
+            "Raspberry Pi 4 Model B Rev 1.4\0",
+            "Raspberry Pi 4 Model B Rev 1.4",
+        ),
     ],
 )
 def test_two_arm_boards_are_two_processors(cpuinfo: str, board: str, model: str) -> None:

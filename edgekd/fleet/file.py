@@ -60,7 +60,7 @@ class Fleet(Strict):
     jobs: Annotated[int, Field(ge=1, le=256)] = 8
     retries: _Retries = 2
     wait_s: Annotated[float, Field(ge=0, le=3600)] = 5.0
-    devices: Annotated[list[Member], Field(min_length=1, max_length=1000)]
+    devices: Annotated[list[Member], Field(min_length=1, max_length=1000, description="[[devices]] for each, with its name and device")]
 
 
 def load(path: Path) -> Fleet:

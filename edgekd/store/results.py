@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
+from math import isfinite
 from typing import Any
 
 import sqlalchemy as sql
@@ -28,7 +29,9 @@ def save(engine: sql.Engine, results: Iterable[Result]) -> None:
                 plain["document"] = json.loads(_text(json.dumps(result.document, ensure_ascii=False)))
                 key = connection.execute(sql.insert(RESULTS).values(plain)).inserted_primary_key
                 assert key is not None  # every INSERT of one row has one
-                rows = [{"result": key[0], "name": name, **asdict(figure)} for name, figure in result.figures.items()]
+                rows = [
+                    {"result": key[0], "name": name, **_finite(figure)} for name, figure in result.figures.items() if isfinite(figure.value)
+                ]
                 if rows:
                     connection.execute(sql.insert(FIGURES), rows)
     except SQLAlchemyError as error:
@@ -107,3 +110,8 @@ def _begins(column: sql.Column[Any], text: str) -> sql.ColumnElement[bool]:
 def _text(value: Any) -> Any:
     """What devices and names of files hold and a database refuses, replaced: NUL, and bytes that are no UTF-8."""
     return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+
+def _finite(figure: Figure) -> dict[str, Any]:
+    """Its columns. JSON has neither NaN nor infinity, and a database none for what must not be empty."""
+    return {name: None if isinstance(value, float) and not isfinite(value) else value for name, value in asdict(figure).items()}

@@ -312,3 +312,16 @@ def test_a_device_s_text_does_not_steer_a_terminal(url: str) -> None:
     out = invoke("list", "--store", url)[1]
     assert "\x1b" not in out and len(out.splitlines()) == 2
     assert "\x1b" not in invoke("list", "--failed", "--store", url)[1]
+
+
+def test_what_is_no_number_costs_no_result(url: str) -> None:
+    odd = {"a": Figure(float("nan"), "ms", "measured", "x"), "b": Figure(1.0, "ms", "measured", "x", 3, float("-inf"), 2.0)}
+    save(connect(url), [replace(result(), figures=odd)])
+    (found,) = find(connect(url), Query())
+    assert found.figures == {"b": replace(odd["b"], low=None)}
+
+
+def test_that_not_all_are_listed_is_said(url: str) -> None:
+    save(connect(url), [result(), result("pictures")])
+    assert "--last 0 lists all" in invoke("list", "--last", "1", "--store", url)[2]
+    assert invoke("list", "--last", "0", "--store", url)[2] == "" == invoke("list", "--store", url)[2]
