@@ -7,6 +7,7 @@ import os
 import platform
 import stat
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -168,7 +169,7 @@ def test_of_two_that_take_a_stale_lock_over_only_one_gets_it(device: LocalTransp
     folder = Path(device.folder).parent / NAME
 
     class Slow(LocalTransport):
-        def run(self, argv: list[str], *, limit_s: float, cwd: str = "") -> Ran:  # type: ignore[override]
+        def run(self, argv: Sequence[str], *, limit_s: float, cwd: str = "") -> Ran:
             if argv[0] == "mv" and argv[1] == str(folder):
                 (folder / OWNER).write_text(json.dumps({"host": "elsewhere", "pid": "1", "token": "his"}))
             return super().run(argv, limit_s=limit_s, cwd=cwd)
@@ -195,7 +196,7 @@ def test_a_stale_lock_of_another_user_says_who_must_remove_it(device: LocalTrans
     class Sticky(LocalTransport):
         """As /tmp is for whoever has not made the folder."""
 
-        def run(self, argv: list[str], *, limit_s: float, cwd: str = "") -> Ran:  # type: ignore[override]
+        def run(self, argv: Sequence[str], *, limit_s: float, cwd: str = "") -> Ran:
             return Ran(1, "", "mv: Operation not permitted") if argv[0] == "mv" else super().run(argv, limit_s=limit_s, cwd=cwd)
 
     locked(device, {"host": platform.node(), "pid": "4194305"}, 5)
