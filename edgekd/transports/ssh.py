@@ -22,6 +22,7 @@ import asyncssh
 from edgekd.errors import DeviceError, InputError, Lost
 from edgekd.transports import Ran
 from edgekd.transports.heard import TooMuch, said, too_much
+from edgekd.transports.ssh_files import patience, room
 from edgekd.transports.ssh_login import login
 
 T = TypeVar("T")
@@ -226,8 +227,9 @@ class SshTransport:
         folder, size = posixpath.dirname(remote), local.stat().st_size
         part = posixpath.join(folder, f".{posixpath.basename(remote)}.part")
         try:
-            await sftp.makedirs(folder, exist_ok=True)
-            await sftp.put(str(local), part)
+            async with patience(self._where, remote, size):
+                await sftp.makedirs(folder, exist_ok=True)
+                await sftp.put(str(local), part)
             if (await sftp.stat(part)).size != size:
                 raise asyncssh.SFTPFailure("fewer bytes arrived than were sent")
             try:
@@ -241,7 +243,7 @@ class SshTransport:
                 raise
             with contextlib.suppress(asyncssh.Error):
                 await sftp.remove(part)
-            free = await _free(sftp, folder)
+            free = await room(sftp, folder)
             if free is not None and free < size:
                 raise DeviceError(
                     f"its disk is full: {free:,} bytes are free for {folder}, and {local.name} has {size:,}",
@@ -257,7 +259,12 @@ class SshTransport:
         fd, part = tempfile.mkstemp(prefix=".edgekd-", dir=local.parent)
         os.close(fd)
         try:
-            await sftp.get(remote, part)
+            async with patience(self._where, remote, 0):
+                found = await sftp.stat(remote)
+            if found.type != asyncssh.FILEXFER_TYPE_REGULAR:
+                raise DeviceError(f"{remote} cannot be got: it is no file", where=self._where)
+            async with patience(self._where, remote, found.size or 0):
+                await sftp.get(remote, part, follow_symlinks=True)
             if (await sftp.stat(remote)).size != os.path.getsize(part):
                 raise DeviceError(f"{remote} changed while it was got", where=self._where, mend="try again")
             os.chmod(part, 0o644)
@@ -273,12 +280,3 @@ class SshTransport:
                 await self._connection.run(shlex.join(["rm", "-rf", "--", self._folder]), timeout=SMALL_S)
         self._connection.close()
         await asyncio.wait_for(self._connection.wait_closed(), _END_S)
-
-
-async def _free(sftp: asyncssh.SFTPClient, folder: str) -> int | None:
-    """Bytes that are free there, for such as us; None where the server does not say."""
-    try:
-        found = await sftp.statvfs(folder)
-    except asyncssh.Error:
-        return None
-    return found.bavail * found.frsize

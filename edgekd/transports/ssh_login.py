@@ -48,6 +48,9 @@ async def login(user: str, host: str, port: int, where: str) -> asyncssh.SSHClie
         raise known.refusal(client.shown, where) from error
     except UnicodeError as error:  # of a name that IDNA cannot write
         raise DeviceError(f"{host!r} is no host's name: {error}"[:300], where=where, mend="its address, e.g. 192.168.1.20") from error
+    except (ValueError, RecursionError) as error:
+        said = "ProxyJump leads to itself" if isinstance(error, RecursionError) else str(error)
+        raise DeviceError(f"~/.ssh/config or a key cannot be read: {said}", where=where, mend="ssh -G shows what it says") from error
     except (asyncssh.Error, OSError) as error:
         other = await _other_key(error, known, options) if known.lines else None
         raise known.refusal(other, where) if other else _unreachable(error, user, host, port, where) from error

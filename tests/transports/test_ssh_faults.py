@@ -218,3 +218,31 @@ def test_an_interrupted_command_is_ended_there(ssh_server: sshd.Server) -> None:
         signal.signal(signal.SIGUSR1, before)
         device.close()
     assert gone(pid) and until(lambda: not Path(device.folder).exists())
+
+
+@needs_sshd
+def test_what_is_no_file_is_not_waited_for(ssh_server: sshd.Server, tmp_path: Path) -> None:
+    device = connect(ssh_server.address())
+    device.run(["sh", "-c", "mkfifo pipe; mkdir folder; ln -s /dev/zero endless"], limit_s=10)
+    for name in ("pipe", "folder", "endless"):
+        with pytest.raises(DeviceError, match=f"{name} cannot be got: it is no file"):
+            device.get(name, tmp_path / name)
+    assert os.listdir(tmp_path) == []
+    device.close()
+
+
+@needs_sshd
+def test_files_of_a_device_that_hangs_are_given_up(ssh_server: sshd.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with sshd.wire(ssh_server) as wire:
+        device = connect(ssh_server.address(wire.port))
+        (tmp_path / "x").write_text("x")
+        device.put(tmp_path / "x", "x")
+        monkeypatch.setattr("edgekd.transports.ssh_files.THINKS_S", 0.3)
+        wire.silent = True
+        with pytest.raises(Lost, match="x: 1 bytes took over 0 s"):
+            device.put(tmp_path / "x", "x")
+        with pytest.raises(Lost, match="x: 0 bytes took over 0 s"):
+            device.get("x", tmp_path / "y")
+        wire.cut()
+        device.close()
+    assert os.listdir(tmp_path) == ["x"]

@@ -107,3 +107,21 @@ def test_what_no_host_can_be_called(host: str) -> None:
     with pytest.raises(DeviceError, match="is no host's name") as caught:
         connect(f"pi@{host}")
     assert "192.168.1.20" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("  Port notanumber\n", "config line 2: Invalid Port integer value: notanumber"),
+        ("  ProxyJump nowhere.invalid\n", "ProxyJump leads to itself"),
+    ],
+)
+def test_a_configuration_that_cannot_be(ssh_server: sshd.Server, lines: str, said: str) -> None:
+    config = ssh_server.home / ".ssh" / "config"
+    config.write_text(f"Host *\n{lines}")
+    try:
+        with pytest.raises(DeviceError, match="~/.ssh/config or a key cannot be read: ") as caught:
+            connect("pi@127.0.0.1")
+        assert said in str(caught.value)
+    finally:
+        config.unlink()
