@@ -27,7 +27,7 @@ from edgekd.store.tables import connect
 from edgekd.stored import learn, results_of
 
 #: Of what was wanted, what a device of the fleet decides, and what changes no result.
-_NOT_ASKED = ("model", "target", "device", "keep")
+_NOT_ASKED = ("model", "target", "device", "keep", "seconds")
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,8 @@ def _model(wanted: Wanted, targets: tuple[tuple[str, str], ...] = ()) -> _Model:
     graph = read_model(readable(wanted, wanted.model))
     asked = {field.name: _plain(getattr(wanted, field.name)) for field in fields(wanted) if field.name not in _NOT_ASKED}
     asked["file"] = " ".join(map(_plain, _files(wanted.model)))
-    return _Model(wanted, Order(wanted.model.resolve().name, io.fingerprint(graph), json.dumps(asked, sort_keys=True), targets), graph)
+    order = Order(wanted.model.resolve().name, io.fingerprint(graph), json.dumps(asked, sort_keys=True), targets, wanted.seconds)
+    return _Model(wanted, order, graph)
 
 
 def _files(model: Path) -> tuple[Path, ...]:

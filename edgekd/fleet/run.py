@@ -26,18 +26,21 @@ _BUG = "this is a bug of edgekd, or of a library that it uses"
 class Order:
     """One model for every device: its ``name``, the ``fingerprint`` of its graph, and a text that says all else that was asked.
 
-    ``targets``: target → a hash of what its profile says, for a profile may change and keep its name.
+    ``targets``: target → a hash of what its profile says, for a profile may change and keep its name. ``seconds`` is for devices that have
+    none of their own.
     """
 
     name: str
     fingerprint: str
     asked: str
     targets: tuple[tuple[str, str], ...] = ()
+    seconds: float = 0.0
 
     def key(self, member: Member) -> str:
         """By which a result is known: the same order on the same device in the same way."""
         target = dict(self.targets).get(member.target, member.target)
-        everything = [self.fingerprint, self.asked, member.name, member.device, target, member.options.seconds]
+        seconds = self.seconds if member.options.seconds is None else member.options.seconds
+        everything = [self.fingerprint, self.asked, member.name, member.device, target, float(seconds)]
         return hashlib.sha256(json.dumps(everything).encode()).hexdigest()
 
 

@@ -22,6 +22,9 @@ _EXPECTED = "a file for SQLite, or a URL like postgresql://user@host/name"
 #: How long to wait for another process that writes to the same SQLite file.
 _WAIT_S = 30
 
+#: Statements that two processes may both make on a new SQLite file: its tables are not made in one transaction.
+_TABLES_AT_ONCE = 6
+
 METADATA = sql.MetaData()
 ABOUT = sql.Table("edgekd_store", METADATA, sql.Column("version", sql.Integer, primary_key=True))
 RESULTS = sql.Table(
@@ -86,13 +89,7 @@ def connect(asked: str = "") -> sql.Engine:
         event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA foreign_keys=ON"))
         if url.database and url.database != ":memory:":
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    try:
-        try:
-            version = _prepare(engine)
-        except SQLAlchemyError:
-            version = _prepare(engine)  # another process made the tables at the same time
-    except SQLAlchemyError as error:
-        raise broken(engine, error) from error
+    version = _prepared(engine, _TABLES_AT_ONCE if url.get_backend_name() == "sqlite" else 1)
     if version != VERSION:
         older = "an older edgekd, whose tables this one cannot read" if version < VERSION else "a newer edgekd: update this one"
         raise InputError(
@@ -115,6 +112,16 @@ def existing(asked: str = "") -> sql.Engine | None:
     raise InputError(
         "there is no store", where=url.database, expected="a file that edgekd bench made", mend="correct --store, or $EDGEKD_STORE"
     )
+
+
+def _prepared(engine: sql.Engine, again: int) -> int:
+    """The version. ``again``: how often another process may be ahead that makes the tables at the same time."""
+    try:
+        return _prepare(engine)
+    except SQLAlchemyError as error:
+        if not again:
+            raise broken(engine, error) from error
+    return _prepared(engine, again - 1)
 
 
 def _prepare(engine: sql.Engine) -> int:

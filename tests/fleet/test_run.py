@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edgekd.errors import DeviceError, InputError, Lost
-from edgekd.fleet.file import Fleet, Member, load
+from edgekd.fleet.file import Fleet, Member, Options, load
 from edgekd.fleet.run import Order, Outcome, run
 from edgekd.records import Figure
 from edgekd.store import Query, Result
@@ -271,3 +271,10 @@ def test_a_compiler_that_a_terminal_s_ctrl_c_ends_is_no_failure_of_the_device() 
     with pytest.raises(KeyboardInterrupt):
         run(fleet("qemu"), [ORDER], measure, (), stored.append)
     assert stored == []
+
+
+def test_seconds_of_the_command_line_are_for_devices_without_their_own() -> None:
+    (member,) = fleet("host").devices
+    own = member.model_copy(update={"options": Options(seconds=30)})
+    short, long = replace(ORDER, seconds=5.0), replace(ORDER, seconds=30.0)
+    assert short.key(own) == long.key(own) == long.key(member) != short.key(member)

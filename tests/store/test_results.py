@@ -79,7 +79,7 @@ def test_many_writers_at_once_lose_nothing(url: str) -> None:
 def test_all_or_nothing(url: str) -> None:
     engine = connect(url)
     twice = result()
-    bad = replace(twice, figures={"latency_ms": replace(twice.figures["latency_ms"], unit=None)})  # type: ignore[arg-type]
+    bad = replace(twice, figures={"latency_ms": replace(twice.figures["latency_ms"], unit=None)})
     with pytest.raises(EdgekdError, match="the store of measurements cannot be used"):
         save(engine, [twice, bad])
     assert find(engine, Query()) == []
