@@ -15,13 +15,15 @@ from edgekd.transports.sysroot import CPU, emulator, find
 #: How much longer than asked a command may take, and by how many seconds at most: limits are meant for real devices, and long ones have
 #: room already, so that what hangs is not waited for three times as long.
 SLOWER, MOST_S = 3.0, 120.0
+WHERE = f"arm64-emulated: {CPU} under QEMU"
 
 
 def connect(address: str = "") -> Arm64Transport:
     """Raises InputError for an address, DeviceError where the emulator is missing or its system has not been made."""
     if address:
         raise InputError(f"address {address!r}", where="--device arm64-emulated", expected="none: it is on this machine")
-    program, sysroot, inner = emulator(), find(), local.connect()
+    program, sysroot = emulator(), find()
+    inner = local.LocalTransport(local.connect().folder, WHERE)
     python = Path(inner.folder, "python3")
     python.write_text(sysroot.starter(program, python), encoding="utf-8")
     python.chmod(0o755)
@@ -36,7 +38,7 @@ class Arm64Transport:
 
     @property
     def where(self) -> str:
-        return f"arm64-emulated: {CPU} under QEMU"
+        return WHERE
 
     @property
     def folder(self) -> str:

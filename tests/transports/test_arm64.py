@@ -33,6 +33,7 @@ def device() -> Iterator[Transport]:
     transport.close()
 
 
+@pytest.mark.slow  # all three runtimes load, on an emulated processor
 def test_real_runtimes_on_aarch64_and_their_children_too(device: Transport, tmp_path: Path) -> None:
     import numpy
     import onnxruntime
@@ -45,6 +46,14 @@ def test_real_runtimes_on_aarch64_and_their_children_too(device: Transport, tmp_
     assert "cortex-a72" in device.where and "QEMU" in device.where
     device.close()
     assert not Path(device.folder).exists()
+
+
+def test_what_hangs_is_ended_with_its_children(device: Transport) -> None:
+    hangs = "import subprocess, sys, time; print(subprocess.Popen([sys.executable, '-c', 'while 1: pass']).pid, file=open('pid', 'w')); "
+    with pytest.raises(DeviceError, match=r"arm64-emulated: cortex-a72 under QEMU: .*python3 took over 4.5 s and was ended"):
+        device.run(["python3", "-c", hangs + "time.sleep(99)"], limit_s=1.5)
+    stat = Path("/proc", Path(device.folder, "pid").read_text().strip(), "stat")
+    assert not stat.exists() or ") Z " in stat.read_text()
 
 
 def test_other_commands_are_this_machines(device: Transport) -> None:
@@ -69,8 +78,10 @@ def test_not_made_yet_names_the_command(empty_cache: Path) -> None:
 
 
 def test_unreachable_archives_are_one_message_and_leave_nothing(
-    empty_cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    empty_cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "apt.conf").write_text('Acquire::Retries "0";\n')  # it waits longer each time
+    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
     (tmp_path / "nowhere.sources").write_text(NOWHERE)
     code = sysroot.main(["--sources", str(tmp_path / "nowhere.sources")])
     err = capsys.readouterr().err
