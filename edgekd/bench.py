@@ -113,7 +113,10 @@ def bench(wanted: Wanted, progress: Progress) -> Benched:
     done = Benched(names, subject.profile.name if subject.profile else "", subject.inputs, found)
     if run is None or wanted.rival is not None:
         return done
-    return replace(done, record=_record(run, wanted, done, time.monotonic() - began))
+    try:
+        return replace(done, record=_record(run, wanted, done, time.monotonic() - began))
+    except (InputError, OSError) as error:  # another process writes the run, or the disk is full: minutes on a device are not lost for it
+        return replace(done, bench=replace(found, notes=(*found.notes, f"not recorded in the run: {error}")))
 
 
 def write(fmt: str, graph: QuantGraph, out: Path, **options: str) -> Artifact:

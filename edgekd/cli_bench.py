@@ -138,7 +138,8 @@ def bench(
     models take turns: the ratio, its interval, and whether the difference is real. serial speaks with a board, arm64-emulated proves
     integers on aarch64.
 
-    What was measured is stored (edgekd results) and teaches the latency model. A fleet's file names devices, which are measured at once;
+    What was measured is stored (edgekd results) and teaches the latency model, of another device than this host under the board of
+    --target. A fleet's file names devices, which are measured at once;
     one that fails stops no other, and the same command again does only what is missing.
     """
     from edgekd import console

@@ -83,6 +83,9 @@ def test_of_a_run_the_record_is_written(samples: Path, tmp_path: Path) -> None:
     record = runs.read(run, "bench-qemu")
     assert [type(one) for one in record.body] == [Measurement] and record.figures["instructions"].kind == "emulated"
     assert record.config == {"target": "nrf52840dk", "device": "qemu", "kernels": ["portable"], "inputs": "8 samples of samples.npz"}
+    with runs.lock(run):
+        code, out, err = _invoke(run, "--target", "nrf52840dk", "--samples", samples)
+    assert code == 0 and "instructions" in out and "note: not recorded in the run: " in out and "is writing this run" in out, err
 
 
 @needs_gcc
