@@ -139,8 +139,11 @@ def _subject(wanted: Wanted, model: Path) -> Subject:
 
 
 def _within(asked: Asked, seconds: float) -> Asked:
-    """So many seconds of timing; where they are few, fewer processes and shorter warm-ups, which else would take longer than the timing."""
-    invocations = min(asked.invocations, max(2, round(3 * seconds)))
+    """So many seconds of timing; where they are few, fewer processes and shorter warm-ups, which else would take longer than the timing.
+
+    Of a second and more there are six processes: of fewer no interval holds the median often enough, as each of them is a draw of its own.
+    """
+    invocations = min(asked.invocations, max(2, round(6 * seconds)))
     return replace(asked, seconds=seconds, invocations=invocations, warmup_s=min(asked.warmup_s, max(0.1, seconds / 2)))
 
 

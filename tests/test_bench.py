@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 from edgekd import bench, runs
-from edgekd.measure.device import Bench, Row
+from edgekd.measure.device import Asked, Bench, Row
+from edgekd.measure.stats import FEWEST
 from edgekd.records import Figure, Measurement
 
 GOLDEN = Path(__file__).resolve().parent / "golden" / "inverted_residual"
@@ -23,3 +24,7 @@ def test_the_record_of_one_that_failed_says_so_and_has_no_figures_of_the_run(tmp
     record = runs.read(run, "bench-ssh-pi")
     assert record.figures == {} and record.config["failed"] == {"m.tflite": "m.tflite: rejected: thermal throttling"}
     assert record.body[0].notes == ("a note", "failed: m.tflite: rejected: thermal throttling")
+
+
+def test_from_a_second_on_there_are_processes_enough_for_an_interval() -> None:
+    assert [bench._within(Asked(), seconds).invocations for seconds in (0.2, 1.0, 5.0)] == [2, FEWEST, 10]
