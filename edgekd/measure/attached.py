@@ -17,7 +17,7 @@ from edgekd.errors import DeviceError, InputError
 from edgekd.lazy import load
 from edgekd.measure import protocol, told
 from edgekd.measure.compare import compared, different
-from edgekd.measure.device import SOME, Bench, Layer, Progress, Row, Subject
+from edgekd.measure.device import SOME, SOMETHING_ELSE, Bench, Layer, Progress, Row, Subject
 from edgekd.measure.files import TRTEXEC, ModelFile, model_file
 from edgekd.records import Figure, Measurement, Verdict
 from edgekd.transports import TRANSPORTS, Transport
@@ -126,7 +126,7 @@ def run_job(transport: Transport, limit_s: float, folder: Path, models: Sequence
     if ran.code:
         said = (ran.err.strip() or ran.out.strip() or "nothing").splitlines()[-1][:300]
         raise DeviceError(f"the runner failed with exit code {ran.code}: {said}", where=transport.where)
-    transport.get(RESULT, folder / RESULT)
+    told.fetch(transport, RESULT, folder, told.MOST)
     result = told.result((folder / RESULT).read_bytes(), [one.name for one in models], transport.where)
     failed = [(model["name"], model["error"]) for model in result["models"] if model["error"] is not None]
     if failed:
@@ -196,13 +196,15 @@ def _timed(transport: Transport, models: Sequence[Prepared], folder: Path, subje
 def _outputs(transport: Transport, one: Prepared, found: dict[str, Any], folder: Path) -> np.ndarray:
     """As a device would read them, [N, …]. Raises DeviceError for files that are none, or of another number of samples."""
     parts: list[np.ndarray] = []
+    values = sum(one.subject.graph.tensor(name).nbytes for name in one.subject.graph.outputs)
     for name in found["outputs"]:
-        transport.get(name, folder / name)
+        told.fetch(transport, name, folder, 8 * one.samples * values + 10_000)  # eight bytes a value, and numpy's head
         try:
-            part = np.load(folder / name, allow_pickle=False)
+            with (folder / name).open("rb") as file:
+                part = np.lib.format.read_array(file, allow_pickle=False)
         except (OSError, ValueError, EOFError, MemoryError, TokenError) as error:
             raise DeviceError(f"{name} is no array: {error}"[:300], where=transport.where) from error
-        if not isinstance(part, np.ndarray) or part.dtype.kind not in "iuf":
+        if part.dtype.kind not in "iuf":
             raise DeviceError(f"{name} is no array of numbers", where=transport.where)
         parts.append(part)
     if not parts or any(part.shape[:1] != (one.samples,) for part in parts):
@@ -227,7 +229,7 @@ def _bench(kind: str, where: str, models: Sequence[Prepared], result: dict[str, 
         rows.append(replace(_row(kind, one, judged, _verdict(one, at, answers)), **_layers(found)))
     figures = dict(rows[0].measurement.figures)
     if len(models) == 2:
-        figures = compared(all_judged[0], all_judged[1], device)
+        figures = compared(all_judged[0], all_judged[1], device) if all(row.comparable for row in rows) else {}
     known = {"before": facts, "after": result["facts_after"]}
     return Bench(kind, tuple(rows), notes=_state_notes(facts), figures=figures, different=_different(figures), state=known)
 
@@ -238,7 +240,7 @@ def _row(kind: str, one: Prepared, judged: protocol.Judged, verdict: Verdict | N
     if verdict is not None:
         figures |= {name: figure for name, figure in verdict.figures.items() if not name.endswith("_cpu_s")}
         if not verdict.ok:
-            failed.insert(0, f"{one.name} computes something else than the reference: {verdict.reason}")
+            failed.insert(0, f"{one.name} {SOMETHING_ELSE}: {verdict.reason}")
     return Row(one.name, Measurement(one.model.path.name, kind, figures, judged.notes), failed="; ".join(failed))
 
 

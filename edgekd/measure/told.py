@@ -8,13 +8,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgekd.errors import DeviceError, plain
+from edgekd.transports import Transport
 
+#: Bytes of RESULT.json, at most: of a day without a pause it has fewer.
+MOST = 1 << 28
 #: Letters of a text, at most; the rest is cut off.
 _LETTERS = 2000
 Number = Annotated[float, Field(ge=-1e15, le=1e15)]
@@ -128,6 +132,15 @@ class _Result(_Told):
     facts_after: _Facts
     models: list[_Model]
     clock: _Clocks
+
+
+def fetch(transport: Transport, name: str, folder: Path, most: int) -> None:
+    """The file ``name`` of the work folder into ``folder``. Raises DeviceError where it has more than ``most`` bytes."""
+    ran = transport.run(["wc", "-c", name], limit_s=30.0)
+    said = (ran.out.split() or [""])[0][:20]
+    if ran.code == 0 and said.isdecimal() and int(said) > most:
+        raise DeviceError(f"{name} has {int(said):,} bytes", where=transport.where, expected=f"{most:,} at most")
+    transport.get(name, folder / name)
 
 
 def facts(text: str, where: str) -> dict[str, Any] | None:

@@ -141,7 +141,7 @@ def _archive(path: Path) -> None:
         (_array(np.array(["a"] * 4)), "m0.y0.npy is no array of numbers"),
         (_array(np.int8(3)), "outputs of another number of samples: []"),
         (_array(np.zeros((3, 10), np.int8)), "outputs of another number of samples: [3, 10]"),
-        (_archive, "m0.y0.npy is no array of numbers"),
+        (_archive, "m0.y0.npy is no array: "),
     ],
 )
 def test_outputs_that_are_none(lying: Callable[..., None], lie: Callable[[Path], object], said: str) -> None:
@@ -172,3 +172,13 @@ def test_another_file_than_the_one_that_was_put_is_an_error(lying: Callable[...,
 
     with pytest.raises(DeviceError, match=r"a liar: the file that ran is not model.tflite\n  expected: the one that was put"):
         lying("RESULT.json", other)
+
+
+def test_files_larger_than_they_can_be_are_not_fetched(tmp_path: Path) -> None:
+    device = connect(str(tmp_path / "device"))
+    with Path(device.folder, "RESULT.json").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(DeviceError, match=r"RESULT.json has 1,099,511,627,776 bytes\n  expected: 268,435,456 at most"):
+        told.fetch(device, "RESULT.json", tmp_path, told.MOST)
+    device.close()
+    assert not (tmp_path / "RESULT.json").exists()
