@@ -21,7 +21,7 @@ from edgekd.lazy import load
 from edgekd.measure import android_tool, attached
 from edgekd.measure.android_tool import TOOL, Block
 from edgekd.measure.compare import compared, different
-from edgekd.measure.device import SOME, Bench, Progress, Row, Subject
+from edgekd.measure.device import SOME, SOMETHING_ELSE, Bench, Progress, Row, Subject
 from edgekd.measure.drift import drift
 from edgekd.measure.files import ModelFile, model_file
 from edgekd.measure.protocol import DRIFTED, Judged
@@ -96,7 +96,7 @@ def _measured(subject: Subject, transport: Transport, tool: str, progress: Progr
             all_judged.append(judged)
     figures = dict(rows[0].measurement.figures)
     if len(models) == 2:
-        figures = compared(all_judged[0], all_judged[1], transport.where)
+        figures = compared(all_judged[0], all_judged[1], transport.where) if all(row.comparable for row in rows) else {}
     ratio = figures.get("latency_ratio")
     state = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in before.items() if value)
     return Bench("adb", tuple(rows), notes=(state,), figures=figures, different=None if ratio is None else different(ratio))
@@ -249,7 +249,7 @@ def _row(model: _Model, judged: Judged, where: str, outputs: np.ndarray) -> Row:
         verdict = subject.judge(subject.graph, model.file.rule, where, outputs, x, y)
         figures |= {name: figure for name, figure in verdict.figures.items() if not name.endswith("_cpu_s")}
         if not verdict.ok:
-            failed.insert(0, f"{model.name} computes something else than the reference: {verdict.reason}")
+            failed.insert(0, f"{model.name} {SOMETHING_ELSE}: {verdict.reason}")
     return Row(model.name, Measurement(model.file.path.name, "adb", figures, judged.notes), failed="; ".join(failed))
 
 

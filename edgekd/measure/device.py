@@ -99,6 +99,10 @@ class Layer:
     note: str = ""
 
 
+#: How ``failed`` begins, behind the model's name, of one whose outputs are not what they must be.
+SOMETHING_ELSE = "computes something else than the reference"
+
+
 @dataclass(frozen=True)
 class Row:
     """One way to run the model on the device: a line of the table. ``failed`` says why its figures are not to be believed, "" if they are.
@@ -112,6 +116,11 @@ class Row:
     unit: str = ""
     layers_note: str = ""
     failed: str = ""
+
+    @property
+    def comparable(self) -> bool:
+        """Whether its times are of a device, and of the model that was asked for; they may be rejected for another reason."""
+        return self.measurement.figures["latency_ms"].kind == "measured" and SOMETHING_ELSE not in self.failed
 
 
 @dataclass(frozen=True)

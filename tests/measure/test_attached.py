@@ -69,8 +69,10 @@ def test_a_model_that_computes_something_else_is_an_error(subject: Subject, grap
     changed.reshape(-1)[:50] = 127
     other = replace(graph, tensors={**graph.tensors, weights.name: replace(weights, data=changed)})
     file = tmp_path / load(EXPORTERS["tflite"])(other, tmp_path).path
-    bench = attached.host(replace(subject, file=file), quiet)
+    wrong = replace(subject, file=file)
+    bench = attached.host(replace(wrong, rival=subject), quiet)
     assert not bench.ok and "model.tflite computes something else than the reference: bit-equal for" in bench.rows[0].failed
+    assert bench.different is None and not bench.figures, "there is nothing to compare"
 
 
 def test_a_model_against_itself_has_a_ratio_and_slower_by_half_is_different(subject: Subject) -> None:
