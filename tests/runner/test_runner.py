@@ -138,6 +138,18 @@ def test_tensorrts_provider_builds_once_in_int8_and_leaves_the_rest_to_cuda() ->
     assert runner.providers_of("CUDAExecutionProvider", available, "/folder") == ["CUDAExecutionProvider"]
 
 
+def test_a_provider_that_builds_an_engine_builds_it_before_any_start_is_timed(folder: Path) -> None:
+    """No GPU is at hand: tflite stands in for it, by the provider's name alone."""
+    runner = load_runner()
+    options = {"provider": runner.TENSORRT}
+    model = {"name": "a", "file": "model.tflite", "runtime": "tflite", "options": options}
+    run = runner.Run({"models": [model], "inputs": "x.npy", "protocol": SHORT}, str(folder))
+    started, starts = run.started, list[int]()
+    run.started = lambda i, model: (starts.append(i), started(i, model))[1]
+    run.all()
+    assert run.results[0]["error"] is None and len(run.results[0]["cold_start_s"]) == 2 and len(starts) == 3
+
+
 def test_who_ran_how_much_is_said() -> None:
     runner = load_runner()
     model = runner.Model("", "CUDAExecutionProvider", 1, lambda x: None, None, None, lambda: counts)
