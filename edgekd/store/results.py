@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from math import isfinite
 from typing import Any
 
 import sqlalchemy as sql
 from sqlalchemy.exc import SQLAlchemyError
 
+from edgekd.errors import InputError
 from edgekd.records import Figure
 from edgekd.store import Query, Result
-from edgekd.store.tables import FIGURES, RESULTS, broken
+from edgekd.store.tables import FIGURES, RESULTS, broken, shown
 
 _PLAIN = tuple(column.name for column in RESULTS.columns if column.name != "id")
 #: Placeholders that a database takes in one statement: SQLite 999 in old versions.
@@ -61,9 +63,16 @@ def find(engine: sql.Engine, query: Query) -> list[Result]:
         with engine.connect() as connection:
             rows = list(reversed(connection.execute(wanted).mappings().all()))
             figures = _figures(connection, [row["id"] for row in rows])
+        return [Result(**_sound(row), figures=figures.get(row["id"], {})) for row in rows]
     except SQLAlchemyError as error:
         raise broken(engine, error) from error
-    return [Result(**dict(row), figures=figures.get(row["id"], {})) for row in rows]
+    except (ValueError, TypeError, InputError) as error:
+        raise InputError(
+            f"a row of it is damaged: {error}".splitlines()[0][:300],
+            where=shown(engine.url),
+            expected="what edgekd has written",
+            mend="name another one with --store, or restore this one",
+        ) from error
 
 
 def there(engine: sql.Engine, asked: Collection[str]) -> set[str]:
@@ -99,8 +108,19 @@ def _figures(connection: sql.Connection, ids: Sequence[int]) -> dict[int, dict[s
         wanted = sql.select(FIGURES).where(FIGURES.c.result.in_(ids[at : at + _AT_ONCE]))
         for row in connection.execute(wanted).mappings():
             values: dict[str, Any] = {name: value for name, value in row.items() if name not in ("result", "name")}
+            if not all(isinstance(values[name], float | int | None) for name in ("value", "low", "high", "n")):
+                raise ValueError(f"{row['name']} is no number")
             found.setdefault(row["result"], {})[row["name"]] = Figure(**values)
     return found
+
+
+def _sound(row: Mapping[str, Any]) -> dict[str, Any]:
+    """SQLite keeps what it is given, whatever the column's type."""
+    for name in _PLAIN:
+        if not isinstance(row[name], dict if name == "document" else str):
+            raise TypeError(f"{name} is {row[name]!r}")
+    datetime.fromisoformat(row["created"])
+    return dict(row)
 
 
 def _begins(column: sql.Column[Any], text: str) -> sql.ColumnElement[bool]:

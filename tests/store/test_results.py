@@ -325,3 +325,25 @@ def test_that_not_all_are_listed_is_said(url: str) -> None:
     save(connect(url), [result(), result("pictures")])
     assert "--last 0 lists all" in invoke("list", "--last", "1", "--store", url)[2]
     assert invoke("list", "--last", "0", "--store", url)[2] == "" == invoke("list", "--store", url)[2]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("UPDATE edgekd_results SET document = '{not json'", "Expecting property name"),
+        ("UPDATE edgekd_results SET document = '[1]'", "document is [1]"),
+        ("UPDATE edgekd_results SET model = x'00ff'", "model is b'\\x00\\xff'"),
+        ("UPDATE edgekd_results SET created = 'yesterday'", "Invalid isoformat string: 'yesterday'"),
+        ("UPDATE edgekd_figures SET value = 'much' WHERE name = 'latency_ms'", "latency_ms is no number"),
+        ("UPDATE edgekd_figures SET kind = 'evil'", "kind 'evil'"),
+    ],
+)
+def test_a_row_that_is_damaged_is_said(url: str, change: str, said: str) -> None:
+    save(connect(url), [result()])
+    with sqlite3.connect(url) as database:
+        database.execute(change)
+    database.close()
+    for command in (("list",), ("list", "--json"), ("export", str(Path(url).parent / "x.csv"))):
+        done = CliRunner().invoke(app, ["results", *command, "--store", url])
+        assert done.exit_code == 2 and not done.stdout, done.output
+        assert f"{url}: a row of it is damaged: " in done.stderr and said in done.stderr and "restore this one" in done.stderr
