@@ -7,6 +7,7 @@ With ``--json`` stdout holds one JSON document and nothing else.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -55,7 +56,8 @@ class _Commands(TyperGroup):
             raise typer.Exit(0) from error
         except OSError as error:
             # A full disk, a folder that may not be written: nothing that a traceback would explain better.
-            typer.echo(plain(f"edgekd: {error.filename or 'input or output'}: {error.strerror or error}"), err=True)
+            full = "\n  to mend:  clear some of that disk, or name another" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+            typer.echo(plain(f"edgekd: {error.filename or 'input or output'}: {error.strerror or error}{full}"), err=True)
             raise typer.Exit(2) from error
 
 

@@ -165,8 +165,10 @@ def atomic_write(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)  # mkstemp gives 0600, which would lock colleagues out
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):  # of a full disk the system does not say which file it was
+            error.filename, error.filename2 = str(path), None
         raise
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -164,3 +165,13 @@ def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert runs.cache_folder() == tmp_path / "edgekd"
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     assert runs.cache_folder() == Path.home() / ".cache/edgekd"
+
+
+def test_of_a_full_disk_the_file_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("edgekd.runs.os.fsync", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        runs.atomic_write(tmp_path / "record.json", b"{}")
+    assert caught.value.filename == str(tmp_path / "record.json") and not list(tmp_path.iterdir())

@@ -166,7 +166,11 @@ def _put(transport: Transport, models: Sequence[Prepared], folder: Path, subject
     for place, one in enumerate(models):
         for path in one.model.files:
             transport.put(path, f"m{place}/{path.name}")
-        np.save(folder / f"x{place}.npy", one.x)
+        try:
+            np.save(folder / f"x{place}.npy", one.x)
+        except OSError as error:
+            mend = "clear some of the disk, or set TMPDIR to another"
+            raise DeviceError(f"{folder}: no room for {one.x.nbytes:,} bytes of samples: {error}", where="here", mend=mend) from error
         transport.put(folder / f"x{place}.npy", f"x{place}.npy")
         listed.append((one.name, one.model, f"x{place}.npy"))
     order = protocol.job(listed, subject.asked, max(one.samples for one in models))

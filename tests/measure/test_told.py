@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -182,3 +185,20 @@ def test_files_larger_than_they_can_be_are_not_fetched(tmp_path: Path) -> None:
         told.fetch(device, "RESULT.json", tmp_path, told.MOST)
     device.close()
     assert not (tmp_path / "RESULT.json").exists()
+
+
+def test_a_disk_here_that_is_full_is_said(tmp_path: Path) -> None:
+    """In a process of its own, whose files may not be larger than that."""
+    program = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+from edgekd.__main__ import main
+main()
+"""
+    device = tmp_path / "device"
+    command = [sys.executable, "-c", program, "bench", str(GOLDEN), "--device", f"host:{device}", "--store", str(tmp_path / "s.sqlite")]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)
+    assert done.returncode == 2 and done.stderr.startswith("edgekd: here: ") and "Traceback" not in done.stderr, done.stderr
+    assert "no room for 240,000 bytes of samples" in done.stderr and "set TMPDIR" in done.stderr
+    assert not list(device.iterdir()) and not list(tmp_path.glob("edgekd-*"))
