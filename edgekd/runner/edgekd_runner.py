@@ -33,6 +33,8 @@ from typing import Any
 SCHEMA = 1
 #: Times kept of one block; of more, every second (third, …) is.
 KEPT = 400
+#: And of a block without a pause, of which only the median is asked for: a day has 86,400 of them.
+KEPT_SUSTAINED = 25
 #: Runtime → (modules that have it, the first that is there is taken; how it is installed).
 INSTALLED_BY = {
     "tflite": (("ai_edge_litert", "tflite_runtime"), "pip install ai-edge-litert"),
@@ -1067,6 +1069,9 @@ class Run:
         answer.update(mhz=max(now.values()) if now else None, celsius=max(temperatures().values() or [0]) or None)
         # Of a block by trtexec the most goes into its start.
         answer.update({"joules": joules} if joules and self.results[i]["runtime"] != "trtexec" else {}, throttling=throttling())
+        if phase == "sustained":
+            every = -(-len(answer["seconds"]) // KEPT_SUSTAINED)
+            answer.update(seconds=answer["seconds"][::every], ruler=[], interrupted=[], every=answer["every"] * every)
         self.results[i]["blocks"].append(answer)
 
     def sustained(self, children: dict[int, Child]) -> None:

@@ -95,6 +95,7 @@ def test_sustained_blocks_follow_without_a_pause(folder: Path) -> None:
     (one,) = done(folder, {}, sustained_s=1.2)["models"]
     sustained = [block for block in one["blocks"] if block["phase"] == "sustained"]
     assert len(sustained) == 2 and all(block["wall_s"] >= 1 for block in sustained)
+    assert all(len(block["seconds"]) <= 25 and not block["ruler"] for block in sustained), "hours of them go into a device's memory"
 
 
 def test_one_model_that_fails_does_not_stop_the_other(folder: Path) -> None:
