@@ -112,7 +112,7 @@ class AdbTransport:
         partial = f"{parent}/.edgekd-{secrets.token_hex(6)}"
         self._must(f"mkdir -p {shlex.quote(parent)}", f"{remote} cannot be put")
         try:
-            self._transfer(["push", str(local), partial], size, f"{local} cannot be put")
+            self._transfer(["push", str(local.absolute()), partial], size, f"{local} cannot be put")
             found = self._shell.run(f"wc -c < {shlex.quote(partial)}", _SHORT_S).out.strip()
             if found != str(size):
                 raise Lost(f"{remote}: {found or 'none'} of {size} bytes arrived", where=self.where, mend="check cable and free space")

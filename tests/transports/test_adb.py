@@ -212,3 +212,14 @@ def test_a_device_that_talks_for_ever_fills_no_memory(device: Device) -> None:
         with pytest.raises(DeviceError, match="yes said more than 32 MiB and was ended"):
             transport.run(["yes"], limit_s=60)
         assert transport.run(["true"], limit_s=10).code == 0
+
+
+def test_names_that_a_client_would_take_for_options(device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("-model.tflite", "$(id);'\"\n.tflite"):
+        Path(name).write_text("x")
+        with closing(adb.connect(device.address)) as transport:
+            transport.put(Path(name), f"m0/{name}")
+            assert Path(transport.folder, "m0", name).read_text() == "x"
+            transport.get(f"m0/{name}", Path("got") / name)
+            assert Path("got", name).read_text() == "x"
