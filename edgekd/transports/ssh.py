@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import asyncssh
+from asyncssh.constants import FILEXFER_TYPE_REGULAR
 
 from edgekd.errors import DeviceError, InputError, Lost
 from edgekd.transports import Ran
@@ -261,7 +262,7 @@ class SshTransport:
         try:
             async with patience(self._where, remote, 0):
                 found = await sftp.stat(remote)
-            if found.type != asyncssh.FILEXFER_TYPE_REGULAR:
+            if found.type != FILEXFER_TYPE_REGULAR:
                 raise DeviceError(f"{remote} cannot be got: it is no file", where=self._where)
             async with patience(self._where, remote, found.size or 0):
                 await sftp.get(remote, part, follow_symlinks=True)
