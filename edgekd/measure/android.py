@@ -138,7 +138,7 @@ def _peak(transport: Transport, tool: str, model: _Model) -> float | None:
     """Bytes, of a process of its own: watching disturbs the times. None where the tool or the system does not tell."""
     flags = ["--num_runs=5", "--min_secs=0.2", "--report_peak_memory_footprint=true", "--memory_footprint_check_interval_ms=5"]
     text = android_tool.run(transport, [*_command(tool, model), *flags], 120)
-    found = re.search(r"Overall peak memory footprint \(MB\) via periodic monitoring: ([\d.]+)", text)
+    found = re.search(r"Overall peak memory footprint \(MB\) via periodic monitoring: (\d{1,9}(?:\.\d+)?)", text)
     return float(found[1]) * 2**20 if found else None
 
 

@@ -10,6 +10,7 @@ import posixpath
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
 from edgekd.errors import DeviceError, InputError
@@ -47,7 +48,10 @@ def parse(text: str) -> Block:
     middle = stated.get("median", stated.get("curr") if int(count) == 1 else stated.get("avg"))
     if middle is None:
         raise ValueError("neither median nor mean")
-    return Block(middle, stated.get("p95"), int(count), float(timings[1]), float(timings[2]), "median" in stated)
+    found = Block(middle, stated.get("p95"), int(count), float(timings[1]), float(timings[2]), "median" in stated)
+    if not all(map(isfinite, (middle, found.p95 or 0.0, found.init, found.first))) or middle <= 0 or not found.count:
+        raise ValueError("times that cannot be")
+    return found
 
 
 def find(transport: Transport) -> str:

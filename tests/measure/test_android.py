@@ -152,3 +152,11 @@ def test_what_the_tool_prints() -> None:
 
 def test_of_two_models_each_is_the_first_in_turn() -> None:
     assert [list(android._turns(2, at)) for at in range(3)] == [[0, 1], [1, 0], [0, 1]]
+
+
+@pytest.mark.parametrize(
+    "said", ["count=5 median=1e999", "count=5 median=0", "count=0 median=5", "count=5 median=5 p95=1e999", "count=5 avg=1.2.3"]
+)
+def test_times_that_cannot_be_are_refused(said: str) -> None:
+    with pytest.raises(ValueError, match="times that cannot be|could not convert"):
+        android_tool.parse(f"Inference timings in us: Init: 1, First inference: 1\n{said}")
