@@ -57,6 +57,8 @@ def model_file(subject: Subject, folder: Path) -> ModelFile:
     if path.suffix not in KINDS:
         raise InputError(f"a {path.suffix or 'nameless'} file", where=str(path), expected=", ".join(KINDS))
     _, runtime, rule = KINDS[path.suffix]
+    if runtime == "tflite" and subject.asked.provider not in ("", "CPU", "XNNPACK"):
+        raise InputError(f"--provider {subject.asked.provider}", where=path.name, expected="none: LiteRT computes on the processor")
     border, leave = _tflite(path) if runtime == "tflite" else _other(path, runtime)
     if runtime == "onnxruntime" and subject.asked.provider == TRTEXEC:
         runtime = TRTEXEC  # it reads the same file, and the same rule holds: another order of rounding

@@ -864,6 +864,8 @@ class Energy:
             text = said(self.meter).split()
             try:
                 found["meter"] = float(text[0])
+                if not abs(found["meter"]) < 1e15:
+                    raise ValueError
             except (IndexError, ValueError) as error:
                 printed = " ".join(text)[:80] or "nothing"
                 raise Failed(f"the meter {' '.join(self.meter)} printed {printed}, no number of joules") from error

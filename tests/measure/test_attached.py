@@ -144,3 +144,8 @@ def test_results_that_are_none_are_an_error(subject: Subject) -> None:
 
     with pytest.raises(DeviceError, match=r"RESULT.json is not what the runner writes"):
         attached.measure(subject, quiet, "ssh", lambda address: Garbled(connect(address).folder, "garbled"))
+
+
+def test_a_provider_that_a_file_s_runtime_has_not_is_refused(subject: Subject) -> None:
+    with pytest.raises(InputError, match=r"model.tflite: --provider GPU\n  expected: none: LiteRT computes on the processor"):
+        attached.host(replace(subject, asked=replace(QUICK, provider="GPU")), quiet)

@@ -194,9 +194,10 @@ def test_a_meter_prints_joules_and_nothing_else_will_do(folder: Path) -> None:
     assert call("run", "JOB.json", cwd=folder).returncode == 0
     blocks = json.loads((folder / "RESULT.json").read_text())["models"][0]["blocks"]
     assert all("meter" in block["joules"] for block in blocks), "a watt, so to speak"
-    (folder / "JOB.json").write_text(json.dumps({**job, "meter": ["echo", "warm"]}))
-    ran = call("run", "JOB.json", cwd=folder)
-    assert ran.returncode == 2 and "the meter echo warm printed warm, no number of joules" in ran.stderr
+    for said in ("warm", "nan", "1e999"):
+        (folder / "JOB.json").write_text(json.dumps({**job, "meter": ["echo", said]}))
+        ran = call("run", "JOB.json", cwd=folder)
+        assert ran.returncode == 2 and f"the meter echo {said} printed {said}, no number of joules" in ran.stderr
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 9}', '{"schema": 1, "models": 3}', '{"schema": 1}'])
