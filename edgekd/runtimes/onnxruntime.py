@@ -24,6 +24,7 @@ KEY = "edgekd"
 BATCH = 32
 #: What a session raises while it loads a file; they have no common base.
 LOADING_ERRORS = (
+    UnicodeDecodeError,  # names that are no text
     native.Fail,
     native.InvalidArgument,
     native.InvalidGraph,
@@ -70,7 +71,10 @@ class OnnxRuntimeRunner:
 def open_model(path: Path, *, threads: int = 1) -> OnnxRuntimeRunner:
     """Load an ONNX file, edgekd's or another's (see ``onnx_border``). Raises InputError where onnxruntime cannot load it."""
     session = _session(path, _options(threads))
-    text = session.get_modelmeta().custom_metadata_map.get(KEY)
+    try:
+        text = session.get_modelmeta().custom_metadata_map.get(KEY)
+    except UnicodeDecodeError as error:
+        raise InputError(f"its metadata is no text ({error})", where=str(path), expected="a whole ONNX file") from error
     if text is None:
         return OnnxRuntimeRunner(session, border_of(path), threads, str(path))
     try:
@@ -114,6 +118,7 @@ def _session(path: Path, options: ort.SessionOptions) -> Any:
     if not path.is_file():
         raise InputError("there is no such file", where=str(path), expected="an ONNX file")
     try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        # Else it prints on standard output, and tries the same again.
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except LOADING_ERRORS as error:
         raise InputError(f"onnxruntime cannot load it: {error}", where=str(path), expected="an ONNX file") from error
