@@ -114,7 +114,7 @@ def _figures(connection: sql.Connection, ids: Sequence[int]) -> dict[int, dict[s
     return found
 
 
-def _sound(row: Mapping[str, Any]) -> dict[str, Any]:
+def _sound(row: Mapping[Any, Any]) -> dict[str, Any]:
     """SQLite keeps what it is given, whatever the column's type."""
     for name in _PLAIN:
         if not isinstance(row[name], dict if name == "document" else str):
