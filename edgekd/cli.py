@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 Files = Annotated[list[str], typer.Argument(metavar="FILE…", help="Files to check, or names.", show_default=False)]
 
+#: The signal that ended this process, if it was not Ctrl-C's.
+_ENDED_BY: list[int] = []
+
 
 class _Commands(TyperGroup):
     """What edgekd raises on purpose becomes one message on stderr and its exit code; everything else is a bug and shows its traceback."""
@@ -49,7 +53,7 @@ class _Commands(TyperGroup):
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
             typer.echo("edgekd: interrupted", err=True)
-            raise typer.Exit(128 + (error.args[0] if error.args else signal.SIGINT)) from error
+            raise typer.Exit(128 + next(iter(_ENDED_BY), signal.SIGINT)) from error
         except BrokenPipeError as error:
             # The reader (head, less) has gone: not an error of ours. Python would complain once more when it flushes at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -86,10 +90,15 @@ def main() -> None:
     app(prog_name="edgekd")
 
 
-def _ended(number: int, _: object) -> None:
+def _ended(number: int, frame: FrameType | None) -> None:
     """As Ctrl-C does: what runs on a device ends, its folder and lock go. Whoever asks again, meanwhile, need not."""
     signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt(number)
+    _ENDED_BY.append(number)
+    interrupt = signal.getsignal(signal.SIGINT)
+    if callable(interrupt):
+        interrupt(signal.SIGINT, frame)  # asyncio has one of its own, that ends its tasks first
+    else:  # in the background of a shell it is ignored
+        raise KeyboardInterrupt
 
 
 def _version(wanted: bool) -> None:

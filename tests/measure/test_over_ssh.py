@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 import threading
 import time
@@ -142,3 +144,17 @@ def test_a_runner_that_hangs_is_ended(server: sshd.Server, subject: Subject, mon
     with pytest.raises(DeviceError, match="python3 took over 1 s and was ended"):
         bench(subject)
     assert left(server) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_bench_that_is_told_to_end_says_so_alone_and_leaves_nothing(server: sshd.Server, tmp_path: Path, number: signal.Signals) -> None:
+    facts = '{"runtimes": {"tflite": {"module": "x"}}}'
+    python(server, f"case $2 in facts) echo '{facts}';; *) echo $$ > {tmp_path}/pid; exec sleep 60;; esac")
+    golden = Path(__file__).resolve().parents[1] / "golden" / "inverted_residual"
+    command = [sys.executable, "-m", "edgekd", "bench", str(golden), "--device", f"ssh:{server.address()}", "--store", str(tmp_path / "s")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert sshd.until(lambda: (tmp_path / "pid").exists() and bool((tmp_path / "pid").read_text().strip()))
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (128 + number, "", "edgekd: interrupted\n")
+    assert sshd.until(lambda: not left(server)) and sshd.gone((tmp_path / "pid").read_text().strip())
