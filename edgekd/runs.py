@@ -22,10 +22,10 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from edgekd import host
 from edgekd.errors import InputError
-from edgekd.records import SCHEMA_VERSION, Artifact, Bits, Checkpoint, Figure, Measurement, Plan, Record, Verdict
+from edgekd.records import SCHEMA_VERSION, Artifact, Bits, Checkpoint, Examination, Figure, Measurement, Plan, Record, Verdict
 
 #: What a record's body may be: one of these, or several.
-NOUNS: dict[str, type] = {cls.__name__: cls for cls in (Plan, Checkpoint, Bits, Artifact, Verdict, Measurement, Figure)}
+NOUNS: dict[str, type] = {cls.__name__: cls for cls in (Plan, Checkpoint, Bits, Artifact, Verdict, Measurement, Examination, Figure)}
 #: The machine and its versions, which every record carries.
 environment = host.environment
 _LARGEST_RECORD = 64 * 2**20
@@ -230,6 +230,8 @@ def _named_files(body: Any) -> dict[str, str]:
     for item in body if isinstance(body, list | tuple) else (body,):
         if isinstance(item, Checkpoint | Artifact):
             named[item.path] = item.sha256
+        if isinstance(item, Examination) and item.picture:
+            named[item.picture] = item.sha256
         if isinstance(item, Artifact):
             named |= {name: "" for name in item.files if name not in named}
     return named
