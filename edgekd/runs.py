@@ -170,6 +170,11 @@ def atomic_write(path: Path, content: bytes) -> None:
         raise
 
 
+def noun(cls: type, raw: Any, where: str) -> Any:
+    """JSON as one of the nouns, of NOUNS or of their parts. Strict: raises InputError for an unknown key, a missing one, another type."""
+    return _decode(cls, raw, where)
+
+
 # ---- JSON
 
 
