@@ -95,12 +95,18 @@ class Facts:
     licenses: Mapping[str, str] = field(default_factory=dict)
     front_end: Mapping[str, Any] = field(default_factory=dict)
     probabilities: bool = False
+    vectors_by_format: Mapping[str, Vectors] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not VERSION.fullmatch(self.version):
             raise InputError(f"version {self.version!r}", where="--version", expected="MAJOR.MINOR.PATCH, as in 1.4.0 or 2.0.0-rc.1")
         if not GROUP.fullmatch(self.group):
             raise InputError(f"group {self.group!r}", where="--group", expected="a reversed domain name, as in com.example.models")
+
+    def vectors_for(self, format: str) -> Vectors:
+        """The same inputs with what the runtime of ``format`` answers: exact where its integers are foretold bit by bit."""
+        return self.vectors_by_format.get(format, self.vectors)
 
     @property
     def artifact(self) -> str:
