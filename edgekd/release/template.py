@@ -10,7 +10,8 @@ import jinja2
 
 
 def render(template: str, **values: Any) -> str:
-    """The text of ``templates/<template>.j2``. Filters besides Jinja's own: ``quoted``, a string literal of C, Kotlin, Swift and Python."""
+    """The text of ``templates/<template>.j2``. Filters besides Jinja's own: ``quoted``, a string literal of C, Kotlin, Swift and Python;
+    ``kotlin`` and ``swift``, string literals of these for whatever text."""
     return _environment().get_template(f"{template}.j2").render(**values)
 
 
@@ -25,7 +26,38 @@ def _environment() -> jinja2.Environment:
         autoescape=False,  # none of it is HTML
     )
     made.filters["quoted"] = quoted
+    made.filters["kotlin"] = kotlin
+    made.filters["swift"] = swift
     return made
+
+
+def kotlin(text: str) -> str:
+    """A string literal of Kotlin: ``$`` would begin a template. What is not printable (line ends, marks that turn text around) is escaped
+    in UTF-16, the rest kept."""
+    made = []
+    for character in text:
+        if character in '"\\$':
+            made.append("\\" + character)
+        elif character.isprintable():
+            made.append(character)
+        else:
+            utf16 = character.encode("utf-16-be", "surrogatepass").hex()
+            made.extend(f"\\u{utf16[at : at + 4]}" for at in range(0, len(utf16), 4))
+    return '"' + "".join(made) + '"'
+
+
+def swift(text: str) -> str:
+    """A string literal of Swift. What is not printable is escaped; half a surrogate pair, which Swift has no text for, is U+FFFD."""
+    made = []
+    for character in text:
+        if character in '"\\':
+            made.append("\\" + character)
+        elif character.isprintable():
+            made.append(character)
+        else:
+            code = 0xFFFD if 0xD800 <= ord(character) < 0xE000 else ord(character)
+            made.append(f"\\u{{{code:x}}}")
+    return '"' + "".join(made) + '"'
 
 
 def quoted(text: str) -> str:
