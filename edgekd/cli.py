@@ -25,6 +25,7 @@ from edgekd.cli_doctor import COMMANDS as DOCTOR_COMMANDS
 from edgekd.cli_gate import COMMANDS as GATE_COMMANDS
 from edgekd.cli_plan import COMMANDS as PLAN_COMMANDS
 from edgekd.cli_quantize import COMMANDS as QUANTIZE_COMMANDS
+from edgekd.cli_release import app as release
 from edgekd.cli_results import app as results
 from edgekd.errors import EdgekdError, InputError
 
@@ -75,6 +76,7 @@ for _commands in (
 app.add_typer(targets, name="targets")
 app.add_typer(recipes, name="recipes")
 app.add_typer(results, name="results")
+app.add_typer(release, name="release")
 
 
 def main() -> None:
