@@ -20,6 +20,7 @@ from edgekd.jobs import asked_of, built_from
 from edgekd.lazy import load
 from edgekd.quant import compare, io, reference
 from edgekd.quant.graph import QuantGraph, Tensor
+from edgekd.recipe.load import load as load_recipe
 from edgekd.records import Artifact, BudgetUse, Examination, Figure, Record, Verdict
 from edgekd.release import FORMATS, NEEDS
 from edgekd.release.facts import Border, Facts, Head, Model, Vectors
@@ -60,7 +61,6 @@ def gather(run: Path, *, version: str, group: str, formats: Sequence[str], progr
     graph = io.load(run / "graph")
     name, own = recipe.name, profile.deploy.exporter
     inputs = _inputs(run, graph)
-    about = about_of(run)
     measured: Record = runs.read(run, "measure")
     examination = runs.read(run, "examine").body if "examine" in runs.stages(run) else None
     artifact: Artifact = runs.read(run, "export").body[0]
@@ -73,7 +73,7 @@ def gather(run: Path, *, version: str, group: str, formats: Sequence[str], progr
         Vectors(inputs.x[:0], (), False), figures_of(run, examination), budgets_of(row), examination,
         recipe.model_dump(), profile.model_dump(), measured.environment,
         {stage: run / "records" / f"{stage}.json" for stage in runs.stages(run)},
-        licenses={key: value for key, value in about.items() if isinstance(value, str) and value},
+        licenses=about_of(run),
         front_end=dict(_table(graph.metadata.get("input")).get("front_end", {})), probabilities=recipe.student.softmax,
         notes=(f"test vectors: {inputs.said}",) if inputs.y is None else (),
     )  # fmt: skip
@@ -239,9 +239,15 @@ def _lost(row: dict[str, Any]) -> float | None:
     return max(lost, default=None)
 
 
-def about_of(run: Path) -> dict[str, Any]:
-    """The recipe's [about], as it stands now beside the recipe; empty where there is none, or the recipe is no longer there."""
-    return {}
+def about_of(run: Path) -> dict[str, str]:
+    """The recipe's [about] as it stands now, beside the recipe; where that is no longer there, as it stood at the build."""
+    name, config = asked_of(run)[0].name, runs.read(run, "measure").config
+    recorded = {str(key): str(value) for key, value in _table(config.get("about")).items()}
+    try:
+        recipe = load_recipe(Path(config["recipe_folder"])).recipe
+    except EdgekdError:
+        return recorded
+    return recorded if recipe.name != name else recipe.about.texts if recipe.about else {}
 
 
 def _table(value: Any) -> dict[str, Any]:

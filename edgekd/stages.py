@@ -106,10 +106,8 @@ class Build:
             if not runs.done(self.run, stage, before):
                 began = time.monotonic()
                 body = make()
-                curated = {"curated": list(self.lesson.curated)} if self.lesson.curated else {}
-                config = {**self.job.config, **curated, "recipe_folder": str(self.job.loaded.folder.resolve())}
                 seconds = round(time.monotonic() - began, 2)
-                runs.write(self.run, Record(stage, before, config, runs.environment(), body, seconds, figures=figures_of(body)))
+                runs.write(self.run, Record(stage, before, self._config, runs.environment(), body, seconds, figures=figures_of(body)))
             if stage == last:
                 return
             before = {"before": runs.sha256_file(self.run / "records" / f"{stage}.json")}
@@ -122,6 +120,14 @@ class Build:
         if self.job.has_intermediates:
             lazy.load("edgekd.train.intermediates:rehearse_chain")(self._chain, training)
         lazy.load("edgekd.train.student:try_out")(self._model(), training)
+
+    @property
+    def _config(self) -> dict[str, Any]:
+        """What every record says of how it came about."""
+        about = self.job.loaded.recipe.about
+        more = {"about": about.texts if about else None, "curated": list(self.lesson.curated)}
+        said = {key: value for key, value in more.items() if value}
+        return {**self.job.config, **said, "recipe_folder": str(self.job.loaded.folder.resolve())}
 
     def _body(self, stage: str) -> Any:
         return runs.read(self.run, stage).body

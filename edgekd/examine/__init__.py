@@ -1,1 +1,1 @@
-"""What a student does, class by class: confusion, calibration, and samples on which it differs from its teacher. Pure functions of arrays."""
+"""What a student does, class by class: confusion, calibration, samples on which it differs from its teacher. All functions of arrays."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgekd.records import Bin
 
-#: Bins of equal width, as Guo et al. 2017 have them ("On calibration of modern neural networks"; they use 15, the usual later number is 10).
+#: Bins of equal width, as Guo et al. 2017 have them (On calibration of modern neural networks), who use 15.
 BINS = 10
 
 
