@@ -23,6 +23,7 @@ from edgekd.cli_build import COMMANDS
 from edgekd.cli_convert import COMMANDS as CONVERT_COMMANDS
 from edgekd.cli_doctor import COMMANDS as DOCTOR_COMMANDS
 from edgekd.cli_gate import COMMANDS as GATE_COMMANDS
+from edgekd.cli_models import app as models
 from edgekd.cli_plan import COMMANDS as PLAN_COMMANDS
 from edgekd.cli_quantize import COMMANDS as QUANTIZE_COMMANDS
 from edgekd.cli_release import app as release
@@ -76,6 +77,7 @@ for _commands in (
 app.add_typer(targets, name="targets")
 app.add_typer(recipes, name="recipes")
 app.add_typer(results, name="results")
+app.add_typer(models, name="models")
 app.add_typer(release, name="release")
 
 
