@@ -29,7 +29,7 @@ app = typer.Typer(
 )
 
 
-@app.command("pack", hidden=True)
+@app.command("pack")
 def release_pack(
     run: Annotated[Path, typer.Argument(help="A finished run of `edgekd build`.", show_default=False)],
     version: Annotated[str, typer.Option("--version", help="MAJOR.MINOR.PATCH, as in 1.4.0 or 2.0.0-rc.1.", show_default=False)],
@@ -41,7 +41,7 @@ def release_pack(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Release a run that passed: bundles, manifest, model card, bill of materials, and a signature.
+    """Release a run that passed (`edgekd release RUN` does it, too): bundles, manifest, model card, bill of materials, and a signature.
 
     A published version never changes: released again it is the same, byte for byte, or it is refused.
 

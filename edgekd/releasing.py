@@ -16,13 +16,13 @@ from edgekd import runs
 from edgekd.errors import InputError
 from edgekd.lazy import load
 from edgekd.quant import io
-from edgekd.release import FORMATS, NEEDS, archive, bom, card, evidence, manifest, publish
+from edgekd.release import CARD, FORMATS, NEEDS, PASSWORD, archive, bom, card, evidence, manifest, publish
 from edgekd.release.facts import Facts
 from edgekd.released import MANIFEST, Released, encode
 from edgekd.released import load as load_released
 from edgekd.stages import Progress
 
-CARD, BOM, VECTORS = "MODEL_CARD.md", "bom.cdx.json", "vectors.npz"
+BOM, VECTORS = "bom.cdx.json", "vectors.npz"
 _SIGN = "edgekd.release.sign"
 
 
@@ -89,11 +89,11 @@ def pack(facts: Facts, formats: Sequence[str], folder: Path, progress: Progress)
     steps = ("graph", *formats, "papers")
     listed: dict[str, Any] = {}
     made_by = _contents(facts, folder)
+    (folder / CARD).write_text(card.text(facts), "utf-8", newline="\n")
     for at, format in enumerate(formats, start=1):
         progress(f"release {facts.version}", at, len(steps))
         made_by |= _bundle(facts, format, folder)
     progress(f"release {facts.version}", len(steps) - 1, len(steps))
-    (folder / CARD).write_text(card.text(facts), "utf-8", newline="\n")
     made_by[CARD] = ("edgekd.release.card", (facts.run,))
     for path in made_by:
         listed[path] = manifest.entry(folder / path, *made_by[path])
@@ -146,6 +146,9 @@ def _bundle(facts: Facts, format: str, folder: Path) -> dict[str, tuple[str, tup
         copied = hashes.get(runs.sha256_file(path)) if path.is_file() and not path.is_symlink() else None
         sources = (copied,) if copied else tuple(facts.own if need == "own" else need for need in NEEDS[format])
         made[f"{format}/{name}"] = ("copied" if copied else FORMATS[format].partition(":")[0], tuple(f"models.{one}" for one in sources))
+    if CARD not in wrote:
+        shutil.copyfile(folder / CARD, out / CARD)
+        made[f"{format}/{CARD}"] = ("copied", (CARD,))
     return made
 
 
@@ -195,5 +198,5 @@ def _npy(array: np.ndarray) -> bytes:
 
 
 def password() -> str:
-    """Of the key, from the environment: a command line would show it to everyone on the machine."""
-    return os.environ.get("EDGEKD_KEY_PASSWORD", "")
+    """Of the key, from the environment."""
+    return os.environ.get(PASSWORD, "")

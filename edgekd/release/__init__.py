@@ -10,3 +10,7 @@ FORMATS: dict[str, str] = {
 }
 #: Format → the exported files that its bundle holds, by exporter; "own" is what the run exported for its target.
 NEEDS: dict[str, tuple[str, ...]] = {"android": ("tflite",), "ios": ("tflite",), "mcu": ("c",), "oci": ("own",), "openvino": ("openvino",)}
+#: The variable that holds the password of an encrypted key: a command line would show it to everyone on the machine.
+PASSWORD = "EDGEKD_KEY_PASSWORD"
+#: The model card, in a release and in each of its bundles.
+CARD = "MODEL_CARD.md"

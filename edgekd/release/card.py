@@ -58,7 +58,7 @@ def text(facts: Facts) -> str:
 
 
 def escape(value: Any) -> str:
-    """As text of one line, which Markdown shows as it is: also what came from a label or a folder's name and looks like a table or a tag."""
+    """As text of one line, which Markdown shows as it is, also what looks like a table or a tag: labels and names are anyone's."""
     shown = ("yes" if value else "no") if isinstance(value, bool) else str(value)
     line = " ".join("".join(char if char.isprintable() else " " for char in shown).split())
     return _SPECIAL.sub(r"\\\1", line)

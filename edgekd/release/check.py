@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from edgekd.lazy import load as load_object
-from edgekd.released import SIGNATURE, Released, load, verify_files
 from edgekd.release.manifest import problems
+from edgekd.released import SIGNATURE, Released, load, verify_files
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from edgekd.release.facts import Facts
 from edgekd.runs import atomic_write
 
 #: A path of two parts or more that begins at a root, at ~ or at a drive; not the rest of a URL, of a unit or of a quotient.
-_PATH = re.compile(r"(?:file://)?(?<![\w.)\]/\\])(?:~|[A-Za-z]:)?(?:[/\\][^\s/\\:;,'\"()<>|*]+){2,}[/\\]?")
+_PATH = re.compile(r"(?<![\w.)\]/\\])(?:file://)?(?:~|[A-Za-z]:)?(?:[/\\][^\s/\\:;,'\"()<>|*]+){2,}[/\\]?")
 
 
 def clean(value: Any) -> Any:

@@ -15,9 +15,9 @@ import jsonschema
 
 from edgekd.errors import InputError
 from edgekd.quant import io
-from edgekd.released import SCHEMA_VERSION, encode
 from edgekd.release.evidence import clean, said
 from edgekd.release.facts import Facts, Model
+from edgekd.released import SCHEMA_VERSION, encode
 from edgekd.runs import sha256_file
 
 

@@ -12,10 +12,9 @@ from model_signing import hashing, signing, verifying
 from sigstore_models.bundle.v1 import Bundle
 
 from edgekd.errors import InputError
+from edgekd.release import PASSWORD
 from edgekd.released import SIGNATURE
 
-#: The variable that holds the password of an encrypted key: a command line would show it to everyone on the machine.
-PASSWORD = "EDGEKD_KEY_PASSWORD"
 _NEW_KEY = "openssl ecparam -name prime256v1 -genkey -noout -out key.pem && openssl ec -in key.pem -pubout -out key.pub"
 
 
@@ -54,7 +53,7 @@ def why_not(folder: Path, key: Path) -> str:
             return "the signature's file is not as it was written"
         config.set_hashing_config(_hashing()).verify(folder, path)
     except Exception as error:  # the file is anyone's: whatever parsing it raises, it is no good signature
-        said = " ".join(str(error).split())
+        said = " ".join(str(error).partition(": Expected")[0].replace("\\'", "'").split())
         return f"the signature is not good: {said or 'another key signed, or other files were signed'}"
     return ""
 
