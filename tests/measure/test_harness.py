@@ -7,7 +7,7 @@ import pytest
 
 from edgekd.errors import EdgekdError, InputError
 from edgekd.export import onnx, tflite
-from edgekd.measure.harness import Task, latency, measure
+from edgekd.measure.harness import Task, measure
 from edgekd.measure.memory import resident_growth
 from edgekd.quant.graph import QuantGraph, Quantization, Tensor
 from edgekd.quant.ops import FullyConnected
@@ -76,16 +76,15 @@ def test_the_process_that_fails_is_named(folder: Path) -> None:
         measure(Task("pi", "onnxruntime", RUNTIMES["onnxruntime"], folder / "gone.onnx", X))
 
 
-def test_latency_stops_at_the_limit_and_says_so() -> None:
-    calls = iter(range(10**9))
-    found = latency(lambda: sum(range(1000 * (1 + next(calls) % 2 * 20))), target_width=0.001, time_limit_s=0.3)
-    assert not found.settled
-    assert found.summary.low <= found.summary.median <= found.summary.high
-    assert found.warmup >= 5
+def test_what_the_interval_says_is_said(folder: Path) -> None:
+    found = measure(Task("pi", "litert_xnnpack", RUNTIMES["litert_xnnpack"], folder / "model.tflite", X), time_limit_s=1)
+    latency = found.figures["latency_ms"]
+    assert latency.low is not None and latency.high is not None
+    assert latency.low <= 0.98 * latency.value and latency.high >= 1.02 * latency.value
+    assert "processes" in latency.where and "LiteRT" in latency.where
 
 
-def test_latency_refuses_what_cannot_be() -> None:
-    with pytest.raises(InputError, match="warmup 0"):
-        latency(lambda: None, warmup=0)
-    with pytest.raises(InputError, match="a longer time limit"):
-        latency(lambda: None, time_limit_s=1e-9)
+def test_a_process_that_dies_is_named(folder: Path) -> None:
+    (folder / "broken.onnx").write_bytes(b"no")
+    with pytest.raises(EdgekdError, match=r"onnxruntime:open_model ended with 2 on .*broken\.onnx"):
+        measure(Task("pi", "onnxruntime", RUNTIMES["onnxruntime"], folder / "broken.onnx", X))
