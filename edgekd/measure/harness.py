@@ -53,9 +53,8 @@ def measure(task: Task, *, time_limit_s: float = 10.0, accuracies: Mapping[str, 
         raise InputError("there is no such file", where=str(task.path), expected=f"an exported file for {task.runtime}")
     found, runtime = latency(task, time_limit_s)
     where = f"{host.host()}, {runtime}"
-    said = f"{where}, {found.n} inferences that nobody disturbed, of {found.processes} processes"
-    if found.by_cpu:
-        said = f"{where}, seconds of the processor in {found.processes} processes"
+    # No counts: where a figure was taken decides what it may be compared with.
+    said = f"{where}, seconds of the processor" if found.by_cpu else where
     size = sum(path.stat().st_size for path in files_of(task.path))
     ms = found.median * 1e3
     figures = {
@@ -84,7 +83,7 @@ def latency(task: Task, time_limit_s: float) -> tuple[Calm, str]:
 
 
 def _notes(task: Task, found: Calm) -> tuple[str, ...]:
-    notes = []
+    notes = [f"latency: median of {found.n} inferences of {found.processes} processes; the interval is where another session's is expected"]
     if not found.settled:
         spread = (found.high - found.low) / found.median
         notes.append(f"latency: {found.processes} processes that were left alone are still {spread:.0%} apart; this host is busy")

@@ -66,6 +66,11 @@ def test_other_runtimes_grow_the_process(folder: Path) -> None:
     assert found.figures["latency_ms"].n >= 6
 
 
+def test_memory_is_the_same_each_time(folder: Path) -> None:
+    middle, low, high = resident_growth(RUNTIMES["litert_xnnpack"], folder / "model.tflite", (256,), "int8")
+    assert low == pytest.approx(middle, abs=65536) and high == pytest.approx(middle, abs=65536)
+
+
 def test_the_process_that_fails_is_named(folder: Path) -> None:
     (folder / "broken.onnx").write_bytes(b"no")
     with pytest.raises(EdgekdError, match=r"open_model ended with 2 on .*broken\.onnx"):
@@ -81,7 +86,8 @@ def test_what_the_interval_says_is_said(folder: Path) -> None:
     latency = found.figures["latency_ms"]
     assert latency.low is not None and latency.high is not None
     assert latency.low <= 0.98 * latency.value and latency.high >= 1.02 * latency.value
-    assert "processes" in latency.where and "LiteRT" in latency.where
+    assert latency.where == found.figures["latency_p90_ms"].where and latency.where.endswith("XNNPACK, 1 thread")
+    assert any("where another session's is expected" in note for note in found.notes)
 
 
 def test_a_process_that_dies_is_named(folder: Path) -> None:
