@@ -1,4 +1,4 @@
-"""Real parsers for generated Kotlin and Swift: what does not parse, and what string literals mean, decoded by other code than wrote them."""
+"""Real parsers for generated Kotlin and Swift: what does not parse, and what string literals mean, decoded by other code than wrote."""
 
 from __future__ import annotations
 

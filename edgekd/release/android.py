@@ -28,19 +28,20 @@ CHECKSUMS = ("md5", "sha1", "sha256", "sha512")
 #: What Android's manifest merger, Kotlin and LiteRT all take.
 MIN_SDK = 21
 #: Words that no segment of a package may be: Java's (JLS 17, 3.9), in which the class R is.
-JAVA = frozenset(
-    "abstract assert boolean break byte case catch char class const continue default do double else enum extends final finally float for "
-    "goto if implements import instanceof int interface long native new package private protected public return short static strictfp super "
-    "switch synchronized this throw throws transient try void volatile while true false null".split()
-)
+JAVA = frozenset({
+    "abstract", "assert", "boolean", "break", "byte", "case", "catch", "char", "class", "const", "continue", "default", "do", "double",
+    "else", "enum", "extends", "final", "finally", "float", "for", "goto", "if", "implements", "import", "instanceof", "int", "interface",
+    "long", "native", "new", "package", "private", "protected", "public", "return", "short", "static", "strictfp", "super", "switch",
+    "synchronized", "this", "throw", "throws", "transient", "try", "void", "volatile", "while", "true", "false", "null",
+})  # fmt: skip
 #: Those of Kotlin besides, which its source escapes (Kotlin's grammar, "Hard keywords").
-KOTLIN = frozenset("as fun in is object typealias typeof val var when".split())
+KOTLIN = frozenset({"as", "fun", "in", "is", "object", "typealias", "typeof", "val", "var", "when"})
 
 
 def pack(facts: Facts, out: Path) -> tuple[str, ...]:
     """Write the bundle into the folder ``out``; what was written, relative to it. Raises InputError as payload() does, and for a group
     that is no package."""
-    load = payload(facts)
+    load = payload(facts, "android")
     package = package_of(facts)
     where = {
         **load.said,

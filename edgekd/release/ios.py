@@ -21,7 +21,7 @@ RUNTIME = "~> 2.14"  # TensorFlowLiteC as XCFramework
 
 def pack(facts: Facts, out: Path) -> tuple[str, ...]:
     """Write the package into ``out``/<Type>; what was written, relative to ``out``. Raises InputError as payload() does."""
-    load, name = payload(facts), facts.type_name
+    load, name = payload(facts, "ios"), facts.type_name
     sources = f"Sources/{name}"
     made = {
         "Package.swift": render("ios/Package.swift", **load.said),

@@ -13,7 +13,7 @@ import numpy as np
 
 from edgekd.errors import InputError
 from edgekd.quant.grid import IMAGE_INPUT, PIXELS
-from edgekd.release.facts import Border, Facts, Model
+from edgekd.release.facts import Border, Facts, Model, Vectors
 
 #: Names of the files that an accessor reads, in the assets of Android and in the resources of Swift.
 MODEL, CONTRACT, VECTORS = "model.tflite", "edgekd.json", "vectors.bin"
@@ -32,8 +32,11 @@ class Payload:
     said: Mapping[str, Any]
 
 
-def payload(facts: Facts) -> Payload:
-    """The TFLite file of a release with what belongs to it. Raises InputError where accessors cannot state it or the file has changed."""
+def payload(facts: Facts, format: str) -> Payload:
+    """The TFLite file of a release with what belongs to it in ``format``.
+
+    Raises InputError where accessors cannot state it, or the file has changed.
+    """
     model = facts.models["tflite"]
     content = model.path.read_bytes()
     if hashlib.sha256(content).hexdigest() != model.sha256:
@@ -48,13 +51,15 @@ def payload(facts: Facts) -> Payload:
                 where=str(model.path),
                 expected="a label for each value",
             )
-    vectors, count = packed_vectors(facts, model)
-    said = _said(facts, model, count)
-    document = json.dumps(contract(facts, model, count), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
-    return Payload(model, {MODEL: content, CONTRACT: document.encode(), VECTORS: vectors}, said)
+    vectors = facts.vectors_for(format)
+    packed, count = packed_vectors(vectors, model)
+    said = {**_said(facts, model), "vectors": count, "exact": vectors.exact}
+    tested = {"count": count, "exact": vectors.exact}
+    document = json.dumps(contract(facts, model, tested), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+    return Payload(model, {MODEL: content, CONTRACT: document.encode(), VECTORS: packed}, said)
 
 
-def contract(facts: Facts, model: Model, vectors: int) -> dict[str, Any]:
+def contract(facts: Facts, model: Model, tested: Mapping[str, Any]) -> dict[str, Any]:
     """What edgekd.json says: which release this is, what goes in and what comes out."""
     return {
         "name": facts.name,
@@ -68,19 +73,18 @@ def contract(facts: Facts, model: Model, vectors: int) -> dict[str, Any]:
             {**_border(head.output), "task": head.task, "value": _answers(facts), "labels": list(head.labels)} for head in model.heads
         ],
         "vectors": {
+            **tested,
             "file": VECTORS,
-            "count": vectors,
-            "exact": facts.vectors.exact,
             "layout": "a sample's input, then its outputs in order, little-endian; then the next sample",
         },
         **({"front_end": dict(facts.front_end)} if facts.front_end else {}),
     }
 
 
-def packed_vectors(facts: Facts, model: Model) -> tuple[bytes, int]:
+def packed_vectors(vectors: Vectors, model: Model) -> tuple[bytes, int]:
     """Test vectors as the interpreter's buffers have them, little-endian, sample by sample; and how many."""
-    x = _bytes(facts.vectors.x, model.input)
-    outputs = [_bytes(out, head.output) for out, head in zip(facts.vectors.outputs, model.heads, strict=True)]
+    x = _bytes(vectors.x, model.input)
+    outputs = [_bytes(out, head.output) for out, head in zip(vectors.outputs, model.heads, strict=True)]
     samples = [x[n] + b"".join(out[n] for out in outputs) for n in range(len(x))]
     count = max(1, min(len(samples), VECTOR_BYTES // len(samples[0])))
     return b"".join(samples[:count]), count
@@ -96,7 +100,7 @@ def _bytes(values: np.ndarray, border: Border) -> list[bytes]:
     return [sample.tobytes() for sample in little]
 
 
-def _said(facts: Facts, model: Model, vectors: int) -> dict[str, Any]:
+def _said(facts: Facts, model: Model) -> dict[str, Any]:
     """Values of the accessors' templates. Scales are the float32 values, in the shortest decimals that give them back as float64 too."""
     _, *size = model.input.shape
     pixels = _value(facts) == PIXELS
@@ -111,8 +115,6 @@ def _said(facts: Facts, model: Model, vectors: int) -> dict[str, Any]:
         "picture": pixels and not sound and len(size) == 3 and size[2] in (1, 3),
         "sound": sound,
         "size": size,
-        "vectors": vectors,
-        "exact": facts.vectors.exact,
     }
 
 

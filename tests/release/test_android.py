@@ -112,7 +112,8 @@ def android_framework(folder: Path) -> Path:
     android = 'xmlns:android="http://schemas.android.com/apk/res/android"'
     (folder / "AndroidManifest.xml").write_text(f'<manifest {android} package="android"/>')
     (folder / "res/values/attrs.xml").write_text(
-        '<resources><public type="attr" name="minSdkVersion" id="0x0101020c"/><attr name="minSdkVersion" format="integer|string"/></resources>'
+        '<resources><public type="attr" name="minSdkVersion" id="0x0101020c"/>'
+        '<attr name="minSdkVersion" format="integer|string"/></resources>'
     )
     made = folder / "framework.apk"
     tool("aapt", "package", "-f", "-x", "-M", folder / "AndroidManifest.xml", "-S", folder / "res", "-F", made)
@@ -136,6 +137,7 @@ def test_repository_has_the_layout_of_maven(out: Path):
         assert sources.read("com/example/models/golden_pixel_8/GoldenPixel8.kt").decode() == accessor(out)
 
 
+@pytest.mark.slow  # Maven starts several times
 def test_maven_resolves_it_and_its_checksums(out: Path, tmp_path: Path):
     local, consumer = own_local_repository(tmp_path / "m2"), tmp_path / "consumer"
     consumer.mkdir()
@@ -185,7 +187,7 @@ def test_kotlin_parses(tmp_path: Path, kind: str):
     for exact in (False, True):
         for probabilities in (False, True):
             folder = tmp_path / f"{exact}{probabilities}"
-            pack(replace(made, vectors=replace(made.vectors, exact=exact), probabilities=probabilities), folder)
+            pack(replace(made, vectors=replace(made.vectors, exact=exact), vectors_by_format={}, probabilities=probabilities), folder)
             text = accessor(folder)
             assert mistakes(text, ".kt") == []
             assert computed(text, ".kt") == []
@@ -200,7 +202,10 @@ def test_other_inputs_parse(tmp_path: Path, dtype: str, scale: float):
     odd = replace(model, input=replace(model.input, dtype=dtype, scale=scale, zero_point=0))
     vectors = replace(made.vectors, x=made.vectors.x.astype(dtype))
     for value in ({}, {"input": {"value": "decibels"}}):
-        pack(replace(made, models={"tflite": odd}, vectors=vectors, graph=made.graph.with_metadata(**value)), tmp_path / "out")
+        pack(
+            replace(made, models={"tflite": odd}, vectors=vectors, vectors_by_format={}, graph=made.graph.with_metadata(**value)),
+            tmp_path / "out",
+        )
         text = accessor(tmp_path / "out")
         assert mistakes(text, ".kt") == []
         assert "private fun quantized(value: Float): Int" in text
@@ -285,3 +290,11 @@ def test_readme_says_that_nothing_was_compiled(out: Path):
     assert "No Kotlin or Android compiler was there" in readme and "Not compiled" in accessor(out)
     assert 'implementation("com.example.models:golden-pixel-8:1.4.0")' in readme
     assert readme.count("\n") <= 35
+
+
+def test_code_of_the_guide_parses(repository: Path):
+    guide = (repository / "docs/mobile.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```(kotlin|swift)\n(.*?)```", guide, re.DOTALL)
+    assert [language for language, _ in blocks] == ["kotlin", "kotlin", "kotlin", "swift"]
+    for language, code in blocks:
+        assert mistakes(code, ".kts" if language == "kotlin" else ".swift") == []

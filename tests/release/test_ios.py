@@ -17,7 +17,8 @@ from tests.generated_code import computed, literals, mistakes
 from tests.released import facts
 
 KINDS = ("int8", "float", "two_tasks", "sound")
-HOSTILE = ('a"b', "\\(exit(1))", "$x ${y}", "line\nbreak\r", "*/ /* //", "🐈‍⬛", "tab\t\0\x07", "\u202eright", "'''\"\"\"", "#\"\\#(x)", "\u2028")  # fmt: skip
+HOSTILE = ('a"b', "\\(exit(1))", "$x ${y}", "line\nbreak\r", "*/ /* //",
+           "🐈‍⬛", "tab\t\0\x07", "\u202eright", "'''\"\"\"", "#\"\\#(x)", "\u2028")  # fmt: skip
 
 
 def accessor(out: Path) -> str:
@@ -38,7 +39,7 @@ def test_swift_parses(tmp_path: Path, kind: str):
     for exact in (False, True):
         for probabilities in (False, True):
             out = tmp_path / f"{exact}{probabilities}"
-            files = pack(replace(made, vectors=replace(made.vectors, exact=exact), probabilities=probabilities), out)
+            files = pack(replace(made, vectors=replace(made.vectors, exact=exact), vectors_by_format={}, probabilities=probabilities), out)
             sources = [name for name in files if name.endswith(".swift")]
             assert len(sources) == 3
             for name in sources:
@@ -53,7 +54,7 @@ def test_other_inputs_parse(tmp_path: Path, dtype: str, scale: float):
     vectors = replace(made.vectors, x=made.vectors.x.astype(dtype))
     for value in ({}, {"input": {"value": "decibels"}}):
         graph = made.graph.with_metadata(**value)
-        pack(replace(made, models={"tflite": odd}, vectors=vectors, graph=graph), tmp_path / "out")
+        pack(replace(made, models={"tflite": odd}, vectors=vectors, vectors_by_format={}, graph=graph), tmp_path / "out")
         text = accessor(tmp_path / "out")
         assert mistakes(text, ".swift") == []
         assert f"static func quantized(_ value: Float) -> {dtype.capitalize()}" in text
