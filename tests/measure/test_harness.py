@@ -62,13 +62,12 @@ def test_other_runtimes_grow_the_process(folder: Path) -> None:
     assert ram.low is not None
     assert ram.high is not None
     assert ram.low <= ram.value <= ram.high
-    assert found.figures["latency_ms"].n is not None
-    assert found.figures["latency_ms"].n >= 6
-
-
-def test_memory_is_the_same_each_time(folder: Path) -> None:
-    middle, low, high = resident_growth(RUNTIMES["litert_xnnpack"], folder / "model.tflite", (256,), "int8")
-    assert low == pytest.approx(middle, abs=65536) and high == pytest.approx(middle, abs=65536)
+    assert ram.high - ram.low < 0.05 * ram.value  # the processes are laid out alike
+    latency = found.figures["latency_ms"]
+    assert latency.n is not None and latency.low is not None and latency.high is not None
+    assert latency.n >= 6 and latency.low <= 0.98 * latency.value and latency.high >= 1.02 * latency.value
+    assert latency.where == found.figures["latency_p90_ms"].where and latency.where.endswith("1 thread")
+    assert any("where another session's is expected" in note for note in found.notes)
 
 
 def test_the_process_that_fails_is_named(folder: Path) -> None:
@@ -79,15 +78,6 @@ def test_the_process_that_fails_is_named(folder: Path) -> None:
         resident_growth(RUNTIMES["onnxruntime"], folder / "model.onnx", (256,), "int8", time_limit_s=0.001)
     with pytest.raises(InputError, match="there is no such file"):
         measure(Task("pi", "onnxruntime", RUNTIMES["onnxruntime"], folder / "gone.onnx", X))
-
-
-def test_what_the_interval_says_is_said(folder: Path) -> None:
-    found = measure(Task("pi", "litert_xnnpack", RUNTIMES["litert_xnnpack"], folder / "model.tflite", X), time_limit_s=1)
-    latency = found.figures["latency_ms"]
-    assert latency.low is not None and latency.high is not None
-    assert latency.low <= 0.98 * latency.value and latency.high >= 1.02 * latency.value
-    assert latency.where == found.figures["latency_p90_ms"].where and latency.where.endswith("XNNPACK, 1 thread")
-    assert any("where another session's is expected" in note for note in found.notes)
 
 
 def test_a_process_that_dies_is_named(folder: Path) -> None:
