@@ -20,6 +20,8 @@ from edgekd.records import (
 GOLDEN = Path(__file__).parent / "golden"
 LABELS = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 ENVIRONMENT = {"cpu": "a processor", "python": "3.11", "created": "2026-11-22T07:21:21+00:00"}
+#: What no plan can count stands only in the configuration.
+LIMITS = {"latency_ms": {"limit": 500.0, "unit": "ms", "source": "profile"}}
 HOST = "host: a processor, a runtime 1.0, 1 thread"
 
 
@@ -28,11 +30,13 @@ def share(value: float, n: int = 1000, where: str = HOST) -> Figure:
 
 
 def write(run: Path, stage: str, body: object, *, seconds: float = 12.5, files: Sequence[str] = (), **figures: Figure) -> None:
-    config = {"preset": "demo", "seed": 0, "recipe_folder": "models/clothes", "schedule": {"batch": 64}}
+    config = {"preset": "demo", "seed": 0, "recipe_folder": "models/clothes", "schedule": {"batch": 64}, "budgets": LIMITS}
     runs.write(run, Record(stage, {}, config, ENVIRONMENT, body, seconds, figures=figures), files=files)
 
 
-def run(root: Path, target: str = "nucleo-l4r5zi", *, seed: int = 0, ok: bool = True, examine: bool = True, labels: Sequence[str] = LABELS) -> Path:
+def run(
+    root: Path, target: str = "nucleo-l4r5zi", *, seed: int = 0, ok: bool = True, examine: bool = True, labels: Sequence[str] = LABELS
+) -> Path:
     """A finished run of "clothes" for ``target``; the seed varies its figures."""
     profile = load_profile(target)
     made = runs.create(root, "clothes", target, {"seed": seed, "profile": profile.model_dump(mode="json")})
@@ -49,14 +53,15 @@ def run(root: Path, target: str = "nucleo-l4r5zi", *, seed: int = 0, ok: bool = 
     for stage, passes in (("float", 5), ("qat", 2)):
         (made / f"{stage}.safetensors").write_bytes(stage.encode())
         history = tuple(
-            {"phase": stage, "loss": 4 / (n + 1) + rng.uniform(0, 0.1), "validation": 0.93 - 0.1 / (n + 1), "seconds": 38.0} for n in range(passes)
+            {"phase": stage, "loss": 4 / (n + 1) + rng.uniform(0, 0.1), "validation": 0.93 - 0.1 / (n + 1), "seconds": 38.0}
+            for n in range(passes)
         )
         sha256 = runs.sha256_file(made / f"{stage}.safetensors")
         write(made, stage, Checkpoint(f"{stage}.safetensors", sha256, history, {"validation_accuracy": share(0.92, 500)}))
     graph_io.save(graph, made / "graph")
     files = ("graph/graph.json", "graph/weights.safetensors")
     write(made, "freeze", Artifact("quantgraph", files[0], runs.sha256_file(made / files[0]), {}, files))
-    write(made, "baseline", share(accuracy - 0.015))
+    write(made, "baseline", Measurement("ptq.tflite", target, {"accuracy": share(accuracy - 0.015)}))
     runtimes = ("tflm", "litert_ref") if ok else ("tflm", "litert_xnnpack")
     verdicts = [
         Verdict("m.tflite", name, name, ok or at == 0, "bit-equal for 100% of 1000 samples" if ok or at == 0 else "one of 1000 samples differs",
@@ -79,7 +84,9 @@ def run(root: Path, target: str = "nucleo-l4r5zi", *, seed: int = 0, ok: bool = 
     return made
 
 
-def add_examination(made: Path, graph: QuantGraph, labels: Sequence[str], *, seed: int, runtimes: Sequence[str], equal: bool = True) -> None:
+def add_examination(
+    made: Path, graph: QuantGraph, labels: Sequence[str], *, seed: int, runtimes: Sequence[str], equal: bool = True
+) -> None:
     """The record "examine" with its picture."""
     rng = np.random.default_rng(seed + 100)
     n, size = 100, len(labels)
@@ -102,7 +109,9 @@ def add_examination(made: Path, graph: QuantGraph, labels: Sequence[str], *, see
     }
     task = Examined("class", tuple(labels), student, _bins(rng, 0.0), figures, teacher, _bins(rng, 0.04), examples)
     tensors = tuple(
-        ComparedTensor(op.outputs[0], type(op).__name__, name, 64_000, 0 if equal or at or n < 3 else 3 * n, 0.0 if equal or at or n < 3 else 1.0)
+        ComparedTensor(
+            op.outputs[0], type(op).__name__, name, 64_000, 0 if equal or at or n < 3 else 3 * n, 0.0 if equal or at or n < 3 else 1.0
+        )
         for at, name in enumerate(runtimes)
         for n, op in enumerate(graph.ops)
     )

@@ -22,7 +22,9 @@ def matrix(examined: Examined, confusion: Sequence[Sequence[int]], title: str) -
     if not 1 < size <= MOST:
         return None
     cell = (_WIDTH - _LEFT - 4) / size
-    drawn = [text(_LEFT - 6, _TOP + (n + 0.5) * cell + 4, short(label_of(examined, n), 13), anchor="end", class_="label") for n in range(size)]
+    drawn = [
+        text(_LEFT - 6, _TOP + (n + 0.5) * cell + 4, short(label_of(examined, n), 13), anchor="end", class_="label") for n in range(size)
+    ]
     floor = _TOP + size * cell
     for n in range(size):
         x = _LEFT + (n + 0.5) * cell
@@ -67,6 +69,12 @@ def most_confused(examined: Examined, most: int = 8) -> list[tuple[str, str, int
     ]
     found.sort(key=lambda f: (-f[0], f[1], f[2]))
     return [
-        (label_of(examined, true), label_of(examined, answered), count, sum(examined.confusion[true]), theirs[true][answered] if theirs else None)
+        (
+            label_of(examined, true),
+            label_of(examined, answered),
+            count,
+            sum(examined.confusion[true]),
+            theirs[true][answered] if theirs else None,
+        )
         for count, true, answered in found[:most]
     ]

@@ -48,7 +48,12 @@ def _classes(view: View) -> dict[str, Any]:
             }
         )
     examination = view.examination
-    return {"view": view, "blocks": blocks, "where": examination.where if examination else "", "n": wording.count(examination.n if examination else 0)}
+    return {
+        "view": view,
+        "blocks": blocks,
+        "where": examination.where if examination else "",
+        "n": wording.count(examination.n if examination else 0),
+    }
 
 
 def _class(c: classes.Class) -> dict[str, Any]:

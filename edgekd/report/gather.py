@@ -82,7 +82,12 @@ class View:
 
     def figure(self, name: str) -> Figure | None:
         """The figure under that name which stands for the run: measured before examined before verified before planned."""
-        sources = [*self.measurements, *([self.examination] if self.examination else []), *self.verdicts, *([self.plan] if self.plan else [])]
+        sources = [
+            *self.measurements,
+            *([self.examination] if self.examination else []),
+            *self.verdicts,
+            *([self.plan] if self.plan else []),
+        ]
         return next((s.figures[name] for s in sources if name in s.figures), None)
 
 

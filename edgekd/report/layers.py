@@ -36,16 +36,18 @@ def costs(view: View) -> Layers | None:
         if found and not result.failed:
             rows, unit = found
             kind = next((f.kind for name, f in result.figures.items() if name in ("latency_ms", "instructions")), "measured")
-            return Layers(rows, unit, f"{kind} on {result.where}{f', {result.row}' if result.row else ''}, {result.created[:10]}")
+            return Layers(
+                rows, unit, f"{kind.capitalize()} on {result.where}{f', {result.row}' if result.row else ''}, {result.created[:10]}"
+            )
     kinds = [(op.name, type(op).__name__) for op in graph.ops]
     if view.prediction.per_operator_ms:
         times = zip(kinds, view.prediction.per_operator_ms, strict=False)
         figure = view.prediction.latency_ms
         where = figure.where.partition(";")[0] if figure else ""
-        return Layers(tuple((name, kind, ms) for (name, kind), ms in times), "ms", f"predicted: {where}")
+        return Layers(tuple((name, kind, ms) for (name, kind), ms in times), "ms", f"Predicted: {where}")
     macs = tuple((cost.name, cost.kind, float(cost.macs)) for cost in size.count(graph))
     reason = view.prediction.reason.removeprefix("latency is not predicted: ").partition(";")[0]
-    return Layers(macs, "MAC", f"counted, not time: multiply-accumulates, since {reason}")
+    return Layers(macs, "MAC", f"Counted, not time: multiply-accumulates, since {reason}")
 
 
 def _stored(layers: Any) -> tuple[tuple[tuple[str, str, float], ...], str] | None:

@@ -30,9 +30,9 @@ def chart(arranged: arena.Arranged, at: int, title: str) -> Markup:
         )
         parts = [el("rect", x=left, y=top, width=max(right - left - 0.6, 0.8), height=max(floor - top, 0.8),
                     class_=f"buffer c{at % COLOURS}{' alive' if alive else ''}")]  # fmt: skip
-        if right - left > 6 * min(len(life.name), 8) and floor - top > 13:
-            parts.append(text((left + right) / 2, (top + floor) / 2 + 4, short(life.name, int((right - left) / 6)), anchor="middle",
-                              class_="inside"))  # fmt: skip
+        fitting = int((right - left - 4) / 6.4)
+        if fitting >= min(len(life.name), 10) and floor - top > 13:
+            parts.append(text((left + right) / 2, (top + floor) / 2 + 4, short(life.name, fitting), anchor="middle"))
         drawn.append(mark(said, *parts))
     line = el("path", d=f"M{frame.left} {y(total / 1024):.1f} H{frame.width - frame.right}", class_="limit")
     note = text(frame.width - frame.right, y(total / 1024) - 4, f"peak {wording.amount(total, 'B')}", anchor="end", class_="label strong")

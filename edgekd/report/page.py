@@ -33,7 +33,9 @@ def write(folders: Sequence[Path], file: Path, store: str = "") -> int:
     try:
         runs.atomic_write(Path(file), content)
     except OSError as error:
-        raise InputError(f"cannot be written ({error.strerror})", where=str(file), expected="a file in a folder that can be written") from error
+        raise InputError(
+            f"cannot be written ({error.strerror})", where=str(file), expected="a file in a folder that can be written"
+        ) from error
     return len(content)
 
 

@@ -36,7 +36,14 @@ def histogram(verdict: Verdict, title: str) -> Markup | None:
         name = f"{at:+d} LSB" if abs(at) < _FURTHEST else f"{at:+d} LSB or more"
         parts = [
             text(92, y + 12, "equal" if at == 0 else name, anchor="end", class_="label"),
-            el("rect", x=98, y=y + 2, width=max(150 * share, 1.0 if count else 0.0), height=12, class_="bar equal" if at == 0 else "bar off"),
+            el(
+                "rect",
+                x=98,
+                y=y + 2,
+                width=max(150 * share, 1.0 if count else 0.0),
+                height=12,
+                class_="bar equal" if at == 0 else "bar off",
+            ),
             text(356, y + 12, f"{wording.count(count)} ({_share(share)})", anchor="end", class_="label"),
         ]
         drawn.append(mark(said, *parts))

@@ -33,7 +33,8 @@ def beside(run: Path) -> tuple[Trial, ...]:
     found: dict[str, Trial] = {}
     for folder in sorted(run.parent.glob(f"{recipe}-search-*")):
         trained = _trained(folder)
-        for name, candidate in _counted(folder / "study.journal").items():
+        counted = _counted(folder / "study.journal") | _chosen(folder / "search.json")
+        for name, candidate in counted.items():
             passes, accuracy = trained.get(name, (0.0, None))
             try:
                 found[name] = Trial(name, int(candidate["model_bytes"]), int(candidate["macs"]), accuracy, passes)
@@ -52,11 +53,29 @@ def _counted(journal: Path) -> dict[str, dict[str, Any]]:
             continue
         try:
             candidate = json.loads(json.loads(line)["user_attr"][_CANDIDATE])
-            fed = {"front_end": candidate["front_end"]} if candidate.get("front_end") else {}
-            found[runs.digest({"family": candidate["family"], "spec": candidate["spec"], **fed})[:8]] = candidate
-        except (KeyError, TypeError, ValueError):
+            found[_name(candidate)] = candidate
+        except (KeyError, TypeError, ValueError, AttributeError):
             continue
     return found
+
+
+def _chosen(result: Path) -> dict[str, dict[str, Any]]:
+    """Name → candidate: those that the plan takes without a search, which no journal has, and those that won."""
+    found: dict[str, dict[str, Any]] = {}
+    try:
+        for one in json.loads(result.read_text(encoding="utf-8"))["found"]:
+            for trained in (one["own"], one["best"]):
+                if trained is not None:
+                    found[_name(trained["candidate"])] = trained["candidate"]
+    except (KeyError, TypeError, ValueError, AttributeError, OSError):
+        pass  # an unfinished search has none
+    return found
+
+
+def _name(candidate: dict[str, Any]) -> str:
+    """As plan/search.py names it."""
+    fed = {"front_end": candidate["front_end"]} if candidate.get("front_end") else {}
+    return runs.digest({"family": candidate["family"], "spec": candidate["spec"], **fed})[:8]
 
 
 def _trained(folder: Path) -> dict[str, tuple[float, float]]:

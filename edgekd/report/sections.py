@@ -90,7 +90,10 @@ def _share_bar(share: float | None) -> Markup | None:
 def _compared(views: Sequence[View]) -> list[dict[str, Any]]:
     """Rows of the table side by side: those that at least one run has."""
     rows = []
-    names = [*_COMPARED, *sorted({n for v in views for m in v.measurements for n in m.figures if n.startswith(("accuracy_", "teacher_accuracy_"))})]
+    names = [
+        *_COMPARED,
+        *sorted({n for v in views for m in v.measurements for n in m.figures if n.startswith(("accuracy_", "teacher_accuracy_"))}),
+    ]
     for name in names:
         found = [_standing(view, name) for view in views]
         if any(found):
@@ -146,7 +149,17 @@ def _training(views: Sequence[View]) -> dict[str, Any]:
     return {
         "charts": [c for c in (curves.plot(views, "validation"), curves.plot(views, "loss")) if c is not None],
         "minutes": [{"view": v, "minutes": f"{m:.1f}"} for v, m in minutes.items()],
+        "shared": _shared(views),
     }
+
+
+def _shared(views: Sequence[View]) -> list[str]:
+    """Names of runs whose float student is the same to the last bit, so that their curves lie on one another."""
+    by_weights: dict[str, list[str]] = {}
+    for view in views:
+        if "float" in view.trainings:
+            by_weights.setdefault(view.trainings["float"].sha256, []).append(view.name)
+    return [f"{', '.join(names[:-1])} and {names[-1]}" for names in by_weights.values() if len(names) > 1]
 
 
 def _layers(view: View) -> dict[str, Any]:
@@ -155,7 +168,14 @@ def _layers(view: View) -> dict[str, Any]:
         return {"view": view, "chart": None, "how": "", "rows": []}
     total = sum(value for _, _, value in found.rows) or 1.0
     rows = [
-        {"at": n, "name": name, "kind": kind, "value": wording.amount(value, found.unit), "sort": repr(value), "share": f"{100 * value / total:.1f}"}
+        {
+            "at": n,
+            "name": name,
+            "kind": kind,
+            "value": wording.amount(value, found.unit),
+            "sort": repr(value),
+            "share": f"{100 * value / total:.1f}",
+        }
         for n, (name, kind, value) in enumerate(found.rows, start=1)
     ]
     return {"view": view, "chart": layers.chart(found, view.at, view.name), "how": found.how, "rows": rows}
@@ -165,7 +185,11 @@ def _memory(view: View) -> dict[str, Any]:
     if view.arranged is None:
         return {"view": view, "chart": None, "about": "", "real": ""}
     runtime = next((v.runtime for v in view.verdicts), "")
-    own = "" if runtime in ("tflm", "litert_ref") else "As TensorFlow Lite Micro would place them; this run's own runtime places its buffers itself."
+    own = (
+        ""
+        if runtime in ("tflm", "litert_ref")
+        else "As TensorFlow Lite Micro would place them; this run's own runtime places its buffers itself."
+    )
     return {"view": view, "chart": memory.chart(view.arranged, view.at, view.name), "about": memory.about(view.arranged), "real": own}
 
 
@@ -227,7 +251,9 @@ def _lacks(views: Sequence[View]) -> dict[str, list[Lacking]]:
     graph = [Lacking(view, "has no graph that can be drawn", view.command) for view in views if view.graph is None]
     return {
         "examine": examine,
-        "tensors": [Lacking(v, "has no comparison of each tensor", v.command) for v in views if not (v.examination and v.examination.tensors)],
+        "tensors": [
+            Lacking(v, "has no comparison of each tensor", v.command) for v in views if not (v.examination and v.examination.tensors)
+        ],
         "layers": graph,
         "memory": graph + [Lacking(v, "cannot be given to TensorFlow Lite Micro", "") for v in views if v.graph and v.arranged is None],
         "training": [Lacking(v, "has no training in its records", v.command) for v in views if not v.trainings],

@@ -70,7 +70,9 @@ def shape(at: int, x: float, y: float, size: float = 4.5, **attributes: object) 
 def _cross(r: float) -> tuple[tuple[float, float], ...]:
     """The outline of two bars: of each arm its two ends, and the corner to the next."""
     arms = ((1, 0), (0, 1), (-1, 0), (0, -1))
-    return tuple((r * (a * out - b * side), r * (b * out + a * side)) for a, b in arms for out, side in ((1.3, -0.4), (1.3, 0.4), (0.4, 0.4)))
+    return tuple(
+        (r * (a * out - b * side), r * (b * out + a * side)) for a, b in arms for out, side in ((1.3, -0.4), (1.3, 0.4), (0.4, 0.4))
+    )
 
 
 def key(at: int) -> Markup:

@@ -57,7 +57,7 @@ def percent(share: float) -> str:
 
 
 def interval(figure: Figure) -> str:
-    """"low to high" in the figure's unit, "" where it has none."""
+    """ "low to high" in the figure's unit, "" where it has none."""
     if figure.low is None or figure.high is None:
         return ""
     if figure.unit == "share":

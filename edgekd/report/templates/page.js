@@ -17,6 +17,7 @@
     }
     document.querySelector(".chosen").hidden = !together;
     main.setAttribute("aria-labelledby", tab.id);
+    main.dataset.count = String(chosen.length);
     all("svg.chart").forEach(rove);
   };
   const select = (tab, focus) => {
@@ -78,7 +79,9 @@
 
   // ---- what a mark says
   const tip = document.getElementById("tip");
+  let told = null;
   const tell = (mark) => {
+    told = mark;
     tip.textContent = mark.getAttribute("aria-label");
     tip.hidden = false;
     const at = mark.getBoundingClientRect(), own = tip.getBoundingClientRect();
@@ -87,7 +90,7 @@
     tip.style.left = `${left}px`;
     tip.style.top = `${above > 8 ? above : Math.min(at.bottom + 8, innerHeight - own.height - 8)}px`;
   };
-  const quiet = () => { tip.hidden = true; };
+  const quiet = () => { told = null; tip.hidden = true; };
   document.addEventListener("pointerover", (event) => {
     const mark = event.target.closest?.(".mark");
     if (mark) tell(mark); else quiet();
@@ -97,7 +100,7 @@
     if (mark) tell(mark); else quiet();
   });
   document.addEventListener("focusout", quiet);
-  document.addEventListener("scroll", quiet, { passive: true });
+  document.addEventListener("scroll", () => { if (told) tell(told); }, { passive: true, capture: true });
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") quiet(); });
 
   // ---- marks of a chart: Tab reaches one of them, the arrow keys the others
