@@ -122,14 +122,14 @@ def aar(facts: Facts, load: Payload, package: str) -> bytes:
 
 
 def _jar(files: Mapping[str, bytes]) -> bytes:
-    """A jar of ``files``; without any it holds its manifest alone."""
-    return _zip({"META-INF/MANIFEST.MF": b"Manifest-Version: 1.0\r\n\r\n", **files})
+    """A jar of ``files``; without any it holds its manifest alone. Stored, since another zlib would compress to other bytes."""
+    return _zip({"META-INF/MANIFEST.MF": b"Manifest-Version: 1.0\r\n\r\n", **files}, stored=True)
 
 
-def _zip(files: Mapping[str, bytes], mapped: frozenset[str] = frozenset()) -> bytes:
+def _zip(files: Mapping[str, bytes], mapped: frozenset[str] = frozenset(), *, stored: bool = False) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "made.zip"
-        archive.write_zip(path, files, mapped=mapped)
+        archive.write_zip(path, files, mapped=mapped, stored=stored)
         return path.read_bytes()
 
 
