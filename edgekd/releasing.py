@@ -17,7 +17,7 @@ from edgekd.errors import InputError
 from edgekd.lazy import load
 from edgekd.quant import io
 from edgekd.release import CARD, FORMATS, NEEDS, PASSWORD, archive, bom, card, evidence, manifest, publish
-from edgekd.release.facts import Facts
+from edgekd.release.facts import Facts, check_names
 from edgekd.released import MANIFEST, Released, encode
 from edgekd.released import load as load_released
 from edgekd.stages import Progress
@@ -38,6 +38,7 @@ class Order:
     password: str = ""
 
     def __post_init__(self) -> None:
+        check_names(self.version, self.group)
         if unknown := [name for name in self.formats if name not in FORMATS]:
             raise InputError(f"format {unknown[0]!r}", where="--format", expected=f"some of {', '.join(FORMATS)}, with commas between")
         # One order whatever was typed: the same release has the same bytes.

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekd import host
 from edgekd.convert import load_samples
 from edgekd.errors import InputError
 from edgekd.quant import io, reference
@@ -97,7 +96,7 @@ def test_the_same_bytes_from_anywhere(tmp_path: Path) -> None:
 
 def test_no_path_of_this_machine_is_in_it(tmp_path: Path) -> None:
     folder = made(tmp_path).released.folder
-    secrets = [str(tmp_path), str(ROOT), str(Path.home()), "/home/", "/tmp/", sys.prefix, host.os.uname().nodename]
+    secrets = [str(tmp_path), str(ROOT), str(Path.home()), "/home/", "/tmp/", sys.prefix, os.uname().nodename]
     for name, content in _bytes(folder).items():
         if name.endswith(".zip"):
             with zipfile.ZipFile(folder / name) as archive:
@@ -105,6 +104,12 @@ def test_no_path_of_this_machine_is_in_it(tmp_path: Path) -> None:
         for secret in secrets:
             assert len(secret) < 4 or secret.encode() not in content, (name, secret)
     assert json.loads((folder / "evidence" / "plan.json").read_bytes())["config"] == {"recipe_folder": "recipes"}
+
+
+@pytest.mark.parametrize("changes", [{"version": "1.4"}, {"version": "v1.4.0"}, {"group": "Example"}, {"group": "../x"}])
+def test_a_name_that_is_none_is_refused_before_the_work(tmp_path: Path, changes: dict[str, str]) -> None:
+    with pytest.raises(InputError, match=f"{next(iter(changes))} '"):
+        order(tmp_path, **changes)
 
 
 def test_the_order_of_formats_does_not_count(tmp_path: Path) -> None:
@@ -161,10 +166,12 @@ def test_a_signature_is_not_added_afterwards(tmp_path: Path) -> None:
 
 def _in_child(work: Callable[[], object]) -> int:
     """``work`` in a process of its own, to be killed or to be short of something; returns its id."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the child can tell what has come
     child = os.fork()
     if child == 0:
         code = 3
         try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             work()
             code = 0
         except InputError:
@@ -175,6 +182,7 @@ def _in_child(work: Callable[[], object]) -> int:
             code = 4
         finally:
             os._exit(code)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     return child
 
 
@@ -187,7 +195,7 @@ def test_an_interruption_leaves_nothing_half_published(tmp_path: Path, monkeypat
     took = time.monotonic() - begun
     out = tmp_path / "out"
     killed = 0
-    for _ in range(10):
+    for _ in range(6):
         child = _in_child(lambda: release_facts(facts, order(out, key=private), quiet))
         time.sleep(rng.uniform(0, 1.1 * took))
         os.kill(child, how)

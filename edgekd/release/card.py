@@ -35,22 +35,19 @@ class ClassRow:
 def text(facts: Facts) -> str:
     """The card of ``facts``, which needs nothing else: bundles may hold it, too."""
     plan = said(facts, "plan")
-    config = plan.get("config") if isinstance(plan.get("config"), dict) else {}
-    inputs = plan.get("inputs") if isinstance(plan.get("inputs"), dict) else {}
+    config, inputs = _table(plan.get("config")), _table(plan.get("inputs"))
     recipe: Mapping[str, Any] = clean(facts.recipe)
     teachers = [recipe["teacher"]] if isinstance(recipe.get("teacher"), dict) else recipe.get("teachers") or []
-    said_input = facts.graph.metadata.get("input")
-    scheme = facts.graph.metadata.get("scheme")
     made = render(
         "MODEL_CARD.md",
         facts=facts, own=facts.models[facts.own], md=escape, number=number, plain=plain, classes=classes, quantized=quantized,
         title=facts.licenses.get("title") or f"{facts.name} for {facts.target}", fingerprint=io.fingerprint(facts.graph),
-        edgekd=edgekd_version(), means=said_input.get("value", "") if isinstance(said_input, dict) else "",
+        edgekd=edgekd_version(), means=_table(facts.graph.metadata.get("input")).get("value", ""),
         family=(recipe.get("student") or {}).get("family", "unknown"),
         teachers=" and ".join(escape(one.get("source", "unknown")) for one in teachers) or "no teacher",
         losses=", ".join(f"{escape(loss['name'])} ({plain(loss['weight'])})" for loss in recipe.get("losses") or []),
-        scheme=scheme if isinstance(scheme, dict) else {},
-        schedule={key: value for key, value in (config.get("schedule") or {}).items() if value is not None},
+        scheme=_table(facts.graph.metadata.get("scheme")),
+        schedule={key: value for key, value in _table(config.get("schedule")).items() if value is not None},
         data=(recipe.get("data") or {}).get("source", "unknown"), data_sha256=inputs.get("data", ""),
         verdicts=[verdict for model in facts.models.values() for verdict in model.verdicts],
     )  # fmt: skip
@@ -96,6 +93,10 @@ def classes(task: Examined) -> list[ClassRow]:
             )
         )  # fmt: skip
     return rows
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else {}
 
 
 def _share(part: int, whole: int) -> str:

@@ -19,6 +19,14 @@ VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+(\
 GROUP = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 
 
+def check_names(version: str, group: str) -> None:
+    """Raises InputError for a version or a group that not every format takes."""
+    if not VERSION.fullmatch(version):
+        raise InputError(f"version {version!r}", where="--version", expected="MAJOR.MINOR.PATCH, as in 1.4.0 or 2.0.0-rc.1")
+    if not GROUP.fullmatch(group):
+        raise InputError(f"group {group!r}", where="--group", expected="a reversed domain name, as in com.example.models")
+
+
 @dataclass(frozen=True)
 class Border:
     """An input or output of a deployed file. Float tensors have no ``scale`` and ``zero_point``; ``shape`` begins with the batch, 1."""
@@ -99,10 +107,7 @@ class Facts:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not VERSION.fullmatch(self.version):
-            raise InputError(f"version {self.version!r}", where="--version", expected="MAJOR.MINOR.PATCH, as in 1.4.0 or 2.0.0-rc.1")
-        if not GROUP.fullmatch(self.group):
-            raise InputError(f"group {self.group!r}", where="--group", expected="a reversed domain name, as in com.example.models")
+        check_names(self.version, self.group)
 
     def vectors_for(self, format: str) -> Vectors:
         """The same inputs with what the runtime of ``format`` answers: exact where its integers are foretold bit by bit."""

@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+from jsonschema import Draft202012Validator
 
 from edgekd.errors import InputError
 from edgekd.quant import io
@@ -140,6 +140,5 @@ def _table(value: Any) -> dict[str, Any]:
 @cache
 def _validator() -> Any:
     made = schema()
-    cls = jsonschema.validators.validator_for(made)
-    cls.check_schema(made)
-    return cls(made, format_checker=cls.FORMAT_CHECKER)
+    Draft202012Validator.check_schema(made)
+    return Draft202012Validator(made, format_checker=Draft202012Validator.FORMAT_CHECKER)

@@ -43,11 +43,8 @@ def test_what_it_says_of_model_data_and_teacher(tmp_path: Path) -> None:
     )  # fmt: skip
     metrics = model["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]
     latency = next(one for one in metrics if one["type"].startswith("latency_ms"))
-    assert latency == {
-        "type": "latency_ms (ms, measured)",
-        "value": "0.25",
-        "confidenceInterval": {"lowerBound": "0.24", "upperBound": "0.26"},
-    }
+    interval = {"lowerBound": "0.24", "upperBound": "0.26"}
+    assert latency == {"type": "latency_ms (ms, measured)", "value": "0.25", "confidenceInterval": interval}
     assert {"type": "recall (share, measured)", "value": "0.75", "slice": "drèss"} in metrics
     by_ref = {one["bom-ref"]: one for one in made["components"]}
     assert by_ref["data:golden"]["licenses"] == [{"expression": "MIT OR Apache-2.0"}]
@@ -74,10 +71,8 @@ def test_a_licence_in_words_is_kept_by_its_name(tmp_path: Path, license: str) ->
 def test_several_teachers_and_none(tmp_path: Path) -> None:
     facts = facts_of(tmp_path)
     several = bom(facts, LISTED, {**TEACHER, "sources": [{"source": "onnx"}, {"source": "onnx"}]}, DATA)
-    assert [one["bom-ref"] for one in several["components"] if one["type"] == "machine-learning-model"] == [
-        "teacher:0:onnx",
-        "teacher:1:onnx",
-    ]
+    teachers = [one["bom-ref"] for one in several["components"] if one["type"] == "machine-learning-model"]
+    assert teachers == ["teacher:0:onnx", "teacher:1:onnx"]
     bom(facts, LISTED, {**TEACHER, "sources": [], "sha256": None}, DATA)
 
 
