@@ -18,6 +18,7 @@ from edgekd.records import Artifact, BudgetUse, Examination, Figure, Plan, Recor
 from edgekd.released import Released, is_release, load, verify_files
 
 _NEEDED = ("plan", "export", "verify", "measure")
+_ANEW = "delete that record; edgekd build … --resume makes it again"
 _EXAMINE = "edgekd build … --resume examines a run of an older edgekd"
 
 
@@ -100,7 +101,7 @@ def _of_run(run: Path) -> Subject:
         figures=stated | measured,
         limits=_limits(run, plan, stated | measured),
         parity=tuple(_parity(verdict) for verdict in verdicts),
-        classes=_classes(examined),
+        classes=_classes(examined, str(run / "records" / "examine.json")),
         changed=tuple(_changed(run, records)),
         lacks={} if examined else {"worst_class": _EXAMINE},
         notes=records["measure"].body[0].notes,
@@ -181,14 +182,16 @@ def _parity(verdict: Verdict) -> Parity:
     return Parity(verdict.runtime, verdict.ok, verdict.reason + layer)
 
 
-def _classes(examined: Examination | None) -> tuple[Classes, ...]:
+def _classes(examined: Examination | None, where: str) -> tuple[Classes, ...]:
     if examined is None:
         return ()
     found = list[Classes]()
     for one in examined.tasks:
         rows = one.confusion
         if len(rows) != len(one.labels) or any(len(row) != len(rows) or min(row, default=0) < 0 for row in rows):
-            raise InputError(f"a confusion matrix of {len(rows)} rows for {len(one.labels)} classes", where="examination", mend=_EXAMINE)
+            raise InputError(
+                f"no confusion matrix of {len(one.labels)} classes", where=where, expected="a square one of counts", mend=_ANEW
+            )
         found.append(Classes(one.task, one.labels, tuple(map(sum, rows)), tuple(row[at] for at, row in enumerate(rows))))
     return tuple(found)
 
@@ -208,7 +211,7 @@ def _of_release(released: Released) -> Subject:
         figures=figures,
         limits=tuple(_limit(one, figures) for one in released.budgets),
         parity=tuple(_parity(verdict) for verdict in released.parity),
-        classes=_classes(examined),
+        classes=_classes(examined, str(released.folder)),
         changed=tuple(verify_files(released)),
         lacks={} if examined else {"worst_class": "release it again from a run that was examined"},
         version=str(manifest["version"]),

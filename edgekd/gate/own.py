@@ -42,10 +42,6 @@ def _budget(one: Limit) -> Check:
     assert one.used is not None
     found = Figure(one.used, one.unit, one.kind, one.source) if one.kind in _KINDS else None  # type: ignore[arg-type]
     holds = one.used <= one.limit
-    share = f"{one.used / one.limit:.1%} of it" if one.limit else f"{one.used:g} {one.unit}"
-    said = (
-        f"{share}, {one.kind}; set by {one.source}"
-        if holds
-        else f"{one.used:g} {one.unit} of {one.limit:g}, {one.kind}; set by {one.source}"
-    )
-    return Check(f"budget.{one.name}", "pass" if holds else "fail", found, None, one.limit, said)
+    of = f"{one.used / one.limit:.1%} of it" if one.limit > 0 and one.used >= 0 else f"{one.used:g} {one.unit}"
+    said = of if holds else f"{one.used:,g} {one.unit}, {one.limit:,g} allowed"
+    return Check(f"budget.{one.name}", "pass" if holds else "fail", found, None, one.limit, f"{said}, {one.kind}; set by {one.source}")

@@ -109,7 +109,7 @@ def _classes(subject: Subject, baseline: Subject, pair: tuple[Classes | None, Cl
     if not there:
         return _unknown(name, "no class has a test sample")
     changes = {at: 100 * (found.correct[at] - before.correct[at]) / found.n[at] for at in there}
-    most = min(there, key=lambda at: (changes[at], at))
+    most = min(there, key=lambda at: (changes[at], found.correct[at] / found.n[at], at))
     fell = sum(change < -tolerance - _EPSILON for change in changes.values())
     shown, reference = (_recall(one, most, subject.accuracies.get(task)) for one in (found, before))
     label = f"{found.labels[most]}: {changes[most]:+.2f} pp, −{tolerance:g} allowed; n = {found.n[most]}"

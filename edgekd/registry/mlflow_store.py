@@ -128,7 +128,7 @@ class MlflowStore:
     # ----
 
     def _artifacts(self) -> str | None:
-        """Where files are kept: beside a database in a file, rather than below whatever folder one happens to be in; else as the server says."""
+        """Where files are kept: beside a database in a file, not below whatever folder one is in; else as the server says."""
         scheme, _, path = self._uri.partition(":///")
         return (Path(path).resolve().parent / EXPERIMENT).as_uri() if scheme == "sqlite" and path else None
 
