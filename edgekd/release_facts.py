@@ -49,7 +49,7 @@ class Inputs:
 
 
 def gather(run: Path, *, version: str, group: str, formats: Sequence[str], progress: Progress) -> Facts:
-    """All that a release of ``run`` in ``formats`` says. Files made for it are removed when nothing refers to the facts any more.
+    """All that a release of ``run`` in ``formats`` says. Files made for it are removed when nothing refers to their models any more.
 
     Raises InputError for a run that is not finished, an unknown format or one that the model cannot be written in; NotReleasable for a run
     that was judged not good, whose files changed since, or where a further format does not compute what the reference says.
@@ -77,20 +77,13 @@ def gather(run: Path, *, version: str, group: str, formats: Sequence[str], progr
         front_end=dict(_table(graph.metadata.get("input")).get("front_end", {})), probabilities=recipe.student.softmax,
         notes=(f"test vectors: {inputs.said}",) if inputs.y is None else (),
     )  # fmt: skip
-    made = Path(tempfile.mkdtemp(prefix="edgekd-release-"))
-    try:
-        wanted = [need for need in needs(formats, own) if need != own]
-        for i, need in enumerate(wanted):
-            progress(f"export {need}", i, len(wanted))
-            models[need] = further(replace(graph, name=facts.identifier) if need == "c" else graph, need, made / need, inputs)
-        progress("export", len(wanted), len(wanted))
-        vectors, by_format = vectors_of(graph, inputs, formats, models[own])
-        done = replace(facts, models=models, vectors=vectors, vectors_by_format=by_format)
-    except BaseException:
-        shutil.rmtree(made, ignore_errors=True)
-        raise
-    weakref.finalize(done, shutil.rmtree, made, ignore_errors=True)
-    return done
+    wanted = [need for need in needs(formats, own) if need != own]
+    for i, need in enumerate(wanted):
+        progress(f"export {need}", i, len(wanted))
+        models[need] = further(replace(graph, name=facts.identifier) if need == "c" else graph, need, inputs)
+    progress("export", len(wanted), len(wanted))
+    vectors, by_format = vectors_of(graph, inputs, formats, models[own])
+    return replace(facts, models=models, vectors=vectors, vectors_by_format=by_format)
 
 
 def needs(formats: Sequence[str], own: str) -> tuple[str, ...]:
@@ -134,12 +127,22 @@ def _inputs(run: Path, graph: QuantGraph) -> Inputs:
     return Inputs(device_samples(taken, (shape[1], shape[2]), integer=integer), taken.y, f"{len(order)} samples of the test set")
 
 
-def further(graph: QuantGraph, format: str, folder: Path, inputs: Inputs) -> Model:
-    """``graph`` exported in one more format, and verified in every runtime of this host that runs it.
+def further(graph: QuantGraph, format: str, inputs: Inputs) -> Model:
+    """``graph`` exported in one more format, and verified in every runtime of this host that runs it. Its folder lives as long as the model.
 
     Raises InputError where the format cannot state the graph, NotReleasable where no runtime proves it, or one disagrees.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="edgekd-release-"))
+    try:
+        made = _verified(graph, format, folder, inputs)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(made, shutil.rmtree, folder, ignore_errors=True)
+    return made
+
+
+def _verified(graph: QuantGraph, format: str, folder: Path, inputs: Inputs) -> Model:
     artifact: Artifact = load(EXPORTERS[format])(graph, folder)
     subjects, not_run = subjects_of(graph, [folder / artifact.path])
     if not subjects:
