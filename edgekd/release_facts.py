@@ -128,7 +128,7 @@ def _inputs(run: Path, graph: QuantGraph) -> Inputs:
 
 
 def further(graph: QuantGraph, format: str, inputs: Inputs) -> Model:
-    """``graph`` exported in one more format, and verified in every runtime of this host that runs it. Its folder lives as long as the model.
+    """``graph`` exported in one more format, and verified in every runtime of this host that runs it. Its folder lives as long as it.
 
     Raises InputError where the format cannot state the graph, NotReleasable where no runtime proves it, or one disagrees.
     """

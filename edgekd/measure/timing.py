@@ -63,8 +63,8 @@ def time_once(opener: str, path: Path, sample: Path, *, seconds: float, time_lim
         last = "\n  ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
         raise EdgekdError(f"{opener} ended with {done.returncode} on {path}\n  it said: {last}")
     found = json.loads(said[-1].removeprefix(_MARK))
-    values = (np.asarray(found[name], np.float64) for name in ("seconds", "cpu", "ruler"))
-    return Timed(*values, np.asarray(found["switched"], bool), found["where"])
+    took, cpu, ruler = (np.asarray(found[name], np.float64) for name in ("seconds", "cpu", "ruler"))
+    return Timed(took, cpu, ruler, np.asarray(found["switched"], bool), found["where"])
 
 
 def _ruler() -> float:
