@@ -12,8 +12,10 @@ from edgekd.report.svg import COLOURS, Frame, drawing, el, mark
 
 
 def diagram(bins: Sequence[Bin], at: int, title: str) -> Markup | None:
-    """Bars are the share that is right in each bin, with 95 % intervals; the line is where it equals the confidence. Below: how many samples
-    each bin has. None without samples."""
+    """Bars are the share that is right in each bin, with 95 % intervals; the line is where it equals the confidence.
+
+    Below: how many samples each bin has. None without samples.
+    """
     filled = [b for b in bins if b.n]
     if not filled:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from markupsafe import Markup
@@ -26,7 +27,8 @@ def plot(views: Sequence[View], value: str) -> Markup | None:
     last = max(x for x, _, _, _ in every)
     low, high = around([y for _, y, _, _ in every], log=log)
     x, y = frame.x((0.5, last + 0.5)), frame.y((low, min(high, 100.2) if value == "validation" else high), log=log)
-    passes = sorted({max(1, round(n * last / 6)) for n in range(1, 7)})
+    step = -(-last // 8)
+    passes = range(step, last + 1, step)
     drawn = [m for view in views if series[view.at] for m in _line(view, series[view.at], x, y, value)]
     label = f"{_TITLES[value].partition(',')[0]} by pass over the training data".capitalize()
     return drawing(label, 360, 250, frame.axes(x, y, "passes over the training data", _TITLES[value], xs=passes), *drawn)
@@ -47,7 +49,7 @@ def _line(view: View, points: list[tuple[int, float, str, dict[str, Any]]], x: S
     """The curve, dashed where it is not the float student's, and a mark a pass."""
     colour = f"c{view.at % COLOURS}"
     drawn = []
-    for before, after in zip(points, points[1:], strict=False):
+    for before, after in pairwise(points):
         style = "curve" if after[2] in ("", "float") else "curve dashed"
         d = f"M{x(before[0]):.1f} {y(before[1]):.1f} L{x(after[0]):.1f} {y(after[1]):.1f}"
         drawn.append(el("path", d=d, class_=f"{style} {colour}", data_run=view.key, aria_hidden="true"))

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from edgekd import runs
 from edgekd.errors import EdgekdError
-from edgekd.records import Example, Examined
+from edgekd.records import Examined, Example
 from edgekd.report.classes import label_of
 from edgekd.report.gather import View
 from edgekd.report.svg import el
@@ -57,8 +57,7 @@ def sprite(view: View) -> tuple[Sprite | None, str]:
 def thumbnail(found: Sprite, at: int, said: str) -> Markup:
     """Sample ``at`` of the picture; ``said`` is read aloud."""
     box = f"{at * found.width} 0 {found.width} {found.height}"
-    clip = el("svg", el("use", href=f"#{found.name}"), viewbox=box, class_="thumb", role="img", aria_label=said)
-    return clip
+    return el("svg", el("use", href=f"#{found.name}"), viewbox=box, class_="thumb", role="img", aria_label=said)
 
 
 @dataclass(frozen=True)
@@ -80,5 +79,7 @@ def words(examined: Examined, example: Example) -> Shown:
         right = "the student is right"
     if example.teacher == example.label:
         right = "the teacher is right"
-    names = (label_of(examined, at) for at in (example.label, example.student, example.teacher))
-    return Shown(example.index, *names, f"{100 * example.student_p:.0f} %", f"{100 * example.teacher_p:.0f} %", right)
+    is_, student, teacher = (label_of(examined, at) for at in (example.label, example.student, example.teacher))
+    return Shown(
+        example.index, is_, student, teacher, f"{100 * example.student_p:.0f}\u00a0%", f"{100 * example.teacher_p:.0f}\u00a0%", right
+    )

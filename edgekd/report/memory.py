@@ -6,8 +6,10 @@ from markupsafe import Markup
 
 from edgekd.quant import arena
 from edgekd.report import wording
-from edgekd.report.layers import short
 from edgekd.report.svg import COLOURS, Frame, drawing, el, mark, text
+
+#: Width of a letter in the chart's own units, at most.
+_LETTER = 6.2
 
 
 def chart(arranged: arena.Arranged, at: int, title: str) -> Markup:
@@ -30,15 +32,24 @@ def chart(arranged: arena.Arranged, at: int, title: str) -> Markup:
         )
         parts = [el("rect", x=left, y=top, width=max(right - left - 0.6, 0.8), height=max(floor - top, 0.8),
                     class_=f"buffer c{at % COLOURS}{' alive' if alive else ''}")]  # fmt: skip
-        fitting = int((right - left - 4) / 6.4)
-        if fitting >= min(len(life.name), 10) and floor - top > 13:
-            parts.append(text((left + right) / 2, (top + floor) / 2 + 4, short(life.name, fitting), anchor="middle"))
+        parts += _name(life.name, (left, top, right, floor))
         drawn.append(mark(said, *parts))
     line = el("path", d=f"M{frame.left} {y(total / 1024):.1f} H{frame.width - frame.right}", class_="limit")
     note = text(frame.width - frame.right, y(total / 1024) - 4, f"peak {wording.amount(total, 'B')}", anchor="end", class_="label strong")
     axes = frame.axes(x, y, "operator", "offset, KiB", xs=range(0, steps + 1, every))
     said = f"{title}: {len(buffers)} buffers in {wording.amount(total, 'B')}, the peak at operator {peak}"
     return drawing(said, 360, 280, axes, band, *drawn, line, note)
+
+
+def _name(name: str, box: tuple[float, float, float, float]) -> list[Markup]:
+    """The buffer's name within its rectangle, upright where that is narrow; nothing where it does not fit."""
+    left, top, right, floor = box
+    x, y, room = (left + right) / 2, (top + floor) / 2, len(name) * _LETTER + 6
+    if right - left >= room and floor - top > 13:
+        return [text(x, y + 4, name, anchor="middle")]
+    if floor - top >= room and right - left > 13:
+        return [el("text", name, text_anchor="middle", transform=f"translate({x + 4:.1f} {y:.1f}) rotate(-90)")]
+    return []
 
 
 def peak_step(arranged: arena.Arranged) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from edgekd.records import Artifact, Checkpoint, Figure, Measurement, Verdict
-from edgekd.report import curves, examined, layers, memory, parity, pareto, verdicts, wording
+from edgekd.report import curves, examined, layers, memory, pareto, parity, verdicts, wording
 from edgekd.report.gather import View, plain
 from edgekd.report.svg import el
 
@@ -178,7 +178,12 @@ def _layers(view: View) -> dict[str, Any]:
         }
         for n, (name, kind, value) in enumerate(found.rows, start=1)
     ]
-    return {"view": view, "chart": layers.chart(found, view.at, view.name), "how": found.how, "rows": rows}
+    return {
+        "view": view,
+        "chart": layers.chart(found, view.at, view.name),
+        "how": f"{found.how}; {wording.amount(total, found.unit)} in all",
+        "rows": rows,
+    }
 
 
 def _memory(view: View) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def _drops(view: View, budget: dict[str, Any]) -> list[Line]:
             continue
         lost = 100 * (theirs.value - mine.value)
         share = max(lost, 0.0) / limit if limit else None
-        said = f"{lost:.2f} pp of {limit:g} pp ({_short(mine)} against {_short(theirs)})"
+        said = f"{lost:.2f} pp, {limit:g} pp allowed ({_short(mine)} against {_short(theirs)})"
         lines.append(Line("pass" if lost <= limit else "fail", what, said, source, share))
     return lines
 

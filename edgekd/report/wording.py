@@ -7,6 +7,8 @@ from typing import Any
 from edgekd.records import Figure
 
 _SPACE = "\u00a0"
+#: Units that are not counted in thousands and millions.
+_PLAIN = ("ms", "s", "uJ", "pp", "°C", "mW")
 #: Names of figures and budgets → what the page calls them.
 NAMES = {
     "accuracy": "Accuracy",
@@ -45,10 +47,11 @@ def amount(value: float, unit: str) -> str:
     if unit == "B":
         number, unit = (value / 2**20, "MiB") if value >= 2**20 else (value / 1024, "KiB") if value >= 1024 else (value, "B")
         return f"{number:.{2 if unit == 'MiB' else 1 if unit == 'KiB' else 0}f}{_SPACE}{unit}"
-    if abs(value) >= 1e4:
+    if abs(value) >= 1000 and unit not in _PLAIN:
         number, prefix = (value / 1e6, "M") if abs(value) >= 1e6 else (value / 1e3, "k")
-        return f"{number:.2f}{_SPACE}{prefix}{_SPACE if unit else ''}{unit}" if unit else f"{number:.2f}{_SPACE}{prefix}"
-    return f"{value:.3g}{_SPACE}{unit}".rstrip() if value != int(value) else f"{value:g}{_SPACE}{unit}".rstrip()
+        return f"{number:.2f}{_SPACE}{prefix}{_SPACE}{unit}".rstrip()
+    number = f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"{number}{_SPACE}{unit}".rstrip()
 
 
 def percent(share: float) -> str:

@@ -170,8 +170,9 @@ def test_text_stands_out_from_what_is_behind_it(browser: Any, file: Path, scheme
           const behind = (one) => { for (; one; one = one.parentElement) {
             const color = getComputedStyle(one).backgroundColor;
             if (!/rgba\\(.*, 0\\)|transparent/.test(color)) return color; } return 'rgb(255,255,255)'; };
-          return ['body', 'h1', '.muted', '.sub', 'a', '.badge.pass', '.badge.fail', '.badge.open', '[aria-selected=true]', '[aria-selected=false]',
-                  'code', 'summary', 'thead th', 'td', 'figcaption', '.lacks', '.chart text.tick', '.chart text.title', '.chart text.label'].map((what) => {
+          return ['body', 'h1', '.muted', '.sub', 'a', '.badge.pass', '.badge.fail', '.badge.open', '[aria-selected=true]',
+                  '[aria-selected=false]', 'code', 'summary', 'thead th', 'td', 'figcaption', '.lacks', '.chart text.tick',
+                  '.chart text.title', '.chart text.label'].map((what) => {
             const one = document.querySelector(what), style = getComputedStyle(one);
             return [what, one instanceof SVGElement ? style.fill : style.color, behind(one)]; });
         }"""
@@ -188,8 +189,8 @@ def test_a_narrow_window_needs_no_scrolling_sideways(browser: Any, file: Path, w
     found.page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
     assert found.page.evaluate("document.documentElement.scrollWidth") == width
     beyond = found.page.evaluate(
-        """(width) => [...document.querySelectorAll('main *')].filter((one) => !one.closest('.scroll') && !one.closest('svg') && one.checkVisibility()
-            && one.getBoundingClientRect().right > width + 0.5).map((one) => one.outerHTML.slice(0, 80))""",
+        """(width) => [...document.querySelectorAll('main *')].filter((one) => !one.closest('.scroll') && !one.closest('svg')
+            && one.checkVisibility() && one.getBoundingClientRect().right > width + 0.5).map((one) => one.outerHTML.slice(0, 80))""",
         width,
     )
     assert beyond == []

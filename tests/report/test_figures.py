@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from edgekd.quant import arena, io
 from edgekd.records import Bin, ComparedTensor, Examined, Verdict
-from edgekd.report import calibration, classes, confusion, curves, layers, memory, parity, pareto, svg
+from edgekd.report import calibration, classes, confusion, curves, layers, memory, pareto, parity, svg
 from edgekd.report.gather import View, views
 from edgekd.store import Result
 from tests import examined_runs
