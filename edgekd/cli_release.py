@@ -85,7 +85,8 @@ def release_verify(
     checked = load("edgekd.release.check:check")(folder, public_key)
     if as_json:
         said = {"path": str(folder), "name": checked.released.name, "ok": checked.ok, "problems": list(checked.problems)}
-        typer.echo(json.dumps({**said, "signature": checked.signature}, indent=2, ensure_ascii=False))
+        # In ASCII: what is wrong with a file may be its name.
+        typer.echo(json.dumps({**said, "signature": checked.signature}, indent=2))
     else:
         for problem in checked.problems:
             typer.echo(problem.encode("unicode_escape").decode() if not problem.isprintable() else problem)

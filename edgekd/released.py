@@ -92,6 +92,12 @@ def load(folder: Path) -> Released:
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", where=str(path), expected="a file that can be read") from error
     _check(document, str(path))
+    try:
+        encode(document)
+    except (ValueError, RecursionError) as error:  # half a character, a number without end: JSON may say them, UTF-8 and floats may not
+        raise InputError(
+            f"cannot be written again ({error})", where=str(path), expected="a manifest as `edgekd release` writes it"
+        ) from error
     return Released(Path(folder), document)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,14 @@ def test_a_name_that_would_move_the_cursor_is_shown_as_text(folder: Path) -> Non
     (folder / "\x1b[2Jgood").write_text("x")
     code, out, _ = run("release", "verify", folder)
     assert code == 1 and "\x1b" not in out and "\\x1b[2Jgood: was added" in out
+
+
+def test_a_name_that_is_no_text_is_shown_too(folder: Path) -> None:
+    (folder / os.fsdecode(b"caf\xe9")).write_text("x")
+    code, out, _ = run("release", "verify", folder)
+    assert code == 1 and "caf\\udce9: was added" in out
+    code, out, _ = run("release", "verify", folder, "--json")
+    assert code == 1 and json.loads(out)["problems"] == ["caf\udce9: was added: the manifest does not name it"]
 
 
 def test_what_is_no_release_cannot_be_judged(tmp_path: Path) -> None:

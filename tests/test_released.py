@@ -117,6 +117,14 @@ def test_a_manifest_of_another_shape_is_refused(folder: Path, change: dict[str, 
         load(folder)
 
 
+@pytest.mark.parametrize("value", ["1e999", '"\\ud800"', "[" * 50_000 + "]" * 50_000])
+def test_what_cannot_be_written_again_is_refused(folder: Path, value: str) -> None:
+    text = (folder / MANIFEST).read_text("utf-8")
+    (folder / MANIFEST).write_text(text.replace('"notes": []', f'"notes": [{value}]'), "utf-8")
+    with pytest.raises(InputError, match="cannot be written again|not JSON"):
+        load(folder)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000, '{"a": NaN}', '{"name": 1, "name": 2}', "\xff"])
 def test_what_is_no_manifest_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / MANIFEST).write_bytes(text.encode("latin-1"))

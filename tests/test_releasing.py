@@ -12,6 +12,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ import pytest
 from edgekd.convert import load_samples
 from edgekd.errors import InputError
 from edgekd.quant import io, reference
+from edgekd.records import BudgetUse, Figure
 from edgekd.release import FORMATS
 from edgekd.release.check import check
 from edgekd.releasing import Order, release, release_facts
@@ -95,7 +97,18 @@ def test_the_same_bytes_from_anywhere(tmp_path: Path) -> None:
 
 
 def test_no_path_of_this_machine_is_in_it(tmp_path: Path) -> None:
-    folder = made(tmp_path).released.folder
+    lies = "/home/ann/secret/place"
+    facts = facts_of(tmp_path)
+    facts = replace(
+        facts,
+        figures={**facts.figures, "macs": Figure(1.0, "MAC", "counted", f"graph of {lies}")},
+        budgets=(BudgetUse("model_bytes", 1.0, 2.0, "B", f"recipe {lies}"),),
+        recipe={**facts.recipe, "data": {"source": "numpy", "options": {"file": lies}}, "teacher": {"source": "onnx", "checkpoint": lies}},
+        profile={**facts.profile, "description": lies},
+        environment={**facts.environment, "python": f"{lies}/bin"},
+        notes=(f"the data is not at hand ({lies})",),
+    )
+    folder = release_facts(facts, order(tmp_path / "out"), quiet).released.folder
     secrets = [str(tmp_path), str(ROOT), str(Path.home()), "/home/", "/tmp/", sys.prefix, os.uname().nodename]
     for name, content in _bytes(folder).items():
         if name.endswith(".zip"):

@@ -40,7 +40,7 @@ def text(facts: Facts) -> str:
     teachers = [recipe["teacher"]] if isinstance(recipe.get("teacher"), dict) else recipe.get("teachers") or []
     made = render(
         "MODEL_CARD.md",
-        facts=facts, own=facts.models[facts.own], md=escape, number=number, plain=plain, classes=classes, quantized=quantized,
+        facts=facts, own=facts.models[facts.own], md=escape, told=told, number=number, plain=plain, classes=classes, quantized=quantized,
         title=facts.licenses.get("title") or f"{facts.name} for {facts.target}", fingerprint=io.fingerprint(facts.graph),
         edgekd=edgekd_version(), means=_table(facts.graph.metadata.get("input")).get("value", ""),
         family=(recipe.get("student") or {}).get("family", "unknown"),
@@ -59,6 +59,11 @@ def escape(value: Any) -> str:
     shown = ("yes" if value else "no") if isinstance(value, bool) else str(value)
     line = " ".join("".join(char if char.isprintable() else " " for char in shown).split())
     return _SPECIAL.sub(r"\\\1", line)
+
+
+def told(value: str) -> str:
+    """The same of what may say where something lay on a machine."""
+    return escape(clean(value))
 
 
 def number(figure: Figure, value: float) -> str:

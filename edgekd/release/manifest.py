@@ -44,7 +44,7 @@ def edgekd_version() -> str:
 def document(facts: Facts, listed: Mapping[str, Any], formats: Iterable[str]) -> dict[str, Any]:
     """The manifest of ``facts`` with the table of files ``listed``. Raises InputError where it would not be as the schema demands."""
     own, plan = facts.models[facts.own], said(facts, "plan")
-    examination = facts.examination and replace(facts.examination, picture="", sha256="")
+    examination = facts.examination and replace(facts.examination, where=clean(facts.examination.where), picture="", sha256="")
     by_hash = {entry["sha256"]: [path for path in sorted(listed) if listed[path]["sha256"] == entry["sha256"]] for entry in listed.values()}
     made: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
