@@ -203,6 +203,10 @@ def test_paper_shows_every_section_and_what_is_folded(browser: Any, file: Path) 
     assert found.seen("main > section") == SECTIONS and found.seen(".chooser") == found.seen("nav") == 0
     assert found.seen("#classes .teacher") == found.seen("#classes .student") == 3
     assert found.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    found.page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+    assert (
+        found.page.evaluate("[...document.querySelectorAll('table')].filter((one) => one.getBoundingClientRect().right > 794).length") == 0
+    )
     assert len(found.page.pdf()) > 50_000
     found.context.close()
 
