@@ -87,6 +87,7 @@ def pack(facts: Facts, formats: Sequence[str], folder: Path, progress: Progress)
     Raises InputError where a format cannot hold this model.
     """
     _check_models(facts, formats)
+    facts = evidence.cleaned(facts)
     steps = ("graph", *formats, "papers")
     listed: dict[str, Any] = {}
     made_by = _contents(facts, folder)

@@ -46,7 +46,7 @@ def test_a_release_holds_everything_and_passes_its_own_check(tmp_path: Path) -> 
     assert done.new and not done.signed
     assert sorted(_bytes(folder)) == [
         "MODEL_CARD.md", "bom.cdx.json", "evidence/plan.json", "evidence/profile.json", "evidence/recipe.json", "evidence/verify.json",
-        "graph/graph.json", "graph/weights.safetensors", "manifest.json", "model/model.tflite", "tiny/MODEL_CARD.md",
+        "graph/graph.json", "graph/weights.safetensors", "manifest.json", "model/model.tflite", "tiny/MODEL_CARD.md", "tiny/NOTES",
         "tiny/assets/labels.txt", "tiny/assets/model.tflite", "tiny/build.sh", "tiny/bundle.zip", "vectors.npz",
     ]  # fmt: skip
     checked = check(folder, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -23,6 +24,19 @@ def clean(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {_clean_text(str(key)): clean(item) for key, item in value.items()}
     return [clean(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def cleaned(facts: Facts) -> Facts:
+    """The same facts, with nothing in them that says where on this machine something lay: so no bundle can say it."""
+    return replace(
+        facts,
+        figures={name: replace(figure, where=clean(figure.where)) for name, figure in facts.figures.items()},
+        budgets=tuple(replace(budget, source=clean(budget.source)) for budget in facts.budgets),
+        recipe=clean(facts.recipe),
+        profile=clean(facts.profile),
+        environment=clean(facts.environment),
+        notes=tuple(clean(note) for note in facts.notes),
+    )
 
 
 def _clean_text(text: str) -> str:

@@ -25,7 +25,8 @@ def pack(facts: Facts, out: Path) -> tuple[str, ...]:
     archive.write_zip(out / "bundle.zip", files, mapped=frozenset({"model.tflite"}))
     (out / "build.sh").write_text("#!/bin/sh\n")
     os.chmod(out / "build.sh", 0o700)
-    return ("assets/labels.txt", "assets/model.tflite", "build.sh", "bundle.zip")
+    (out / "NOTES").write_text(f"{facts.notes} {facts.figures} {facts.recipe}")
+    return ("NOTES", "assets/labels.txt", "assets/model.tflite", "build.sh", "bundle.zip")
 
 
 def refuse(facts: Facts, out: Path) -> tuple[str, ...]:
