@@ -83,7 +83,8 @@ def latency(task: Task, time_limit_s: float) -> tuple[Calm, str]:
 
 
 def _notes(task: Task, found: Calm) -> tuple[str, ...]:
-    notes = [f"latency: median of {found.n} inferences of {found.processes} processes; the interval is where another session's is expected"]
+    said = f"latency: of {found.n} inferences in {found.processes} processes that nobody was seen to disturb"
+    notes = [f"{said}; the interval is where another session's is expected"]
     if not found.settled:
         spread = (found.high - found.low) / found.median
         notes.append(f"latency: {found.processes} processes that were left alone are still {spread:.0%} apart; this host is busy")

@@ -65,7 +65,7 @@ def test_other_runtimes_grow_the_process(folder: Path) -> None:
     assert ram.high - ram.low < 0.05 * ram.value  # the processes are laid out alike
     latency = found.figures["latency_ms"]
     assert latency.n is not None and latency.low is not None and latency.high is not None
-    assert latency.n >= 6 and latency.low <= 0.98 * latency.value and latency.high >= 1.02 * latency.value
+    assert latency.n >= 6 and latency.low <= 0.97 * latency.value and latency.high >= 1.03 * latency.value
     assert latency.where == found.figures["latency_p90_ms"].where and latency.where.endswith("1 thread")
     assert any("where another session's is expected" in note for note in found.notes)
 
