@@ -87,7 +87,7 @@ def _facts(kind: str, formats: tuple[str, ...], own: str) -> Facts:
     records = {}
     for stage in ("plan", "verify"):
         records[stage] = folder / "records" / f"{stage}.json"
-        records[stage].write_text(json.dumps({"stage": stage, "config": {"recipe_folder": "/home/somebody/recipes"}}))
+        records[stage].write_text(json.dumps({"stage": stage, "config": {"recipe_folder": "/somewhere/of/somebody/recipes"}}))
     examination = examined(student, y)
     vectors, by_format = vectors_of(student, inputs, formats, models[own])
     verdict = models[own].verdicts[0]
