@@ -154,6 +154,8 @@ class FolderStore:
     def _write(self, model: Model) -> None:
         document = {"schema_version": SCHEMA_VERSION, "name": model.name, "events": [asdict(event) for event in model.events]}
         path = self.root / model.name / HISTORY
+        for left in path.parent.glob(f".{HISTORY}.*"):  # of one that was killed while it wrote
+            left.unlink()
         runs.atomic_write(path, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
         _sync(path.parent)
 
