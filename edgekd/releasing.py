@@ -61,7 +61,10 @@ def release(run: Path, order: Order, progress: Progress) -> Done:
     if order.key is not None:
         load(f"{_SIGN}:check_key")(order.key, order.password)
     gather: Callable[..., Facts] = load("edgekd.release_facts:gather")
-    facts = gather(run, version=order.version, group=order.group, formats=order.formats, progress=progress)
+    try:
+        facts = gather(run, version=order.version, group=order.group, formats=order.formats, progress=progress)
+    except InputError as error:
+        raise in_its_order(error, order.formats) from error
     return release_facts(facts, order, progress)
 
 
@@ -79,6 +82,16 @@ def release_facts(facts: Facts, order: Order, progress: Progress) -> Done:
         if not new and order.key is not None:
             _check_signature(at, order, folder.parent / "key.pub")
     return Done(load_released(at), new, order.key is not None)
+
+
+def in_its_order(error: InputError, formats: Sequence[str]) -> InputError:
+    """What an exporter has against a model (it speaks of the graph, or of an operator) with the formats that wanted its file."""
+    if error.where.partition(" ")[0] not in ("graph", "operator"):
+        return error
+    where = f"--format {','.join(formats)}: {error.where}"
+    return InputError(
+        error.what, where=where, expected=error.expected, mend=error.mend or "leave out the format that cannot hold this model"
+    )
 
 
 def pack(facts: Facts, formats: Sequence[str], folder: Path, progress: Progress) -> dict[str, Any]:

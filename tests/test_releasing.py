@@ -20,12 +20,15 @@ import pytest
 
 from edgekd.convert import load_samples
 from edgekd.errors import InputError
+from edgekd.export import EXPORTERS
+from edgekd.lazy import load
 from edgekd.quant import io, reference
 from edgekd.records import BudgetUse, Figure
 from edgekd.release import FORMATS
 from edgekd.release.check import check
-from edgekd.releasing import Order, release, release_facts
+from edgekd.releasing import Order, in_its_order, release, release_facts
 from tests.release import tiny_packer
+from tests.released import graph
 from tests.releases import facts_of, keys, made, order, quiet, tiny
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -70,6 +73,7 @@ import locale
 locale.setlocale(locale.LC_ALL, "")
 from edgekd.release import FORMATS, NEEDS
 from edgekd.releasing import release_facts
+from tests.released import graph
 from tests.releases import facts_of, order, quiet
 FORMATS["tiny"], NEEDS["tiny"] = "tests.release.tiny_packer:pack", ("tflite",)
 print(release_facts(facts_of(Path(sys.argv[1])), order(Path("out")), quiet).released.folder.resolve())
@@ -266,6 +270,16 @@ def test_a_format_whose_file_the_run_has_not(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="mcu needs a c file, and the run has tflite"):
         made(tmp_path, formats=("mcu",))
     assert os.listdir(tmp_path / "out") == []
+
+
+def test_a_model_that_a_format_cannot_hold_is_said_with_the_formats(tmp_path: Path) -> None:
+    student = graph("float")
+    with pytest.raises(InputError) as refused:
+        load(EXPORTERS["c"])(student, tmp_path)
+    said = str(in_its_order(refused.value, ("android", "mcu")))
+    assert said.startswith("--format android,mcu: graph student, operator") and "C has no" in said and "leave out the format" in said
+    other = InputError("there is no such file", where="run/request.json")
+    assert in_its_order(other, ("mcu",)) is other
 
 
 def test_an_unknown_format_names_those_that_there_are(tmp_path: Path) -> None:
