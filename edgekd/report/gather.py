@@ -35,6 +35,7 @@ class View:
 
     at: int
     folder: Path
+    recipe: str
     name: str
     row: dict[str, Any]
     records: dict[str, Record]
@@ -49,6 +50,11 @@ class View:
     @property
     def key(self) -> str:
         return f"r{self.at}"
+
+    @property
+    def data(self) -> str:
+        """The hash of its data set; "" where no record has it."""
+        return next((r.inputs["data"] for r in self.records.values() if "data" in r.inputs), "")
 
     @property
     def examination(self) -> Examination | None:
@@ -94,11 +100,17 @@ class View:
 def views(folders: Sequence[Path], store: str = "") -> tuple[View, ...]:
     """Each run as the page needs it, in the order given. Raises InputError for what is no run folder, and for a damaged record."""
     rows = rows_of(folders)
-    names = _names([row["target"] for row in rows], [Path(folder) for folder in folders])
-    return tuple(_view(at, Path(folder), name, row, store) for at, (folder, name, row) in enumerate(zip(folders, names, rows, strict=True)))
+    paths, targets = [Path(folder) for folder in folders], [row["target"] for row in rows]
+    recipes = [_recipe(path, target) for path, target in zip(paths, targets, strict=True)]
+    names = _names(targets, recipes, paths)
+    return tuple(
+        _view(at, path, (recipe, name), row, store)
+        for at, (path, recipe, name, row) in enumerate(zip(paths, recipes, names, rows, strict=True))
+    )
 
 
-def _view(at: int, folder: Path, name: str, row: dict[str, Any], store: str) -> View:
+def _view(at: int, folder: Path, names: tuple[str, str], row: dict[str, Any], store: str) -> View:
+    """``names``: the recipe's, and the run's own on the page."""
     request = runs.request(folder)
     there = runs.stages(folder)
     ordered = [stage for stage in _ORDER if stage in there] + [stage for stage in there if stage not in _ORDER]
@@ -111,14 +123,14 @@ def _view(at: int, folder: Path, name: str, row: dict[str, Any], store: str) -> 
     return View(
         at,
         folder,
-        name,
+        *names,
         row,
         records,
         graph,
         arranged,
         prediction or Prediction(reason="there is no graph yet"),
         results or (),
-        searched.beside(folder),
+        searched.beside(folder, names[0]),
         _command(records, folder, row),
         tuple(dict.fromkeys(notes)),
     )
@@ -154,17 +166,24 @@ def _results(graph: QuantGraph, store: str) -> tuple[Result, ...]:
         raise EdgekdError(f"the store of measurements was not read: {error}") from error
 
 
-def _names(targets: Sequence[str], folders: Sequence[Path]) -> list[str]:
-    """Targets; where one stands twice, with the rest of the folder's name, and where that is the same too, with a number."""
-    named = [t if targets.count(t) == 1 else f"{t} {f.name.rpartition('-')[2][:10]}" for t, f in zip(targets, folders, strict=True)]
+def _names(targets: Sequence[str], recipes: Sequence[str], folders: Sequence[Path]) -> list[str]:
+    """Targets; where one stands twice, with the recipe, else with what ends the folder's name, else with a number."""
+    parts = [(t, r, f.name.rpartition("-")[2][:10]) for t, r, f in zip(targets, recipes, folders, strict=True)]
+    ways = ([t for t, _, _ in parts], [f"{t} {r}" for t, r, _ in parts], [f"{t} {end}" for t, _, end in parts])
+    named = next((way for way in ways if len(set(way)) == len(way)), ways[-1])
     return [name if named.count(name) == 1 else f"{name} ({at + 1})" for at, name in enumerate(named)]
 
 
+def _recipe(folder: Path, target: str) -> str:
+    """The recipe's name, as the folder has it: recipe-target-id."""
+    return folder.name.partition(f"-{target}-")[0] if f"-{target}-" in folder.name else folder.name
+
+
 def _command(records: dict[str, Record], folder: Path, row: dict[str, Any]) -> str:
-    """The command that does what the run lacks, as it was built."""
+    """The command that does what the run lacks, as it was built; "" for a run of `edgekd quantize`, which has no further stages."""
     config: dict[str, Any] = next((r.config for r in records.values() if "recipe_folder" in r.config), {})
     if not config:
-        return "edgekd build … --resume"
+        return "" if records else "edgekd build … --resume"
     words = ["edgekd", "build", str(config["recipe_folder"]), "--target", row["target"]]
     words += [word for name in ("preset", "seed") if config.get(name) is not None for word in (f"--{name}", str(config[name]))]
     for budget in row["budgets"]:

@@ -12,8 +12,8 @@ from edgekd.report import wording
 from edgekd.report.gather import View
 from edgekd.report.svg import COLOURS, drawing, el, mark, text
 
-#: Rows of the chart; what is beyond is summed in the last.
-_MOST = 60
+#: Rows of the chart; of more layers those that cost most, and the rest as one.
+_MOST = 32
 _ROW, _LEFT, _RIGHT, _WIDTH = 17, 116, 62, 360
 
 
@@ -62,11 +62,12 @@ def _stored(layers: Any) -> tuple[tuple[tuple[str, str, float], ...], str] | Non
 
 
 def chart(layers: Layers, at: int, title: str) -> Markup:
-    """Horizontal bars in the order in which the layers run."""
+    """Horizontal bars in the order in which the layers run; the last is the sum of those that cost least where there are many."""
     rows = list(layers.rows)
     if len(rows) > _MOST:
-        rest = rows[_MOST - 1 :]
-        rows = [*rows[: _MOST - 1], (f"{len(rest)} more", "", sum(value for _, _, value in rest))]
+        costly = set(sorted(range(len(rows)), key=lambda at: -rows[at][2])[: _MOST - 1])
+        rest = [row[2] for at, row in enumerate(rows) if at not in costly]
+        rows = [*(row for at, row in enumerate(rows) if at in costly), (f"{len(rest)} others", "", sum(rest))]
     total = sum(value for _, _, value in rows) or 1.0
     widest = max((value for _, _, value in rows), default=0) or 1.0
     room, height = _WIDTH - _LEFT - _RIGHT, _ROW * len(rows) + 6
@@ -81,7 +82,7 @@ def chart(layers: Layers, at: int, title: str) -> Markup:
             text(_WIDTH - 2, y + 12, share, anchor="end", class_="label"),
         ]
         drawn.append(mark(said, *parts))
-    return drawing(f"{title}: what each of {len(rows)} layers takes, {layers.how}", _WIDTH, height, *drawn)
+    return drawing(f"{title}: what each of {len(layers.rows)} layers takes, {layers.how}", _WIDTH, height, *drawn)
 
 
 def short(name: str, most: int) -> str:

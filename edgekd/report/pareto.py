@@ -37,7 +37,8 @@ def plot(views: Sequence[View], cost: str) -> Markup | None:
     low, high = around(shares)
     x, y = frame.x(around(costs, log=True), log=True), frame.y((max(low, 0), min(high, 100.2)))
     best = front([Point(c.cost.value / unit, 100 * c.accuracy.value, "") for c in found])
-    line = " ".join(f"{x(p.cost):.1f},{y(p.gain):.1f}" for p in best)
+    comparable = len({view.data for view in views if view.data}) < 2
+    line = " ".join(f"{x(p.cost):.1f},{y(p.gain):.1f}" for p in best) if comparable else ""
     return drawing(
         f"Accuracy against {wording.name(cost).lower()} of {len(found)} candidates",
         frame.width,

@@ -27,9 +27,8 @@ class Trial:
     passes: float = 0.0
 
 
-def beside(run: Path) -> tuple[Trial, ...]:
-    """Trials of searches for the run's recipe in the same runs folder, those that were trained first. What is damaged is left out."""
-    recipe = run.name.split("-", 1)[0]
+def beside(run: Path, recipe: str) -> tuple[Trial, ...]:
+    """Trials of searches for the recipe in the same runs folder, those that were trained first. What is damaged is left out."""
     found: dict[str, Trial] = {}
     for folder in sorted(run.parent.glob(f"{recipe}-search-*")):
         trained = _trained(folder)

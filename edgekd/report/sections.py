@@ -50,7 +50,7 @@ def all_of(views: Sequence[View]) -> dict[str, Any]:
 
 def _summary(views: Sequence[View]) -> dict[str, Any]:
     created = sorted(r.environment.get("created", "") for v in views for r in v.records.values())
-    names = sorted({view.folder.name.split("-", 1)[0] for view in views})
+    names = sorted({view.recipe for view in views})
     return {"recipes": names, "newest": (created[-1][:16].replace("T", " ") if created and created[-1] else ""), "count": len(views)}
 
 
@@ -141,6 +141,7 @@ def _pareto(views: Sequence[View]) -> dict[str, Any]:
         "baselines": any(view.row["baseline"] for view in views),
         "kinds": sorted({f.kind for view in views if (f := view.figure("latency_ms"))}),
         "counted": counted,
+        "one_data": len({view.data for view in views if view.data}) < 2,
     }
 
 

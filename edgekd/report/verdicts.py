@@ -80,7 +80,8 @@ def _drops(view: View, budget: dict[str, Any]) -> list[Line]:
             continue
         lost = 100 * (theirs.value - mine.value)
         share = max(lost, 0.0) / limit if limit else None
-        said = f"{lost:.2f} pp, {limit:g} pp allowed ({_short(mine)} against {_short(theirs)})"
+        words = f"{lost:.2f} pp" if lost >= 0 else f"none: {-lost:.2f} pp better"
+        said = f"{words}, {limit:g} pp allowed ({_short(mine)} against {_short(theirs)})"
         lines.append(Line("pass" if lost <= limit else "fail", what, said, source, share))
     return lines
 

@@ -90,6 +90,9 @@ def test_layers_say_what_their_values_are(two: tuple[View, ...]) -> None:
     found = layers.costs(replace(two[0], results=(measured,)))
     assert found is not None and found.rows == (("a", "", 2.0),) and found.how == "Measured on qemu, cmsis, 2026-11-22"
     assert len(said(layers.chart(counted, 0, "x"))) == len(GRAPH.ops)
+    many = layers.Layers(tuple((f"l{n}", "", float(n % 50)) for n in range(100)), "ms", "")
+    labels = said(layers.chart(many, 0, "x"))
+    assert len(labels) == 32 and labels[0].startswith("l34: 34") and labels[-1].startswith("69 others: ")
 
 
 def test_the_memory_map_has_every_buffer_at_its_offset() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from edgekd import runs
 from edgekd.quant import io
-from edgekd.records import Figure
+from edgekd.records import Figure, Plan
 from edgekd.report import searched
 from edgekd.report.gather import views
 from edgekd.store import Result
@@ -18,6 +18,10 @@ from tests import examined_runs
 
 def test_runs_of_one_target_are_told_apart(tmp_path: Path) -> None:
     one, two = (examined_runs.run(tmp_path, seed=seed, examine=False) for seed in (0, 1))
+    assert [view.name for view in views([one, two])] == [f"nucleo-l4r5zi {run.name[-10:]}" for run in (one, two)]
+    other = runs.create(tmp_path, "sounds", "nucleo-l4r5zi", {"seed": 0})
+    examined_runs.write(other, "plan", Plan("nucleo-l4r5zi", "ds_cnn", {}, {}, (), 1))
+    assert [view.name for view in views([one, other])] == ["nucleo-l4r5zi clothes", "nucleo-l4r5zi sounds"]
     names = [view.name for view in views([one, two, two])]
     assert names == [f"nucleo-l4r5zi {one.name[-10:]}", f"nucleo-l4r5zi {two.name[-10:]} (2)", f"nucleo-l4r5zi {two.name[-10:]} (3)"]
 
@@ -63,7 +67,7 @@ def beside(tmp_path: Path) -> Path:
 
 
 def test_trials_of_a_search_beside_the_run(beside: Path) -> None:
-    first, second = searched.beside(beside)
+    first, second = searched.beside(beside, "clothes")
     assert (first.model_bytes, first.accuracy, first.passes) == (2000, 0.6, 1.0), "the longest training counts"
     assert (second.model_bytes, second.accuracy) == (1000, None)
-    assert searched.beside(beside.parent / "other-pixel-8-1") == ()
+    assert searched.beside(beside, "other") == ()
