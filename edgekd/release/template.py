@@ -11,7 +11,7 @@ import jinja2
 
 def render(template: str, **values: Any) -> str:
     """The text of ``templates/<template>.j2``. Filters besides Jinja's own: ``quoted``, a string literal of C, Kotlin, Swift and Python;
-    ``kotlin`` and ``swift``, string literals of these for whatever text."""
+    ``kotlin``, ``swift``, ``c`` and ``python``, string literals of these for whatever text."""
     return _environment().get_template(f"{template}.j2").render(**values)
 
 
@@ -28,6 +28,8 @@ def _environment() -> jinja2.Environment:
     made.filters["quoted"] = quoted
     made.filters["kotlin"] = kotlin
     made.filters["swift"] = swift
+    made.filters["c"] = c
+    made.filters["python"] = ascii
     return made
 
 
@@ -58,6 +60,14 @@ def swift(text: str) -> str:
             code = 0xFFFD if 0xD800 <= ord(character) < 0xE000 else ord(character)
             made.append(f"\\u{{{code:x}}}")
     return '"' + "".join(made) + '"'
+
+
+def c(text: str) -> str:
+    """A string literal of C and C++ in ASCII: UTF-8 in octal, as is what would begin a trigraph. NUL would end it, and half a surrogate pair
+    is no text: both are U+FFFD."""
+    kept = set(range(32, 127)) - set(b'"\\?')
+    whole = "".join("\ufffd" if character == "\0" or 0xD800 <= ord(character) < 0xE000 else character for character in text)
+    return '"' + "".join(chr(byte) if byte in kept else f"\\{byte:03o}" for byte in whole.encode()) + '"'
 
 
 def quoted(text: str) -> str:
