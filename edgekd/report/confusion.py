@@ -14,6 +14,8 @@ from edgekd.report.svg import drawing, el, mark, text
 #: Classes of a matrix that can still be read; of more, only the list of what is confused most is shown.
 MOST = 24
 _WIDTH, _LEFT, _TOP = 360, 84, 6
+#: Side of a cell, at most.
+_LARGEST = 40
 
 
 def matrix(examined: Examined, confusion: Sequence[Sequence[int]], title: str) -> Markup | None:
@@ -21,7 +23,7 @@ def matrix(examined: Examined, confusion: Sequence[Sequence[int]], title: str) -
     size = len(confusion)
     if not 1 < size <= MOST:
         return None
-    cell = (_WIDTH - _LEFT - 4) / size
+    cell = min((_WIDTH - _LEFT - 4) / size, _LARGEST)
     drawn = [
         text(_LEFT - 6, _TOP + (n + 0.5) * cell + 4, short(label_of(examined, n), 13), anchor="end", class_="label") for n in range(size)
     ]
@@ -37,7 +39,7 @@ def matrix(examined: Examined, confusion: Sequence[Sequence[int]], title: str) -
     longest = max(len(short(label_of(examined, n), 11)) for n in range(size))
     below = 18 + longest * 5.4
     height = floor + below + 12
-    drawn.append(text((_LEFT + _WIDTH) / 2, height - 3, "answered class", anchor="middle", class_="title"))
+    drawn.append(text(_LEFT + size * cell / 2, height - 3, "answered class", anchor="middle", class_="title"))
     side = f"translate(9 {(_TOP + floor) / 2:.1f}) rotate(-90)"
     drawn.append(el("text", "true class", class_="title", text_anchor="middle", transform=side))
     return drawing(f"{title}: samples of each true class (rows) by the class that was answered (columns)", _WIDTH, height, *drawn)

@@ -78,7 +78,7 @@ def _calibration(view: View) -> dict[str, Any]:
         if task.teacher_calibration:
             drawn.append(("teacher", calibration.diagram(task.teacher_calibration, view.at, f"{title}, teacher")))
         error = task.figures.get("calibration_error")
-        said = f"{100 * error.value:.2f} pp" if error else "not known"
+        said = f"{100 * error.value:.2f}\u00a0pp" if error else "not known"
         blocks.append({"task": name, "charts": [{"who": who, "chart": chart} for who, chart in drawn if chart is not None], "error": said})
     return {"view": view, "blocks": blocks}
 
@@ -94,4 +94,4 @@ def _examples(view: View, sprite: examples.Sprite | None, why: str) -> dict[str,
             shown.append({"words": words, "picture": picture})
         if shown or at == 0:
             blocks.append({"task": name, "shown": shown})
-    return {"view": view, "blocks": blocks, "why": why}
+    return {"view": view, "blocks": blocks, "why": why, "any": any(block["shown"] for block in blocks)}
