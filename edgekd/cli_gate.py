@@ -69,7 +69,8 @@ def _in_turn(subject: Path, baseline: Path, device: str, seconds: float) -> Inte
     from edgekd import console
     from edgekd.gating import in_turn, read
 
-    read(subject), read(baseline)  # what is wrong with them is said before a device is kept busy
+    for folder in (subject, baseline):
+        read(folder)  # what is wrong with one is said before a device is kept busy
     with console.bars() as bars:
         return in_turn(subject, baseline, device, seconds, bars)
 
@@ -96,7 +97,7 @@ def _print(found: Judgement) -> None:
     colour = _COLOURS[found.verdict]
     which = " ".join(part for part in (subject.name, subject.version) if part)
     against = f"against {baseline.where}" if baseline else "without a baseline"
-    _line(console, f"[bold {colour}]{_SAID[found.verdict]}[/]  {escape(f'{which} for {subject.target}, {against}')}")
+    _line(console, f"[bold {colour}]{_SAID[found.verdict]}[/]  {escape(_plain(f'{which} for {subject.target}, {against}'))}")
     table = Table(expand=False, pad_edge=False, box=None, padding=(0, 2, 0, 0))
     for heading in ("", "check", "found", "baseline"):
         table.add_column(heading, no_wrap=True)
@@ -104,12 +105,14 @@ def _print(found: Judgement) -> None:
     order = {"fail": 0, "unknown": 1, "waived": 2, "pass": 3}
     for check in sorted(found.checks, key=lambda check: order[check.status]):
         status = f"[{_COLOURS[check.status]}]{check.status}[/]"
-        table.add_row(status, escape(check.name), _figure(check.found), _figure(check.baseline), escape(_plain(check.message)))
+        table.add_row(status, escape(_plain(check.name)), _figure(check.found), _figure(check.baseline), escape(_plain(check.message)))
     console.print(table, highlight=False)
     for name, value in found.overridden.items():
         _line(console, f"tolerance {name} = {value:g}: set on the command line, the default is {_default(name):g}")
     for one in found.unused:
-        _line(console, escape(f"unused waiver: {one.check} of {one.owner}, expires {one.expires}: what it waives passes; delete it"))
+        _line(
+            console, escape(_plain(f"unused waiver: {one.check} of {one.owner}, expires {one.expires}: what it waives passes; delete it"))
+        )
     for note in found.notes:
         _line(console, escape(f"note: {_plain(note)}"))
 

@@ -219,10 +219,13 @@ def _of_release(released: Released) -> Subject:
 
 
 def _limit(one: BudgetUse, figures: dict[str, Figure]) -> Limit:
-    return Limit(one.name, one.limit, one.unit, one.source, one.used, figures[one.name].kind if one.name in figures else "predicted")
+    """What a figure says is of its kind; what is used otherwise, the plan has foretold."""
+    figure = figures.get("accuracy" if one.name == "accuracy_drop_pp" else one.name)
+    same = figure is not None and (one.name == "accuracy_drop_pp" or figure.value == one.used)
+    return Limit(one.name, one.limit, one.unit, one.source, one.used, figure.kind if figure and same else "predicted")
 
 
 def _own(released: Released) -> dict[str, Any]:
     """What the manifest says of the target's own file."""
-    model = released.manifest["models"].get(released.manifest.get("own"))
+    model = released.manifest["models"].get(str(released.manifest.get("own")))
     return model if isinstance(model, dict) else {}

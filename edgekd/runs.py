@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
@@ -289,7 +290,8 @@ def _decode(hint: Any, raw: Any, where: str) -> Any:
         return None if raw is None else _decode(next(a for a in arguments if a is not NoneType), raw, where)
     if origin is Literal and raw in arguments:
         return raw
-    if hint is float and isinstance(raw, int | float) and not isinstance(raw, bool):
+    # 1e999 is JSON, and so is an integer of a thousand digits; neither is a figure.
+    if hint is float and isinstance(raw, int | float) and not isinstance(raw, bool) and abs(raw) <= sys.float_info.max:
         return float(raw)
     if hint in (int, str, bool) and type(raw) is hint:
         return raw

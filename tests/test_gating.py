@@ -16,6 +16,7 @@ from edgekd import runs
 from edgekd.quant import io
 from tests import gate_runs
 from tests.gate_runs import another_file, copied, figure, planted
+from tests.registry.made import release
 from tests.small_builds import edgekd
 
 
@@ -226,7 +227,9 @@ def test_a_hostile_name_does_not_steer_the_terminal(baseline: Path, tmp_path: Pa
 # ---- folders that are none
 
 
-@pytest.mark.parametrize("name", ["nothing", "empty", "file", "unfinished", "no JSON", "other noun", "wrong stage", "huge", "negative"])
+@pytest.mark.parametrize(
+    "name", ["nothing", "empty", "file", "unfinished", "no JSON", "other noun", "wrong stage", "huge", "infinite", "negative"]
+)
 def test_a_damaged_baseline_is_one_message(baseline: Path, tmp_path: Path, name: str) -> None:
     bad = copied(baseline, tmp_path / "bad")
     record = bad / "records" / "measure.json"
@@ -245,6 +248,10 @@ def test_a_damaged_baseline_is_one_message(baseline: Path, tmp_path: Path, name:
         record.write_bytes((bad / "records" / "verify.json").read_bytes())
     elif name == "huge":
         record.write_text("[" * 100_000)
+    elif name == "infinite":
+        document = json.loads(record.read_bytes())
+        document["body"]["value"][0]["figures"]["latency_ms"]["value"] = 4711.5
+        record.write_text(json.dumps(document).replace("4711.5", "1e999"))
     else:
         path = bad / "records" / "examine.json"
         document = json.loads(path.read_bytes())
@@ -253,6 +260,31 @@ def test_a_damaged_baseline_is_one_message(baseline: Path, tmp_path: Path, name:
     code, out, err = edgekd("gate", baseline, "--baseline", bad)
     assert code == 2 and not out and err.startswith("edgekd: ") and "bad" in err and err.count("edgekd: ") == 1
     assert edgekd("gate", bad, "--baseline", baseline)[0] == 2
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"models": {"tflite": 3}},
+        {"own": ["tflite"]},
+        {"own": "onnx"},
+        {"data": {"sha256": 5}},
+        {"figures": {"latency_ms": {"value": "fast"}}},
+        {"figures": {"latency_ms": {"value": 10**400, "unit": "ms", "kind": "measured", "where": "x"}}},
+        {"figures": {"accuracy": 3}},
+        {"parity": [3]},
+        {"budgets": [{"name": "latency_ms"}]},
+        {"accuracy": {"tasks": 3}},
+        {"target": "\x1b[31m[red]"},
+    ],
+)
+def test_a_damaged_release_is_one_message_or_is_not_judged(baseline: Path, tmp_path: Path, more: dict[str, Any]) -> None:
+    made = release(tmp_path, **more)
+    for arguments in ((baseline, "--baseline", made), (made, "--baseline", baseline), (made, "--baseline", made)):
+        code, out, err = edgekd("gate", *arguments)
+        assert code in (1, 2) and bool(out) != bool(err) and "\x1b" not in out + err
+    if "models" in more:
+        assert edgekd("gate", made, "--baseline", made, "--device", "host")[0] == 2
 
 
 def test_changed_and_missing_files(baseline: Path, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def unjudged(subject: Subject) -> list[str]:
 
 def _budget(one: Limit) -> Check:
     assert one.used is not None
-    found = Figure(one.used, one.unit, one.kind, one.source) if one.kind in _KINDS else None  # type: ignore[arg-type]
+    found = Figure(one.used, one.unit, one.kind, one.source) if one.kind in _KINDS else None
     holds = one.used <= one.limit
     of = f"{one.used / one.limit:.1%} of it" if one.limit > 0 and one.used >= 0 else f"{one.used:g} {one.unit}"
     said = of if holds else f"{one.used:,g} {one.unit}, {one.limit:,g} allowed"

@@ -236,7 +236,7 @@ def passed_gate(record: Path, released: Released) -> str:
         judged, target = subject["model"], subject["target"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError("not what the gate says", where=f"--gate {record}", expected="edgekd gate … --json > gate.json") from error
-    model = released.manifest["models"].get(released.manifest.get("own"))
+    model = released.manifest["models"].get(str(released.manifest.get("own")))
     if not isinstance(model, dict) or judged != model.get("sha256") or target != released.manifest["target"]:
         raise NotReleasable(f"--gate {record}: the gate judged another model than {released.name}")
     if verdict != "pass":
