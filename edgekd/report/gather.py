@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd import lazy, runs
-from edgekd.errors import EdgekdError, MissingDependency
+from edgekd.errors import EdgekdError, InputError, MissingDependency
 from edgekd.plan.latency import Prediction, predict, work_of
 from edgekd.profile.schema import Profile
 from edgekd.quant import arena, io
@@ -98,7 +98,10 @@ class View:
 
 
 def views(folders: Sequence[Path], store: str = "") -> tuple[View, ...]:
-    """Each run as the page needs it, in the order given. Raises InputError for what is no run folder, and for a damaged record."""
+    """Each run as the page needs it, in the order given.
+
+    Raises InputError for what is no run folder, a damaged record, and a ``store`` that is not there; EdgekdError where that is broken.
+    """
     rows = rows_of(folders)
     paths, targets = [Path(folder) for folder in folders], [row["target"] for row in rows]
     recipes = [_recipe(path, target) for path, target in zip(paths, targets, strict=True)]
@@ -119,7 +122,9 @@ def _view(at: int, folder: Path, names: tuple[str, str], row: dict[str, Any], st
     graph = _attempt(lambda: io.load(folder / "graph"), notes) if (folder / "graph" / io.GRAPH).is_file() else None
     arranged = _attempt(lambda: arena.arrange(graph), notes) if graph is not None else None
     prediction = _attempt(lambda: _predicted(graph, request), notes) if graph is not None else None
-    results = _attempt(lambda: _results(graph, store), notes) if graph is not None else None
+    results: tuple[Result, ...] | None = None
+    if graph is not None:  # a store that was asked for must be there; the usual one may be missing or broken
+        results = _results(graph, store) if store else _attempt(lambda: _results(graph, store), notes)
     return View(
         at,
         folder,
@@ -159,6 +164,8 @@ def _results(graph: QuantGraph, store: str) -> tuple[Result, ...]:
         address: str = lazy.load("edgekd.store.tables:address")(store)
         file = address.removeprefix("sqlite:///")
         if file != address and not Path(file).is_file():
+            if store:
+                raise InputError("there is no such file", where=f"--store {store}", expected="a store of measurements")
             return ()
         engine = lazy.load("edgekd.store.tables:connect")(store)
         return tuple(lazy.load("edgekd.store.results:find")(engine, Query(model=io.fingerprint(graph), newest=True)))

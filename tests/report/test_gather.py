@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from edgekd import runs
+from edgekd.errors import EdgekdError, InputError
 from edgekd.quant import io
 from edgekd.records import Figure, Plan
 from edgekd.report import searched
@@ -26,21 +27,27 @@ def test_runs_of_one_target_are_told_apart(tmp_path: Path) -> None:
     assert names == [f"nucleo-l4r5zi {one.name[-10:]}", f"nucleo-l4r5zi {two.name[-10:]} (2)", f"nucleo-l4r5zi {two.name[-10:]} (3)"]
 
 
-def test_results_are_those_of_the_graph_and_the_newest_of_each_device(tmp_path: Path) -> None:
+def test_results_are_those_of_the_graph_and_the_newest_of_each_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = examined_runs.run(tmp_path, examine=False)
     fingerprint = io.fingerprint(io.load(run / "graph"))
     store = str(tmp_path / "results.sqlite")
-    assert views([run], store)[0].results == () and not Path(store).exists(), "a store that is not there is not made"
+    monkeypatch.setenv("EDGEKD_STORE", store)
+    assert views([run])[0].results == () and not Path(store).exists(), "a store that is not there is not made"
+    with pytest.raises(InputError, match="(?s)--store.*there is no such file"):
+        views([run], store)
     figures = [{"latency_ms": Figure(ms, "ms", "measured", "pi")} for ms in (3.0, 2.0)]
     own = [Result("2026-11-22", "student", fingerprint, "t", "ssh:pi", "", figures=one) for one in figures]
     save(connect(store), [*own, Result("2026-11-22", "other", "f" * 64, "t", "ssh:pi", "")])
     assert [result.figures["latency_ms"].value for result in views([run], store)[0].results] == [2.0]
 
 
-def test_a_store_that_cannot_be_read_is_a_note(tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_read_is_a_note_unless_it_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = examined_runs.run(tmp_path, examine=False)
     (tmp_path / "broken.sqlite").write_bytes(b"no database" * 100)
-    (view,) = views([run], str(tmp_path / "broken.sqlite"))
+    with pytest.raises(EdgekdError, match="the store of measurements cannot be used"):
+        views([run], str(tmp_path / "broken.sqlite"))
+    monkeypatch.setenv("EDGEKD_STORE", str(tmp_path / "broken.sqlite"))
+    (view,) = views([run])
     assert view.results == () and "the store of measurements cannot be used" in view.notes[0]
 
 
