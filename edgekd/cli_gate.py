@@ -19,6 +19,7 @@ _LOG_WIDTH = 160
 _SAID = {"pass": "PASS", "fail": "FAIL", "unknown": "NOT JUDGED"}
 
 
+# size: to typer one function is one command, and a parameter is an option.
 def gate(
     subject: Annotated[Path, typer.Argument(metavar="RUN", help="A run, or a release.", show_default=False)],
     baseline: Annotated[

@@ -84,6 +84,7 @@ def models_show(which: Which, store: StoreAt = "", as_json: AsJson = False) -> N
     _print([["", event.at, _text(event.by), _said(event), _text(event.reason)] for event in model.events])
 
 
+# size: to typer one function is one command, and a parameter is an option.
 @app.command("promote")
 def models_promote(
     name: Name,

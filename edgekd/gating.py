@@ -18,6 +18,7 @@ from edgekd.records import Artifact, BudgetUse, Examination, Figure, Plan, Recor
 from edgekd.released import Released, is_release, load, verify_files
 
 _NEEDED = ("plan", "export", "verify", "measure")
+_QUANTIZED = "`edgekd quantize` takes none: a waiver for worst_class says who answers for that"
 _ANEW = "delete that record; edgekd build … --resume makes it again"
 _EXAMINE = "edgekd build … --resume examines a run of an older edgekd"
 
@@ -103,7 +104,7 @@ def _of_run(run: Path) -> Subject:
         parity=tuple(_parity(verdict) for verdict in verdicts),
         classes=_classes(examined, str(run / "records" / "examine.json")),
         changed=tuple(_changed(run, records)),
-        lacks={} if examined else {"worst_class": _EXAMINE},
+        lacks={} if examined else {"worst_class": _QUANTIZED if request.get("command") == "quantize" else _EXAMINE},
         notes=records["measure"].body[0].notes,
     )
 

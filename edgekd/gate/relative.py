@@ -80,6 +80,8 @@ def _accuracy(subject: Subject, baseline: Subject, task: str, tolerance: float) 
     change = 100 * (found.value - before.value)
     status = "pass" if change >= -tolerance - _EPSILON else "fail"
     message = f"{change:+.2f} pp, −{tolerance:g} allowed" + (f"; n = {found.n}" if found.n else "")
+    if status == "fail" and found.n:
+        message += f": {round(-change * found.n / 100)} more are wrong"
     return Check(name, status, found, before, before.value - tolerance / 100, message)
 
 

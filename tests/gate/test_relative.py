@@ -55,6 +55,11 @@ def test_one_figure(name: str, changes: dict[str, object], status: str) -> None:
     assert verdict(against(with_figure(name, **changes), subject(), TOLERANCES)) == status
 
 
+def test_a_loss_is_said_in_samples() -> None:
+    found = check("accuracy", with_figure("accuracy", value=0.895))
+    assert found.message == "-0.50 pp, −0.3 allowed; n = 1000: 5 more are wrong"
+
+
 def test_what_cannot_be_judged_says_why_and_what_helps() -> None:
     other = with_figure("latency_ms", where="host: another CPU")
     assert check("latency_ms", other).message == (
