@@ -84,8 +84,8 @@ def models_show(which: Which, store: StoreAt = "", as_json: AsJson = False) -> N
     _print([["", event.at, _text(event.by), _said(event), _text(event.reason)] for event in model.events])
 
 
-# size: to typer one function is one command, and a parameter is an option.
 @app.command("promote")
+# size: to typer one function is one command, and a parameter is an option.
 def models_promote(
     name: Name,
     version: Annotated[str, typer.Argument(metavar="VERSION", help="Or a stage: what is there now.", show_default=False)],
