@@ -100,18 +100,3 @@ def figure(stage: str, name: str, **changes: float) -> Callable[[dict[str, Any]]
                     found[key] = found[key] * changes.get("times", 1) + changes.get("plus", 0)
 
     return change
-
-
-def another_file(made: Path) -> Path:
-    """The exported file with a byte behind its end, which no reader minds, and a record that knows it: another file, the same student."""
-    name = json.loads((made / "records" / "export.json").read_bytes())["body"]["value"][0]["path"]
-    with (made / name).open("ab") as file:
-        file.write(b"\0")
-
-    def change(documents: dict[str, Any]) -> None:
-        (one,) = documents["export"]["body"]["value"]
-        documents["export"]["files"][name] = one["sha256"] = runs.sha256_file(made / name)
-
-    changed = planted(made, Path(tempfile.mkdtemp(dir=made.parent)), change)
-    shutil.rmtree(made)
-    return changed
