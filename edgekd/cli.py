@@ -26,8 +26,11 @@ from edgekd.cli_bench import COMMANDS as BENCH_COMMANDS
 from edgekd.cli_build import COMMANDS
 from edgekd.cli_convert import COMMANDS as CONVERT_COMMANDS
 from edgekd.cli_doctor import COMMANDS as DOCTOR_COMMANDS
+from edgekd.cli_gate import COMMANDS as GATE_COMMANDS
+from edgekd.cli_models import app as models
 from edgekd.cli_plan import COMMANDS as PLAN_COMMANDS
 from edgekd.cli_quantize import COMMANDS as QUANTIZE_COMMANDS
+from edgekd.cli_release import app as release
 from edgekd.cli_results import app as results
 from edgekd.errors import EdgekdError, InputError, plain
 
@@ -74,12 +77,16 @@ app = typer.Typer(
 )
 targets = typer.Typer(no_args_is_help=True, help="Target profiles: one device, one file.")
 recipes = typer.Typer(no_args_is_help=True, help="Recipes: what to distil, from what, on what.")
-for _commands in (PLAN_COMMANDS, COMMANDS, CONVERT_COMMANDS, QUANTIZE_COMMANDS, BENCH_COMMANDS, DOCTOR_COMMANDS, ADVISE_COMMANDS):
+for _commands in (
+    PLAN_COMMANDS, COMMANDS, CONVERT_COMMANDS, QUANTIZE_COMMANDS, BENCH_COMMANDS, DOCTOR_COMMANDS, ADVISE_COMMANDS, GATE_COMMANDS,
+):  # fmt: skip
     for _name, _command in _commands.items():
         app.command(_name)(_command)
 app.add_typer(targets, name="targets")
 app.add_typer(recipes, name="recipes")
 app.add_typer(results, name="results")
+app.add_typer(models, name="models")
+app.add_typer(release, name="release")
 
 
 def main() -> None:

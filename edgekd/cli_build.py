@@ -12,6 +12,7 @@ import typer
 
 from edgekd.cli_convert import SamplesFile, verify_layers, verify_models
 from edgekd.errors import InputError
+from edgekd.lazy import load
 
 if TYPE_CHECKING:
     from edgekd.pipeline import Request
@@ -145,8 +146,23 @@ def verify(
         raise typer.Exit(1)
 
 
-def report(run: RunPaths, as_json: Json = False) -> None:
-    """The table of finished runs again, from their records alone."""
+def report(
+    run: RunPaths,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a page too: one file that holds all it shows.", show_default=False)
+    ] = None,
+    store: Annotated[
+        str, typer.Option(help="The page's store of measurements: a file (SQLite) or a URL; else $EDGEKD_STORE, else the usual one.")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """The table of runs again, from their records alone; with --html a page, too.
+
+    edgekd report runs/clothes-* --html report.html
+    """
+    if html is not None:
+        size = load("edgekd.report.page:write")(run, html, store)
+        typer.echo(f"{html}: {size / 1e6:.2f} MB", err=True)
     _show(run, as_json)
 
 

@@ -6,7 +6,8 @@ EdgekdError                 exit 2: it could not be done as asked
 ├── DeviceError             a device cannot be reached, lacks something, or failed at what it was asked to do
 │   └── Lost                the connection was cut; it may be tried again
 ├── DoesNotFit              no student of the family fits the target's budgets        (exit 1)
-└── Disagreement            a runtime computes other integers than the reference      (exit 1)
+├── Disagreement            a runtime computes other integers than the reference      (exit 1)
+└── NotReleasable           a run did not pass, or is no longer what was judged       (exit 1)
 """
 
 from __future__ import annotations
@@ -56,6 +57,12 @@ class DoesNotFit(EdgekdError):
 
 class Disagreement(EdgekdError):
     """An exported file computes something else than the reference says."""
+
+    exit_code = 1
+
+
+class NotReleasable(EdgekdError):
+    """A run did not pass what it was judged by, or its files are no longer those that were judged."""
 
     exit_code = 1
 

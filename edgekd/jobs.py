@@ -107,10 +107,10 @@ class Job:
     @property
     def identity(self) -> dict[str, Any]:
         """What decides the student: the same identity is the same run folder."""
-        recipe, profile = self.loaded.recipe.model_dump(), self.profile.model_dump()
+        # Neither decides anything of a student that is chosen.
+        recipe = self.loaded.recipe.model_copy(update={"search": {}, "about": None}).model_dump()
         unused = {"presets": {self.request.preset: recipe["presets"][self.request.preset]}, "targets": {}}
-        recipe.pop("search", None)  # which decides nothing of a student that is chosen
-        return {"recipe": {**recipe, **unused}, "profile": profile, "data": self.data.sha256, **self.config}
+        return {"recipe": {**recipe, **unused}, "profile": self.profile.model_dump(), "data": self.data.sha256, **self.config}
 
 
 def load_jobs(request: Request) -> list[Job]:

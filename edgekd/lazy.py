@@ -35,6 +35,12 @@ EXTRAS = {
     "tensorboard": "train",
     "mlflow": "mlflow",
     "unicorn": "mcu",
+    "jinja2": "release",
+    "jsonschema": "release",
+    "cyclonedx": "release",
+    "model_signing": "release",
+    "cryptography": "release",
+    "sigstore_models": "release",
 }
 
 

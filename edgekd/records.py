@@ -126,6 +126,76 @@ class Measurement:
 
 
 @dataclass(frozen=True)
+class Bin:
+    """Samples whose highest probability lies in [low, high): how many, how many right, and the mean of that probability."""
+
+    low: float
+    high: float
+    n: int
+    correct: int
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Example:
+    """A test sample that teacher and student answer differently: its place in the test set, classes by index, each one's probability."""
+
+    index: int
+    label: int
+    student: int
+    teacher: int
+    student_p: float
+    teacher_p: float
+
+
+@dataclass(frozen=True)
+class Examined:
+    """One task over the whole test set. ``confusion`` counts samples [true class][answered class].
+
+    ``figures``: accuracy, worst_class_accuracy, calibration_error (of ten bins, Guo et al. 2017), and teacher_agreement where there
+    are the teacher's answers; without them what is the teacher's is None or empty.
+    """
+
+    task: str
+    labels: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    calibration: tuple[Bin, ...]
+    figures: dict[str, Figure]
+    teacher_confusion: tuple[tuple[int, ...], ...] | None = None
+    teacher_calibration: tuple[Bin, ...] = ()
+    examples: tuple[Example, ...] = ()
+
+
+@dataclass(frozen=True)
+class ComparedTensor:
+    """Parity of one tensor of the graph between a runtime and the reference: elements compared, how many differ, the largest difference."""
+
+    name: str
+    operator: str
+    runtime: str
+    elements: int
+    different: int
+    largest: float
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What a run's student does, class by class. ``where`` says whose answers these are, ``figures`` are the first task's.
+
+    ``picture`` is a PNG (relative to the run folder) with the samples of the first task's examples side by side, in their order; "" where
+    there is none.
+    """
+
+    where: str
+    n: int
+    tasks: tuple[Examined, ...]
+    figures: dict[str, Figure]
+    tensors: tuple[ComparedTensor, ...] = ()
+    picture: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
 class Record:
     """What a stage leaves in the run folder: ``body`` is one of the nouns above (or a list of them) as JSON."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
@@ -22,10 +23,10 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from edgekd import host
 from edgekd.errors import InputError
-from edgekd.records import SCHEMA_VERSION, Artifact, Bits, Checkpoint, Figure, Measurement, Plan, Record, Verdict
+from edgekd.records import SCHEMA_VERSION, Artifact, Bits, Checkpoint, Examination, Figure, Measurement, Plan, Record, Verdict
 
 #: What a record's body may be: one of these, or several.
-NOUNS: dict[str, type] = {cls.__name__: cls for cls in (Plan, Checkpoint, Bits, Artifact, Verdict, Measurement, Figure)}
+NOUNS: dict[str, type] = {cls.__name__: cls for cls in (Plan, Checkpoint, Bits, Artifact, Verdict, Measurement, Examination, Figure)}
 #: The machine and its versions, which every record carries.
 environment = host.environment
 _LARGEST_RECORD = 64 * 2**20
@@ -172,6 +173,11 @@ def atomic_write(path: Path, content: bytes) -> None:
         raise
 
 
+def noun(cls: type, raw: Any, where: str) -> Any:
+    """JSON as one of the nouns, of NOUNS or of their parts. Strict: raises InputError for an unknown key, a missing one, another type."""
+    return _decode(cls, raw, where)
+
+
 # ---- JSON
 
 
@@ -232,6 +238,8 @@ def _named_files(body: Any) -> dict[str, str]:
     for item in body if isinstance(body, list | tuple) else (body,):
         if isinstance(item, Checkpoint | Artifact):
             named[item.path] = item.sha256
+        if isinstance(item, Examination) and item.picture:
+            named[item.picture] = item.sha256
         if isinstance(item, Artifact):
             named |= {name: "" for name in item.files if name not in named}
     return named
@@ -284,7 +292,8 @@ def _decode(hint: Any, raw: Any, where: str) -> Any:
         return None if raw is None else _decode(next(a for a in arguments if a is not NoneType), raw, where)
     if origin is Literal and raw in arguments:
         return raw
-    if hint is float and isinstance(raw, int | float) and not isinstance(raw, bool):
+    # 1e999 is JSON, and so is an integer of a thousand digits; neither is a figure.
+    if hint is float and isinstance(raw, int | float) and not isinstance(raw, bool) and abs(raw) <= sys.float_info.max:
         return float(raw)
     if hint in (int, str, bool) and type(raw) is hint:
         return raw

@@ -178,7 +178,7 @@ def _same(jobs: Sequence[Job], spaces: Sequence[Space], supernet: float) -> dict
     first = jobs[0]
     schedule = {key: value for key, value in first.preset.model_dump().items() if not key.startswith("qat_") and key != "float_epochs"}
     return {
-        "recipe": {**first.loaded.recipe.model_dump(), "presets": {}, "targets": {}},
+        "recipe": {**first.loaded.recipe.model_copy(update={"about": None}).model_dump(), "presets": {}, "targets": {}},
         "schedule": schedule,
         "seed": first.request.seed,
         "own": first.own_files,

@@ -1,4 +1,5 @@
-"""The only file that knows the order of the stages: plan (→ intermediates) → float (→ bits) → qat → freeze → export → verify → measure.
+"""The only file that knows the order of the stages: plan (→ intermediates) → float (→ bits) → qat → freeze → export → verify → measure →
+examine.
 
 Each stage takes records and files and leaves a record and files; a build that was interrupted goes on at the first stage without one.
 """
@@ -16,6 +17,7 @@ import numpy as np
 
 from edgekd import jobs, lazy, runs
 from edgekd.data.dataset import Split
+from edgekd.examination import Questions, Student, examine
 from edgekd.export import EXPORTERS
 from edgekd.jobs import Job, finished, metadata, named
 from edgekd.measure.harness import Task, measure
@@ -23,7 +25,7 @@ from edgekd.plan.latency_store import remember_graph
 from edgekd.profile.schema import Profile
 from edgekd.quant import compare, io
 from edgekd.quant.scheme import Scheme
-from edgekd.records import Artifact, Bits, Checkpoint, Figure, Measurement, Plan, Record, Verdict, figures_of
+from edgekd.records import Artifact, Bits, Checkpoint, Examination, Figure, Measurement, Plan, Record, Verdict, figures_of
 from edgekd.runtimes import RUNTIMES
 from edgekd.verify.certificate import Samples, Subject, verify
 
@@ -78,7 +80,7 @@ class Build:
     run: Path
     progress: Progress
 
-    def all(self, *, last: str = "measure") -> None:
+    def all(self, *, last: str = "examine") -> None:
         """Do every stage that is not done, up to ``last``."""
         before = {"data": self.lesson.data.sha256, "teacher": self.lesson.teacher_sha256, **self.job.own_files}
         makers: dict[str, Callable[[], Any]] = {
@@ -91,6 +93,7 @@ class Build:
             "export": self._export,
             "verify": self._verify,
             "measure": self._measure,
+            "examine": self._examine,
         }
         for stage, make in makers.items():
             wanted = {
@@ -103,10 +106,8 @@ class Build:
             if not runs.done(self.run, stage, before):
                 began = time.monotonic()
                 body = make()
-                curated = {"curated": list(self.lesson.curated)} if self.lesson.curated else {}
-                config = {**self.job.config, **curated, "recipe_folder": str(self.job.loaded.folder.resolve())}
                 seconds = round(time.monotonic() - began, 2)
-                runs.write(self.run, Record(stage, before, config, runs.environment(), body, seconds, figures=figures_of(body)))
+                runs.write(self.run, Record(stage, before, self._config, runs.environment(), body, seconds, figures=figures_of(body)))
             if stage == last:
                 return
             before = {"before": runs.sha256_file(self.run / "records" / f"{stage}.json")}
@@ -119,6 +120,14 @@ class Build:
         if self.job.has_intermediates:
             lazy.load("edgekd.train.intermediates:rehearse_chain")(self._chain, training)
         lazy.load("edgekd.train.student:try_out")(self._model(), training)
+
+    @property
+    def _config(self) -> dict[str, Any]:
+        """What every record says of how it came about."""
+        about = self.job.loaded.recipe.about
+        more = {"about": about.texts if about else None, "curated": list(self.lesson.curated)}
+        said = {key: value for key, value in more.items() if value}
+        return {**self.job.config, **said, "recipe_folder": str(self.job.loaded.folder.resolve())}
 
     def _body(self, stage: str) -> Any:
         return runs.read(self.run, stage).body
@@ -233,6 +242,15 @@ class Build:
         remember_graph(io.load(self.run / "graph"), found.figures["latency_ms"], runtime, exported.sha256)
         self.progress("measure", 1, 1)
         return [replace(found, figures={**found.figures, **self._teacher_accuracy()})]
+
+    def _examine(self) -> Examination:
+        profile, verdict, exported = self.job.profile, self._body("verify")[0], self._body("export")[0]
+        exporter = EXPORTERS[profile.deploy.exporter]
+        subject = Subject(verdict.runtime, RUNTIMES[verdict.runtime], runs.inside(self.run, exported.path), exporter)
+        kind = "emulated" if profile.kind == "mcu" else "measured"
+        student = Student(io.load(self.run / "graph"), subject, verdict, kind, self.job.loaded.recipe.student.softmax)
+        test = Questions(self.job.data.test, self._samples(), self.job.data.heads, self.lesson.answers)
+        return examine(self.run, student, test, self.progress, workers=self.job.request.threads or None)
 
     def _teacher_accuracy(self) -> dict[str, Figure]:
         """Of each task; nothing where its teacher is only a file of outputs, and has none for the test set."""

@@ -118,7 +118,7 @@ def _same(job: Job, schedule: dict[str, Any], spec: dict[str, Any], teacher: str
     recipe = job.loaded.recipe
     names = [recipe.student.family, *(loss.name for loss in recipe.losses)]
     return {
-        "recipe": {**recipe.model_dump(), "presets": {}, "targets": {}},
+        "recipe": {**recipe.model_copy(update={"about": None}).model_dump(), "presets": {}, "targets": {}},
         "schedule": {key: value for key, value in schedule.items() if not key.startswith("qat_")},
         "data": job.data.sha256,
         "teacher": teacher,

@@ -17,7 +17,7 @@ from edgekd.records import Artifact, Checkpoint, Measurement, Plan, Verdict
 from tests.small_builds import LABELS, edgekd, exported, recipe
 from tests.verify.small import corrupt
 
-STAGES = ("plan", "float", "qat", "freeze", "export", "verify", "measure")
+STAGES = ("plan", "float", "qat", "freeze", "export", "verify", "measure", "examine")
 FLOAT16_TFLITE = """\
 schema_version = 1
 name = "phone-fp16"
@@ -222,6 +222,7 @@ class _Interrupt:
         ("verify", 0.4),
         ("measure", 0),
         ("measure", 1),
+        ("examine", 0.5),
     ],
 )
 def test_resumed_is_as_if_never_interrupted(built: tuple[Path, Path], tmp_path: Path, what: str, share: float) -> None:

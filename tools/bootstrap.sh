@@ -9,7 +9,8 @@ say() { echo "bootstrap: $*" >&2; }
 
 data=(dataset-fashion-mnist)
 firmware=(gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm)
-others=(gcc g++ libc6-dev gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-user openssh-client adb)
+others=(gcc g++ libc6-dev gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-user openssh-client adb
+    cmake aapt zipalign skopeo chromium fonts-dejavu-core)
 # Under systemd the package would start a daemon that others can reach, which no test may do: there tests over ssh want one installed by hand.
 [ -d /run/systemd/system ] || others+=(openssh-server)
 case "${1:-}" in

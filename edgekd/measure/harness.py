@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -13,22 +14,15 @@ import numpy as np
 from edgekd import host
 from edgekd.errors import InputError
 from edgekd.lazy import load
-from edgekd.measure import stats
+from edgekd.measure.calm import WANTED, Calm, calm
 from edgekd.measure.memory import resident_growth
+from edgekd.measure.timing import Timed, time_once
 from edgekd.records import Figure, Measurement
 
-#: The interval is looked at first after so many repeats, and then each time that there are half as many again: looking often, and stopping
-#: when it happens to be narrow, would make it cover less than it says.
-_FIRST_LOOK, _MOST = 50, 20_000
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Seconds of one inference, summarized; ``settled`` is False where the time limit came before the wanted width."""
-
-    summary: stats.Summary
-    warmup: int
-    settled: bool
+#: Seconds that one process times, and processes at most: more are started until those that were left alone are enough and agree.
+_EACH_S, _MOST = 0.2, 9
+#: Share of inferences that nobody disturbed below which it is said how many were.
+_BUSY = 0.2
 
 
 @dataclass(frozen=True)
@@ -47,78 +41,60 @@ class Task:
     emulated: bool = False
 
 
-def latency(run_once: Callable[[], object], *, warmup: int = 5, target_width: float = 0.05, time_limit_s: float = 10.0) -> Latency:
-    """Time ``run_once`` until the 95 % interval of the median lies within ``target_width`` of it, or until ``time_limit_s`` is spent.
-
-    Warm-up: batches of ``warmup`` calls, until the median of one is no longer over 5 % below that of the one before, for at most a quarter
-    of the time limit. Raises InputError where the limit does not suffice for six repeats.
-    """
-    if warmup < 1 or not 0 < target_width < 1 or time_limit_s <= 0:
-        raise InputError(f"warmup {warmup}, width {target_width}, limit {time_limit_s}", where="latency", expected="≥ 1, 0 to 1, > 0")
-    began = time.perf_counter()
-    warmed, before = 0, float("inf")
-    while True:
-        median = float(np.median([_time(run_once) for _ in range(warmup)]))
-        warmed += warmup
-        if median > 0.95 * before or time.perf_counter() - began > time_limit_s / 4:
-            break
-        before = median
-    samples: list[float] = []
-    look = _FIRST_LOOK
-    while time.perf_counter() - began < time_limit_s and len(samples) < _MOST:
-        samples.append(_time(run_once))
-        if len(samples) == look:
-            look += look // 2
-            summary = stats.summarize(samples)
-            if summary.width <= target_width:
-                return Latency(summary, warmed, True)
-    if len(samples) < stats.FEWEST:
-        raise InputError(
-            f"{len(samples)} inferences in {time_limit_s:g} s",
-            where="latency",
-            expected=f"at least {stats.FEWEST}",
-            mend="a longer time limit",
-        )
-    summary = stats.summarize(samples)
-    return Latency(summary, warmed, summary.width <= target_width)
-
-
-def measure(
-    task: Task,
-    *,
-    target_width: float = 0.05,
-    time_limit_s: float = 10.0,
-    accuracies: Mapping[str, Figure] = MappingProxyType({}),
-) -> Measurement:
+def measure(task: Task, *, time_limit_s: float = 10.0, accuracies: Mapping[str, Figure] = MappingProxyType({})) -> Measurement:
     """Latency of batch 1 in one thread, peak memory, file size, and ``accuracies`` as verification found them in the same runtime.
 
-    Latency is measured on this host and says so. Peak memory is TFLM's arena for TFLM (what a microcontroller needs, computed here:
-    emulated), else the resident growth of a fresh process. Raises InputError or EdgekdError if the file cannot be opened or run.
+    Latency is measured on this host and says so: in fresh processes one after the other, of inferences that nobody disturbed, so that a
+    machine that does other work gives the same figure another time; its interval is where another session's is to be expected. Peak
+    memory is TFLM's arena for TFLM (what a microcontroller needs, computed here: emulated), else the resident growth of a fresh process.
+    Raises InputError or EdgekdError if the file cannot be opened or run.
     """
     if not task.path.is_file():
         raise InputError("there is no such file", where=str(task.path), expected=f"an exported file for {task.runtime}")
-    runner = load(task.opener)(task.path, threads=1)
-    try:
-        timed = latency(lambda: runner.run(task.x), target_width=target_width, time_limit_s=time_limit_s)
-        where = f"{host.host()}, {runner.where}"
-    finally:
-        runner.close()
-    s, notes = timed.summary, []
-    if not timed.settled:
-        notes.append(f"latency: the interval of the median is still ±{s.width:.0%} after {time_limit_s:g} s; this host is busy")
-    if s.outliers:
-        notes.append(f"latency: {s.outliers} of {s.n} repeats lie over 3.5 robust deviations from the median; none was dropped")
-    if task.emulated:
-        notes.append(f"latency: of this host, which is no {task.device}")
+    found, runtime = latency(task, time_limit_s)
+    where = f"{host.host()}, {runtime}"
+    # No counts: where a figure was taken decides what it may be compared with.
+    said = f"{where}, seconds of the processor" if found.by_cpu else where
     size = sum(path.stat().st_size for path in files_of(task.path))
+    ms = found.median * 1e3
     figures = {
-        "latency_ms": Figure(s.median * 1e3, "ms", "measured", where, n=s.n, low=s.low * 1e3, high=s.high * 1e3),
-        "latency_p90_ms": Figure(s.p90 * 1e3, "ms", "measured", where, n=s.n),
+        "latency_ms": Figure(ms, "ms", "measured", said, n=found.n, low=found.low * 1e3, high=found.high * 1e3),
+        "latency_p90_ms": Figure(found.p90 * 1e3, "ms", "measured", said, n=found.n),
         "model_bytes": Figure(size, "B", "counted", "file"),
         "peak_ram_bytes": _peak_ram(task, where),
     }
     figures |= {name: replace(figure, kind="emulated" if task.emulated else figure.kind) for name, figure in accuracies.items()}
-    return Measurement(task.path.name, task.device, figures, tuple(notes))
+    return Measurement(task.path.name, task.device, figures, _notes(task, found))
+
+
+def latency(task: Task, time_limit_s: float) -> tuple[Calm, str]:
+    """Processes of _EACH_S, WANTED at least, until enough of them were left alone and agree, or ``time_limit_s`` is spent; what they say,
+    and the runtime's name. Raises EdgekdError if one dies."""
+    began, done = time.monotonic(), list[Timed]()
+    with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
+        sample = Path(folder) / "x.npy"
+        np.save(sample, task.x)
+        while True:
+            done.append(time_once(task.opener, task.path, sample, seconds=min(_EACH_S, time_limit_s)))
+            found = calm(done)
+            late = time.monotonic() - began > time_limit_s or len(done) >= _MOST
+            if len(done) >= WANTED and (found.settled or late):
+                return found, done[0].where
+
+
+def _notes(task: Task, found: Calm) -> tuple[str, ...]:
+    said = f"latency: of {found.n} inferences in {found.processes} processes that nobody was seen to disturb"
+    notes = [f"{said}; the interval is where another session's is expected"]
+    if not found.settled:
+        spread = (found.high - found.low) / found.median
+        notes.append(f"latency: {found.processes} processes that were left alone are still {spread:.0%} apart; this host is busy")
+    if found.by_cpu:
+        notes.append("latency: every inference was interrupted; these are seconds of the processor, without those that others had")
+    elif found.share < _BUSY:
+        notes.append(f"latency: {1 - found.share:.0%} of the inferences were disturbed and do not count")
+    if task.emulated:
+        notes.append(f"latency: of this host, which is no {task.device}")
+    return tuple(notes)
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
@@ -133,9 +109,3 @@ def _peak_ram(task: Task, where: str) -> Figure:
         return Figure(arena.total, "B", "emulated", f"{where}, arena with 64-bit pointers")
     middle, low, high = resident_growth(task.opener, task.path, task.x.shape[1:], str(task.x.dtype))
     return Figure(middle, "B", "measured", f"{where}, resident growth: median and extremes of 3 processes", n=3, low=low, high=high)
-
-
-def _time(run_once: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run_once()
-    return time.perf_counter() - start

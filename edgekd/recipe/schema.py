@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from edgekd.profile.strict import Bytes, Positive, Strict, Version
+from edgekd.recipe.schema_about import About
 from edgekd.recipe.schema_compress import Compress
 
 Count = Annotated[int, Field(ge=0)]
@@ -249,12 +250,13 @@ class Recipe(Later):
 
     later = {
         "teacher": None, "teachers": [], "ensemble": None, "curate": None, "intermediates": None, "data_free": None, "search": {},
-        "compress": None,
+        "compress": None, "about": None,
     }  # fmt: skip
 
     schema_version: Version
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     description: str = ""
+    about: About | None = None
     data: Data
     teacher: Teacher | None = None
     teachers: list[Teacher] = []

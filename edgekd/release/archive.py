@@ -1,0 +1,47 @@
+"""Archives whose bytes depend on their content alone: no times, no owners, one order."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+#: A zip file's earliest time; it has no time zone, so any later one would depend on where it was made.
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+#: Largest page of an Android device (16 KB since Android 15): what is aligned to it can be mapped on all of them.
+PAGE = 16384
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def write_zip(path: Path, files: Mapping[str, bytes], *, mapped: frozenset[str] = frozenset(), stored: bool = False) -> None:
+    """``files`` by name, sorted; those in ``mapped`` uncompressed and beginning at a multiple of PAGE, so that they can be mapped.
+
+    The padding stands in the extra field (0xD935, Android's alignment block), as zipalign leaves it.
+    """
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in sorted(files):
+            info = zipfile.ZipInfo(name, _EPOCH)
+            info.create_system, info.external_attr = 3, 0o100644 << 16
+            info.compress_type = zipfile.ZIP_STORED if stored or name in mapped else zipfile.ZIP_DEFLATED
+            if name in mapped:
+                begins = archive.fp.tell() + 30 + len(name.encode()) + 6  # type: ignore[union-attr]
+                fill = -begins % PAGE
+                info.extra = b"\x35\xd9" + (fill + 2).to_bytes(2, "little") + PAGE.to_bytes(2, "little") + bytes(fill)
+            archive.writestr(info, files[name])
+
+
+def tar(files: Mapping[str, bytes], *, executable: frozenset[str] = frozenset()) -> bytes:
+    """An uncompressed POSIX tar of ``files``, sorted, without times and owners."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name in sorted(files):
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(files[name]), 0o755 if name in executable else 0o644
+            archive.addfile(info, io.BytesIO(files[name]))
+    return made.getvalue()
