@@ -36,6 +36,8 @@ _TIMES = ("runtime_cpu_s", "reference_cpu_s")
 _FLOAT_BORDER = ("onnx", "openvino")
 #: Format → the runtime of this host that computes as its devices do; where none is named, the run's own.
 _RUNS_IN = {"android": "litert_xnnpack", "ios": "litert_xnnpack", "mcu": "c_host", "openvino": "openvino"}
+#: Format of the run's file → the runtime by which the Python accessor of the OCI artifact runs it.
+_OPENED_BY = {"tflite": "litert_xnnpack", "onnx": "onnxruntime", "openvino": "openvino"}
 _NEEDED = ("plan", "freeze", "export", "verify", "measure")
 
 
@@ -193,7 +195,8 @@ def vectors_of(graph: QuantGraph, inputs: Inputs, formats: Sequence[str], own: M
     Those samples come first whose class is the same under all rules of rounding. Integers are promised to a format whose runtime is
     foretold bit by bit, to the release as a whole only where all its runtimes answer the same ones.
     """
-    runtimes = {format: _RUNS_IN.get(format) or own.verdicts[0].runtime for format in ("own", *formats)}
+    runs_in = {**_RUNS_IN, "oci": _OPENED_BY.get(own.format, "")}
+    runtimes = {format: runs_in.get(format) or own.verdicts[0].runtime for format in ("own", *formats)}
     rules = {format: rule_for(graph, runtime) for format, runtime in runtimes.items()}
     answers = {p: _flat(graph, reference.run(graph, inputs.x, p)) for p in dict.fromkeys(rule.profile for rule in rules.values())}
     mine = answers[rules["own"].profile]

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -127,10 +126,7 @@ def _jar(files: Mapping[str, bytes]) -> bytes:
 
 
 def _zip(files: Mapping[str, bytes], mapped: frozenset[str] = frozenset(), *, stored: bool = False) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "made.zip"
-        archive.write_zip(path, files, mapped=mapped, stored=stored)
-        return path.read_bytes()
+    return archive.zipped(files, mapped=mapped, stored=stored)
 
 
 def _printable(text: str) -> str:

@@ -20,20 +20,27 @@ def sha256(content: bytes) -> str:
 
 
 def write_zip(path: Path, files: Mapping[str, bytes], *, mapped: frozenset[str] = frozenset(), stored: bool = False) -> None:
+    """zipped(), into a file."""
+    path.write_bytes(zipped(files, mapped=mapped, stored=stored))
+
+
+def zipped(files: Mapping[str, bytes], *, mapped: frozenset[str] = frozenset(), stored: bool = False) -> bytes:
     """``files`` by name, sorted; those in ``mapped`` uncompressed and beginning at a multiple of PAGE, so that they can be mapped.
 
     The padding stands in the extra field (0xD935, Android's alignment block), as zipalign leaves it.
     """
-    with zipfile.ZipFile(path, "w") as archive:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
         for name in sorted(files):
             info = zipfile.ZipInfo(name, _EPOCH)
             info.create_system, info.external_attr = 3, 0o100644 << 16
             info.compress_type = zipfile.ZIP_STORED if stored or name in mapped else zipfile.ZIP_DEFLATED
             if name in mapped:
-                begins = archive.fp.tell() + 30 + len(name.encode()) + 6  # type: ignore[union-attr]
+                begins = made.tell() + 30 + len(name.encode()) + 6
                 fill = -begins % PAGE
                 info.extra = b"\x35\xd9" + (fill + 2).to_bytes(2, "little") + PAGE.to_bytes(2, "little") + bytes(fill)
             archive.writestr(info, files[name])
+    return made.getvalue()
 
 
 def tar(files: Mapping[str, bytes], *, executable: frozenset[str] = frozenset()) -> bytes:

@@ -5,8 +5,8 @@
     <artifact>/test/         test program with the release's vectors, for CMake
     <artifact>/examples/     an Arduino sketch
 
-Sources: Zephyr, "Modules (External projects)" (3.x); Arduino, "Library specification" (format 2.2 of arduino-cli); PlatformIO, "library.json";
-CRC-32: ISO 3309 and zlib.
+Sources: Zephyr, "Modules (External projects)" (3.x); Arduino, "Library specification" (of arduino-cli 0.3x); PlatformIO, "library.json"
+(6.x). CRC-32: ISO 3309 and zlib.
 """
 
 from __future__ import annotations

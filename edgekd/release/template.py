@@ -63,8 +63,8 @@ def swift(text: str) -> str:
 
 
 def c(text: str) -> str:
-    """A string literal of C and C++ in ASCII: UTF-8 in octal, as is what would begin a trigraph. NUL would end it, and half a surrogate pair
-    is no text: both are U+FFFD."""
+    """A string literal of C and C++ in ASCII: UTF-8 in octal, as is what would begin a trigraph. NUL would end it, and half a surrogate
+    pair is no text: both are U+FFFD."""
     kept = set(range(32, 127)) - set(b'"\\?')
     whole = "".join("\ufffd" if character == "\0" or 0xD800 <= ord(character) < 0xE000 else character for character in text)
     return '"' + "".join(chr(byte) if byte in kept else f"\\{byte:03o}" for byte in whole.encode()) + '"'
