@@ -161,9 +161,8 @@ def _predicted(graph: QuantGraph, request: dict[str, Any]) -> Prediction:
 def _results(graph: QuantGraph, store: str) -> tuple[Result, ...]:
     """The newest of this graph on each device. A store that is not there is not made."""
     try:
-        address: str = lazy.load("edgekd.store.tables:address")(store)
-        file = address.removeprefix("sqlite:///")
-        if file != address and not Path(file).is_file():
+        address = lazy.load("edgekd.store.tables:address")(store)
+        if address.get_backend_name() == "sqlite" and not Path(address.database or "").is_file():
             if store:
                 raise InputError("there is no such file", where=f"--store {store}", expected="a store of measurements")
             return ()
