@@ -129,12 +129,16 @@ def _default(name: str) -> float:
 
 
 def _figure(figure: Figure | None) -> str:
+    from rich.markup import escape
+
     if figure is None:
         return ""
     if figure.unit == "share":
-        return f"{figure.value:.2%}"
+        return f"{figure.value:.2%}" if abs(figure.value) <= 1 else f"{figure.value:.4g}"
     mark = {"emulated": "*", "predicted": "~"}.get(figure.kind, "")
-    return f"{figure.value:,.0f} B{mark}" if figure.unit == "B" else f"{figure.value:,.4g} {figure.unit}{mark}"
+    if figure.unit == "B" and abs(figure.value) < 1e15:  # beyond, no digit is worth its column
+        return f"{figure.value:,.0f} B{mark}"
+    return escape(_plain(f"{figure.value:,.4g} {figure.unit}{mark}"))
 
 
 def _plain(text: str) -> str:

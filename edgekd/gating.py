@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from edgekd.gate.waivers import Waiver
 from edgekd.measure.device import Asked, Progress
 from edgekd.records import Artifact, BudgetUse, Examination, Figure, Plan, Record, Verdict
 from edgekd.released import Released, is_release, load, verify_files
+from edgekd.report.budgets import uses
 
 _NEEDED = ("plan", "export", "verify", "measure")
 _QUANTIZED = "`edgekd quantize` takes none: a waiver for worst_class says who answers for that"
@@ -100,7 +101,7 @@ def _of_run(run: Path) -> Subject:
         data=records["plan"].inputs.get("data", ""),
         model=artifact.sha256,
         figures=stated | measured,
-        limits=_limits(run, plan, stated | measured),
+        limits=_limits(run),
         parity=tuple(_parity(verdict) for verdict in verdicts),
         classes=_classes(examined, str(run / "records" / "examine.json")),
         changed=tuple(_changed(run, records)),
@@ -139,48 +140,24 @@ def _changed(run: Path, records: dict[str, Record]) -> list[str]:
             found += [f"{name} is not what records/{stage}.json says" for name in runs.changed(run, stage)]
         except InputError as error:  # the record was read before: a file is gone
             found.append(f"{Path(error.where).name}, of records/{stage}.json, is missing")
-    hashes = {runs.sha256_file(run / "records" / f"{stage}.json") for stage in records}
-    for stage, record in records.items():
-        if (before := record.inputs.get("before")) is not None and before not in hashes:
-            found.append(f"the record that records/{stage}.json was made from has changed since")
+    found += [f"the record that records/{stage}.json was made from has changed since" for stage in runs.unchained(run)]
     return list(dict.fromkeys(found))
 
 
-def _limits(run: Path, plan: Plan, figures: dict[str, Figure]) -> tuple[Limit, ...]:
+def _limits(run: Path) -> tuple[Limit, ...]:
     """The budgets as the report judges them; what a run knows of a limit that only a device can be measured against is None."""
-    row = report.rows([run])[0]
-    found = list[Limit]()
-    for budget in row["budgets"]:
-        name, used, kind = budget["name"], budget.get("actual"), ""
-        if used is not None:
-            kind = figures[name].kind
-        elif name == "accuracy_drop_pp":
-            used, kind = _drop(figures)
-        elif name == "max_macs" and "macs" in plan.figures:
-            used, kind = plan.figures["macs"].value, plan.figures["macs"].kind
-        elif budget.get("used") is not None:
-            used, kind = budget["used"], "predicted"
-        found.append(Limit(name, budget["limit"], budget["unit"], budget["source"], used, kind))
-    return tuple(found)
+    known, unknown = uses(report.rows([run])[0])
+    return (*map(_limit, known), *(Limit(one["name"], one["limit"], one["unit"], one["source"], None) for one in unknown))
 
 
-def _drop(figures: dict[str, Figure]) -> tuple[float | None, str]:
-    """By how much the worst task lies below its teacher, in percentage points."""
-    pairs = [
-        (figure, figures[f"teacher_{name}"])
-        for name, figure in figures.items()
-        if name.partition("_")[0] == "accuracy" and f"teacher_{name}" in figures
-    ]
-    if len(pairs) > 1:  # of several tasks: the plain name only repeats the first
-        pairs = [(mine, theirs) for mine, theirs in pairs if mine is not figures.get("accuracy")]
-    if not pairs:
-        return None, ""
-    return max(100 * (theirs.value - mine.value) for mine, theirs in pairs), pairs[0][0].kind
+def _limit(one: BudgetUse) -> Limit:
+    return Limit(one.name, one.limit, one.unit, one.source, one.used, one.kind)
 
 
-def _parity(verdict: Verdict) -> Parity:
+def _parity(verdict: Verdict, own: Collection[str] = ()) -> Parity:
+    """``own``: the files of the target itself, none where there are no others."""
     layer = f"; first at {verdict.first_layer}" if verdict.first_layer and not verdict.ok else ""
-    return Parity(verdict.runtime, verdict.ok, verdict.reason + layer)
+    return Parity(verdict.runtime, verdict.ok, verdict.reason + layer, further=bool(own) and verdict.artifact not in own)
 
 
 def _classes(examined: Examination | None, where: str) -> tuple[Classes, ...]:
@@ -201,29 +178,22 @@ def _classes(examined: Examination | None, where: str) -> tuple[Classes, ...]:
 
 
 def _of_release(released: Released) -> Subject:
-    manifest, figures = released.manifest, released.figures
-    examined = released.examination
+    manifest, examined, own = released.manifest, released.examination, _own(released)
+    files = own.get("files")
     return Subject(
         where=str(released.folder),
         name=str(manifest["name"]),
         target=str(manifest["target"]),
         data=str(manifest["data"].get("sha256") or ""),
-        model=str(_own(released).get("sha256", "")),
-        figures=figures,
-        limits=tuple(_limit(one, figures) for one in released.budgets),
-        parity=tuple(_parity(verdict) for verdict in released.parity),
+        model=str(own.get("sha256", "")),
+        figures=released.figures,
+        limits=tuple(map(_limit, released.budgets)),
+        parity=tuple(_parity(verdict, files if isinstance(files, dict) else ()) for verdict in released.parity),
         classes=_classes(examined, str(released.folder)),
         changed=tuple(verify_files(released)),
         lacks={} if examined else {"worst_class": "release it again from a run that was examined"},
         version=str(manifest["version"]),
     )
-
-
-def _limit(one: BudgetUse, figures: dict[str, Figure]) -> Limit:
-    """What a figure says is of its kind; what is used otherwise, the plan has foretold."""
-    figure = figures.get("accuracy" if one.name == "accuracy_drop_pp" else one.name)
-    same = figure is not None and (one.name == "accuracy_drop_pp" or figure.value == one.used)
-    return Limit(one.name, one.limit, one.unit, one.source, one.used, figure.kind if figure and same else "predicted")
 
 
 def _own(released: Released) -> dict[str, Any]:

@@ -111,6 +111,8 @@ def _judged(run: Path) -> dict[str, Any]:
     for stage in runs.stages(run):
         for file in runs.changed(run, stage) if stage in ("freeze", "export", "examine") else ():
             raise NotReleasable(f"{run / file} is not what the build made: its hash is not the one in records/{stage}.json")
+    if edited := runs.unchained(run):
+        raise NotReleasable(f"{run}: the record that records/{edited[0]}.json was made from has changed since the build")
     return row
 
 
@@ -224,25 +226,6 @@ def figures_of(run: Path, examination: Examination | None) -> dict[str, Figure]:
     for measurement in reversed(runs.read(run, "measure").body):
         figures |= measurement.figures
     return figures
-
-
-def budgets_of(row: dict[str, Any]) -> tuple[BudgetUse, ...]:
-    """The budgets of a run (a row of the report) with what the exported file uses of each: counted, or else foretold by the plan."""
-    found = []
-    for budget in row["budgets"]:
-        used = budget["actual"] if budget["actual"] is not None else budget.get("used")
-        if budget["name"] == "accuracy_drop_pp":
-            used = _lost(row)
-        if used is not None:
-            found.append(BudgetUse(budget["name"], used, budget["limit"], budget["unit"], budget["source"]))
-    return tuple(found)
-
-
-def _lost(row: dict[str, Any]) -> float | None:
-    """Percentage points below the teacher, of the task that loses most; None where no teacher's accuracy is known."""
-    pairs = [(one["teacher_accuracy"], one["accuracy"]) for one in (row["tasks"].values() if row["tasks"] else [row])]
-    lost = [100 * (teacher["value"] - mine["value"]) for teacher, mine in pairs if teacher and mine]
-    return max(lost, default=None)
 
 
 def about_of(run: Path) -> dict[str, str]:

@@ -110,6 +110,12 @@ def changed(run: Path, stage: str) -> tuple[str, ...]:
     return tuple(name for name, sha256 in hashes.items() if sha256_file(inside(run, name)) != sha256)
 
 
+def unchained(run: Path) -> tuple[str, ...]:
+    """Stages made from a record that is no longer there as it was: someone changed it since. Raises InputError for a damaged record."""
+    hashes = {sha256_file(_record_path(run, stage)) for stage in stages(run)}
+    return tuple(stage for stage in stages(run) if _read(run, stage)[0].inputs.get("before") not in {None, *hashes})
+
+
 def inside(run: Path, name: str) -> Path:
     """The path of a file named relative to the run folder. Raises InputError if it would lie outside."""
     path = (Path(run) / name).resolve()

@@ -70,6 +70,11 @@ def test_a_damaged_baseline_is_one_message(baseline: Path, tmp_path: Path, name:
         {"parity": [3]},
         {"budgets": [{"name": "latency_ms"}]},
         {"accuracy": {"tasks": 3}},
+        {
+            "figures": {
+                "latency_ms": {"value": 1.0, "unit": "\x1b[31m[/bold]", "kind": "measured", "where": "x", "n": 1, "low": 1, "high": 1}
+            }
+        },
         {"target": "\x1b[31m[red]"},
     ],
 )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from edgekd.jobs import Request
 from edgekd.quant import reference
 from edgekd.release.facts import Facts
 from edgekd.release_facts import gather
+from tests.gate_runs import figure, planted
 from tests.released import facts
 from tests.small_builds import LABELS, recipe
 
@@ -62,10 +63,11 @@ def test_a_good_run(built: Path) -> None:
     assert not folder.exists()  # nothing is left of what was made for it
 
 
-def test_without_the_data_inputs_are_random_and_it_is_said(run: Path) -> None:
-    record = json.loads((run / "records" / "plan.json").read_bytes())
-    record["config"]["recipe_folder"] = "/nowhere"
-    (run / "records" / "plan.json").write_text(json.dumps(record))
+def test_without_the_data_inputs_are_random_and_it_is_said(run: Path, tmp_path: Path) -> None:
+    def elsewhere(documents: dict[str, Any]) -> None:
+        documents["plan"]["config"]["recipe_folder"] = "/nowhere"
+
+    run = planted(run, tmp_path / "moved", elsewhere)
     found = released(run)
     assert len(found.vectors.x) == 8 and "random inputs" in found.notes[0] and "not at hand" in found.notes[0]
     assert found.licenses == {"license": "MIT"}  # as it stood at the build
@@ -88,6 +90,12 @@ def test_a_file_that_changed(run: Path) -> None:
     with pytest.raises(NotReleasable, match=r"model\.tflite is not what the build made") as raised:
         released(run)
     assert raised.value.exit_code == 1
+
+
+def test_a_record_that_was_edited(run: Path, tmp_path: Path) -> None:
+    edited = planted(run, tmp_path / "edited", figure("measure", "latency_ms", times=0.1), chained=False)
+    with pytest.raises(NotReleasable, match=r"record that records/examine\.json was made from has changed since the build"):
+        released(edited)
 
 
 def test_a_run_that_did_not_pass(run: Path) -> None:
