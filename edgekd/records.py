@@ -33,13 +33,16 @@ class Figure:
 
 @dataclass(frozen=True)
 class BudgetUse:
-    """What a plan uses of one budget. ``source`` says who set the limit: command line, recipe or profile."""
+    """What a plan, or a student, uses of one budget. ``source`` says who set the limit: command line, recipe or profile; ``kind`` what
+    ``used`` is, as of a figure, "" in a plan, whose figures say it.
+    """
 
     name: str
     used: float
     limit: float
     unit: str
     source: str
+    kind: str = ""
 
     @property
     def fits(self) -> bool:

@@ -21,10 +21,11 @@ from edgekd.lazy import load
 from edgekd.quant import compare, io, reference
 from edgekd.quant.graph import QuantGraph, Tensor
 from edgekd.recipe.load import load as load_recipe
-from edgekd.records import Artifact, BudgetUse, Examination, Figure, Record, Verdict
+from edgekd.records import Artifact, Examination, Figure, Record, Verdict
 from edgekd.release import FORMATS, NEEDS
 from edgekd.release.facts import Border, Facts, Head, Model, Vectors
 from edgekd.report import rows
+from edgekd.report.budgets import uses
 from edgekd.stages import Progress, device_samples
 from edgekd.verify.certificate import Samples, rule_for, verify
 
@@ -67,17 +68,21 @@ def gather(run: Path, *, version: str, group: str, formats: Sequence[str], progr
     examination = runs.read(run, "examine").body if "examine" in runs.stages(run) else None
     artifact: Artifact = runs.read(run, "export").body[0]
     verdicts = tuple(runs.read(run, "verify").body)
+    known, unknown = uses(row)
     folder = runs.inside(run, artifact.path).parent
     files = tuple(str(runs.inside(run, file).relative_to(folder)) for file in (artifact.files or (artifact.path,)))
     models = {own: model_of(graph, replace(artifact, path=Path(artifact.path).name, files=files), folder, verdicts)}
     facts = Facts(
         name, version, group, profile.name, measured.environment.get("created", ""), run.name, graph, models, own,
-        Vectors(inputs.x[:0], (), False), figures_of(run, examination), budgets_of(row), examination,
+        Vectors(inputs.x[:0], (), False), figures_of(run, examination), known, examination,
         recipe.model_dump(), profile.model_dump(), measured.environment,
         {stage: run / "records" / f"{stage}.json" for stage in runs.stages(run)},
         licenses=about_of(run),
         front_end=dict(_table(graph.metadata.get("input")).get("front_end", {})), probabilities=recipe.student.softmax,
-        notes=(f"test vectors: {inputs.said}",) if inputs.y is None else (),
+        notes=(
+            *((f"test vectors: {inputs.said}",) if inputs.y is None else ()),
+            *(f"budget {b['name']} ≤ {b['limit']:g} {b['unit']} ({b['source']}): no figure of the device, so not judged" for b in unknown),
+        ),
     )  # fmt: skip
     wanted = [need for need in needs(formats, own) if need != own]
     for i, need in enumerate(wanted):
@@ -108,12 +113,19 @@ def _judged(run: Path) -> dict[str, Any]:
     row = rows([run])[0]
     if row["failures"]:
         raise NotReleasable(f"{run} did not pass and is not released:\n  " + "\n  ".join(row["failures"]))
+    if not row["runtimes"]:
+        raise NotReleasable(f"{run} was verified in no runtime and is not released; edgekd doctor says which can be installed here")
+    check_unchanged(run)
+    return row
+
+
+def check_unchanged(run: Path) -> None:
+    """Raises NotReleasable unless every file and record is as the build made it: also while it is released, for that takes its time."""
     for stage in runs.stages(run):
         for file in runs.changed(run, stage) if stage in ("freeze", "export", "examine") else ():
             raise NotReleasable(f"{run / file} is not what the build made: its hash is not the one in records/{stage}.json")
     if edited := runs.unchained(run):
         raise NotReleasable(f"{run}: the record that records/{edited[0]}.json was made from has changed since the build")
-    return row
 
 
 def _inputs(run: Path, graph: QuantGraph) -> Inputs:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgekd import runs
-from edgekd.errors import InputError
+from edgekd.errors import InputError, NotReleasable
 from edgekd.lazy import load
 from edgekd.quant import io
 from edgekd.release import CARD, FORMATS, NEEDS, PASSWORD, archive, bom, card, evidence, manifest, publish
@@ -65,13 +65,15 @@ def release(run: Path, order: Order, progress: Progress) -> Done:
         facts = gather(run, version=order.version, group=order.group, formats=order.formats, progress=progress)
     except InputError as error:
         raise in_its_order(error, order.formats) from error
-    return release_facts(facts, order, progress)
+    check: Callable[[Path], None] = load("edgekd.release_facts:check_unchanged")
+    return release_facts(facts, order, progress, lambda: check(run))
 
 
-def release_facts(facts: Facts, order: Order, progress: Progress) -> Done:
-    """The same, of facts that are gathered."""
+def release_facts(facts: Facts, order: Order, progress: Progress, check: Callable[[], None] = lambda: None) -> Done:
+    """The same, of facts that are gathered. ``check`` is called when all is packed, and raises where what was read has changed meanwhile."""
     with publish.staging(order.out, f"{facts.artifact}-{facts.version}") as folder:
         pack(facts, order.formats, folder, progress)
+        check()
         if order.key is not None:
             publish.settle(folder)
             load(f"{_SIGN}:sign")(folder, order.key, order.password)
@@ -133,6 +135,8 @@ def _contents(facts: Facts, folder: Path) -> dict[str, tuple[str, tuple[str, ...
         path = folder / "model" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(own.folder / name, path)
+        if name == own.files[0] and runs.sha256_file(path) != own.sha256:
+            raise NotReleasable(f"{own.path} is another file than the one that was verified")
         made[f"model/{name}"] = ("build: export", ("graph/graph.json",))
     arrays = {"x": facts.vectors.x, **{f"expected_{at}": part for at, part in enumerate(facts.vectors.outputs)}}
     archive.write_zip(folder / VECTORS, {f"{name}.npy": _npy(array) for name, array in arrays.items()}, stored=True)

@@ -99,8 +99,8 @@ def _facts(kind: str, formats: tuple[str, ...], own: str) -> Facts:
         "teacher_accuracy": Figure(1.0, "share", "measured", WHERE, n=32, low=0.89, high=1.0),
     }  # fmt: skip
     budgets = (
-        BudgetUse("model_bytes", size.value, 524_288, "B", "profile pixel-8"),
-        BudgetUse("accuracy_drop_pp", 0.0, 3.5, "pp", "recipe, targets.pixel-8"),
+        BudgetUse("model_bytes", size.value, 524_288, "B", "profile pixel-8", "counted"),
+        BudgetUse("accuracy_drop_pp", 0.0, 3.5, "pp", "recipe, targets.pixel-8", "measured"),
     )
     return Facts(
         "golden", "1.4.0", "com.example.models", "pixel-8", "2026-11-22T04:00:31+00:00", "golden-pixel-8-0123456789", student, models, own,

@@ -101,7 +101,7 @@ def test_no_path_of_this_machine_is_in_it(tmp_path: Path) -> None:
     facts = replace(
         facts,
         figures={**facts.figures, "macs": Figure(1.0, "MAC", "counted", f"graph of {lies}")},
-        budgets=(BudgetUse("model_bytes", 1.0, 2.0, "B", f"recipe {lies}"),),
+        budgets=(BudgetUse("model_bytes", 1.0, 2.0, "B", f"recipe {lies}", "counted"),),
         recipe={**facts.recipe, "data": {"source": "numpy", "options": {"file": lies}}, "teacher": {"source": "onnx", "checkpoint": lies}},
         profile={**facts.profile, "description": lies},
         environment={**facts.environment, "python": f"{lies}/bin"},

@@ -54,11 +54,13 @@ class Limit:
 
 @dataclass(frozen=True)
 class Parity:
-    """Whether a runtime computes what the reference does, and where it starts not to."""
+    """Whether a runtime computes what the reference does, and where it starts not to. ``further``: it ran a file that a release holds
+    besides the target's own."""
 
     runtime: str
     ok: bool
     reason: str
+    further: bool = False
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from edgekd.gate.check import Check, Limit, Subject
 from edgekd.records import Figure
 
+#: Budgets that need no device: without a figure they are not judged, rather than noted.
+_OF_EVERY_RUN = ("model_bytes", "peak_ram_bytes", "accuracy_drop_pp", "max_macs")
 _KINDS = ("measured", "emulated", "predicted", "counted")
 
 
@@ -25,23 +27,26 @@ def parity(subject: Subject) -> list[Check]:
 
 
 def budgets(subject: Subject) -> list[Check]:
-    """One check a budget of which it is known what is used; ``unjudged`` names the others."""
-    return [_budget(one) for one in subject.limits if one.used is not None]
+    """One check a budget, but those that only the device could tell of and did not, which ``unjudged`` names."""
+    return [_budget(one) for one in subject.limits if one.used is not None or one.name in _OF_EVERY_RUN]
 
 
 def unjudged(subject: Subject) -> list[str]:
-    """Budgets that nothing is known of: no run can say what a device takes that it was never on."""
+    """Budgets of the device that nothing is known of: no run can say what a device takes that it was never on."""
     return [
         f"budget {one.name} ≤ {one.limit:g} {one.unit} ({one.source}): no figure of the device; edgekd bench … --device measures it there"
         for one in subject.limits
-        if one.used is None
+        if one.used is None and one.name not in _OF_EVERY_RUN
     ]
 
 
 def _budget(one: Limit) -> Check:
-    assert one.used is not None
+    if one.used is None:
+        said = f"nobody knows what is used of {one.limit:,g} {one.unit}; set by {one.source}"
+        return Check(f"budget.{one.name}", "unknown", None, None, one.limit, said)
     found = Figure(one.used, one.unit, one.kind, one.source) if one.kind in _KINDS else None
     holds = one.used <= one.limit
     of = f"{one.used / one.limit:.1%} of it" if one.limit > 0 and one.used >= 0 else f"{one.used:g} {one.unit}"
     said = of if holds else f"{one.used:,g} {one.unit}, {one.limit:,g} allowed"
-    return Check(f"budget.{one.name}", "pass" if holds else "fail", found, None, one.limit, f"{said}, {one.kind}; set by {one.source}")
+    said += f", {one.kind or 'nobody says how that is known'}; set by {one.source}"
+    return Check(f"budget.{one.name}", "pass" if holds else "fail", found, None, one.limit, said)

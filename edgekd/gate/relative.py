@@ -35,7 +35,8 @@ def against(
         names = [_name("accuracy", task) for task in subject.accuracies or [""]]
         names += [_name("worst_class", task) for task in subject.accuracies or [""]]
         return [_unknown(name, reason) for name in (*names, "latency_ms", "model_bytes", "peak_ram_bytes")]
-    found = [*_accuracies(subject, baseline, tolerances["accuracy"]), *_worst(subject, baseline, tolerances["worst_class"])]
+    found = [*_runtimes(subject, baseline), *_accuracies(subject, baseline, tolerances["accuracy"])]
+    found += _worst(subject, baseline, tolerances["worst_class"])
     if ratio is not None or rejected:
         found.append(_measured(ratio, rejected, tolerances["latency_ms"]))
     else:
@@ -49,6 +50,14 @@ def _name(check: str, task: str) -> str:
 
 def _unknown(name: str, message: str, found: Figure | None = None, baseline: Figure | None = None) -> Check:
     return Check(name, "unknown", found, baseline, None, message)
+
+
+def _runtimes(subject: Subject, baseline: Subject) -> list[Check]:
+    """Those in which the baseline's own file was verified and this one's was not: a proof that is missing is none that holds."""
+    mine = {one.runtime for one in subject.parity}
+    gone = dict.fromkeys(one.runtime for one in baseline.parity if not one.further and one.runtime not in mine)
+    said = "the baseline was verified in it, this was not; install it and build again, or edgekd verify"
+    return [_unknown(f"parity.{name}", said) for name in gone if mine]
 
 
 def _other_data(subject: Subject, baseline: Subject) -> str:
@@ -88,7 +97,7 @@ def _accuracy(subject: Subject, baseline: Subject, task: str, tolerance: float) 
 def _worst(subject: Subject, baseline: Subject, tolerance: float) -> list[Check]:
     """The class that lost most decides, whichever it is: an average hides it, and so does the worst class where another has sunk."""
     mine, theirs = {one.task: one for one in subject.classes}, {one.task: one for one in baseline.classes}
-    tasks = dict.fromkeys((*mine, *theirs)) or dict.fromkeys(subject.accuracies) or {"": None}
+    tasks = dict.fromkeys((*mine, *theirs, *subject.accuracies)) or {"": None}
     return [_classes(subject, baseline, _pair(mine, theirs, task), task, tolerance) for task in tasks]
 
 
@@ -131,7 +140,7 @@ def _cost(name: str, subject: Subject, baseline: Subject, tolerance: float) -> C
         return _unknown(name, f"{who} no such figure; {_MEND.get(name, 'build it again')}", found, before)
     # What was counted, or laid out by a runtime's planner, is the same wherever it was computed.
     reason = _unlike(found, before, where=found.kind == "measured" or name == "latency_ms")
-    if not reason and not (before.value > 0 and found.value >= 0):
+    if not reason and not (before.value > 0 and found.value > 0):  # nothing costs nothing: such a figure was not taken
         reason = f"{found.value:g} against {before.value:g} is no comparison"
     if reason:
         return _unknown(name, f"{reason}; {_MEND.get(name, 'build it again')}", found, before)

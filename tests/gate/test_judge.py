@@ -44,6 +44,14 @@ def test_a_budget_of_which_nothing_is_known_is_a_note() -> None:
     assert found.notes[0].startswith("budget latency_ms ≤ 50 ms (profile pixel-8): no figure of the device")
 
 
+@pytest.mark.parametrize("name", ["model_bytes", "peak_ram_bytes", "accuracy_drop_pp", "max_macs"])
+def test_a_budget_that_needs_no_device_is_not_judged_without_a_figure(name: str) -> None:
+    found = judge(subject(limits=(Limit(name, 3.5, "pp", "profile pixel-8", None),)), subject(), today=TODAY)
+    assert found.exit_code == 2 and statuses(found)[f"budget.{name}"] == "unknown" and not found.notes
+    (check,) = (one for one in found.checks if one.status == "unknown")
+    assert check.message == "nobody knows what is used of 3.5 pp; set by profile pixel-8"
+
+
 def test_without_a_baseline_nothing_passes_but_a_fail_outranks() -> None:
     assert judge(subject(), None, today=TODAY).exit_code == 2
     assert judge(subject(parity=(Parity("tflm", False, "differs"),)), None, today=TODAY).exit_code == 1

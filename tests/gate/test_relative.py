@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgekd.gate.check import TOLERANCES, Check, Classes, Subject, verdict
+from edgekd.gate.check import TOLERANCES, Check, Classes, Parity, Subject, verdict
 from edgekd.gate.relative import against
 from edgekd.records import Figure
 from tests.gate.subjects import figures, subject, with_figure
@@ -107,6 +107,8 @@ def test_every_task_is_judged() -> None:
     assert found["worst_class.digit"] == found["worst_class.speaker"] == "pass"
     only = subject(figures=figures(), classes=both[:1])
     assert {one.name: one.status for one in against(only, old, TOLERANCES)}["accuracy.speaker"] == "unknown"
+    half = replace(old, classes=both[:1])
+    assert {one.name: one.status for one in against(half, half, TOLERANCES)}["worst_class.speaker"] == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -139,9 +141,20 @@ def test_no_figure(name: str) -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0])
-def test_nothing_is_so_many_times_nothing(value: float) -> None:
-    broken = with_figure("latency_ms", value=value, low=None, high=None)
-    assert check("latency_ms", subject(), broken).status == "unknown"
+@pytest.mark.parametrize("name", ["latency_ms", "model_bytes", "peak_ram_bytes"])
+def test_what_costs_nothing_was_not_measured(name: str, value: float) -> None:
+    broken = with_figure(name, value=value, low=None, high=None)
+    assert check(name, subject(), broken).status == check(name, broken).status == "unknown"
+
+
+def test_a_runtime_of_the_baseline_in_which_this_was_not_verified() -> None:
+    """A release says of its further formats' files as well; of these a run has none."""
+    both = (*subject().parity, Parity("litert_xnnpack", True, "bit-equal"), Parity("c_host", True, "bit-equal", further=True))
+    found = {one.name: one for one in against(subject(), subject(parity=both), TOLERANCES)}
+    assert found["parity.litert_xnnpack"].status == "unknown" and "parity.c_host" not in found and "parity.tflm" not in found
+    assert found["parity.litert_xnnpack"].message.startswith("the baseline was verified in it, this was not")
+    assert not {one.name for one in against(subject(parity=both), subject(), TOLERANCES)} & {"parity.litert_xnnpack", "parity.c_host"}
+    assert "parity.tflm" not in {one.name for one in against(subject(parity=()), subject(), TOLERANCES)}  # one check says that already
 
 
 def test_the_same_file_that_is_slower_fails_and_says_so() -> None:
