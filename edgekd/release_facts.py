@@ -81,7 +81,7 @@ def gather(run: Path, *, version: str, group: str, formats: Sequence[str], progr
         front_end=dict(_table(graph.metadata.get("input")).get("front_end", {})), probabilities=recipe.student.softmax,
         notes=(
             *((f"test vectors: {inputs.said}",) if inputs.y is None else ()),
-            *(f"budget {b['name']} ≤ {b['limit']:g} {b['unit']} ({b['source']}): no figure of the device, so not judged" for b in unknown),
+            *(f"budget {b['name']} ≤ {b['limit']:g} {b['unit']} ({b['source']}): nobody knows what is used, so it was not judged" for b in unknown),
         ),
     )  # fmt: skip
     wanted = [need for need in needs(formats, own) if need != own]

@@ -17,6 +17,7 @@ from edgekd.jobs import Request
 from edgekd.quant import reference
 from edgekd.release.facts import Facts
 from edgekd.release_facts import gather
+from edgekd.releasing import Order, release
 from tests.gate_runs import figure, planted
 from tests.released import facts
 from tests.small_builds import LABELS, recipe
@@ -104,6 +105,36 @@ def test_a_run_that_did_not_pass(run: Path) -> None:
     runs.write(run, replace(record, body=verdicts))
     with pytest.raises(NotReleasable, match="did not pass.*\n.*3 outputs differ"):
         released(run)
+
+
+def test_a_run_that_no_runtime_judged(run: Path, tmp_path: Path) -> None:
+    unjudged = planted(run, tmp_path / "unjudged", lambda documents: documents["verify"]["body"].update(value=[]))
+    with pytest.raises(NotReleasable, match="was verified in no runtime and is not released"):
+        released(unjudged)
+
+
+def test_a_budget_says_how_it_is_known_and_what_nobody_knows_is_a_note(run: Path, tmp_path: Path) -> None:
+    kinds = {"model_bytes": "counted", "peak_ram_bytes": "emulated", "latency_ms": "predicted", "accuracy_drop_pp": "emulated"}
+    found = released(run)
+    assert {b.name: b.kind for b in found.budgets} == kinds and found.figures["latency_ms"].kind == "measured"  # of this host
+
+    def unforetold(documents: dict[str, Any]) -> None:
+        plan = documents["plan"]["body"]["value"]
+        plan["budgets"] = [one for one in plan["budgets"] if one["name"] != "latency_ms"]
+
+    found = released(planted(run, tmp_path / "unforetold", unforetold))
+    assert {b.name for b in found.budgets} == {*kinds} - {"latency_ms"}
+    assert found.notes == ("budget latency_ms ≤ 500 ms (profile nucleo-l4r5zi): nobody knows what is used, so it was not judged",)
+
+
+def test_a_file_that_changes_while_it_is_released(run: Path, tmp_path: Path) -> None:
+    def spoil(what: str, done: int, total: int) -> None:
+        if what == "release 1.4.0" and done + 1 == total:  # all but the papers is packed
+            (run / "graph" / "graph.json").write_text("{}")
+
+    with pytest.raises(NotReleasable, match=r"graph\.json is not what the build made"):
+        release(run, Order("1.4.0", "com.example.models", ("android",), tmp_path / "out"), spoil)
+    assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.parametrize(("formats", "said"), [((), "no format"), (("android", "apk"), "format 'apk'")])
