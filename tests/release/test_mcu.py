@@ -15,10 +15,12 @@ import pytest
 
 from edgekd.errors import InputError
 from edgekd.quant import reference
-from edgekd.release.facts import Facts
+from edgekd.release.facts import Facts, Vectors
 from edgekd.release.mcu import ACCESSOR_BYTES, pack, text_of
+from edgekd.release_facts import Inputs
+from tests.c_layers import fully_connected
 from tests.firmware_bundles import STRICT, compiled, needs, packed, ran
-from tests.released import facts
+from tests.released import exported, facts
 
 HOSTILE = ("a\"b\\", "??/\n??'", "*/ #error", "drèss 🐈‍⬛", "%s%n", "nul\0l", "\ud800", "$(exit 1) ${X} `x`", "\u202eright")  # fmt: skip
 
@@ -206,3 +208,29 @@ def test_what_cannot_be_packed_is_said(tmp_path: Path):
     other = replace(made.models["c"], sha256=hashlib.sha256(fewer.encode()).hexdigest())
     with pytest.raises(InputError, match="bytes of constants were read in it"):
         pack(replace(made, models={"c": other}), tmp_path / "out")
+
+
+def test_sixteen_bits(tmp_path: Path):
+    """A graph of int16 activations."""
+    graph = next(made for made in (fully_connected(seed, "int16") for seed in range(20)) if len(made.tensor(made.outputs[0]).shape) == 2)
+    graph = replace(graph, name="golden_pixel_8")
+    x = np.random.default_rng(0).integers(-32768, 32768, (4, *graph.tensor(graph.inputs[0]).shape[1:])).astype(np.int16)
+    model = exported(graph, "c", tmp_path / "c", Inputs(x, None, "random"))
+    out = reference.run(graph, x, "tflm")[graph.outputs[0]].reshape(len(x), -1)
+    made = facts(tmp_path, "int8", formats=("mcu",))
+    made = replace(made, graph=graph, models={"c": model}, vectors=Vectors(x, (out,), True), vectors_by_format={})
+    folder = packed(made, tmp_path / "mcu")
+    needs("gcc")
+    own = (folder / "src/golden_pixel_8_model.c", folder / "test/golden_pixel_8_test.c")
+    ran("gcc", "-std=c11", *STRICT.split(), "-I", folder / "src", *own, "-o", tmp_path / "program")
+    assert ran(tmp_path / "program").endswith("4 test vectors pass.\n")
+
+
+def test_the_c_of_the_docs(repository: Path, tmp_path: Path):
+    needs("gcc")
+    folder = packed(facts(tmp_path, "int8", formats=("mcu",)), tmp_path / "mcu")
+    snippet = re.search(r"```c\n(.*?)```", (repository / "docs/firmware.md").read_text(), re.DOTALL)
+    assert snippet
+    text = snippet[1].replace("keywords_nrf52840dk", "golden_pixel_8").replace("KEYWORDS_NRF52840DK", "GOLDEN_PIXEL_8")
+    (tmp_path / "docs.c").write_text(f"#include <stddef.h>\n{text}")
+    ran("gcc", "-std=c11", *STRICT.split(), "-fsyntax-only", "-I", folder / "src", tmp_path / "docs.c")
