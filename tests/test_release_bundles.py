@@ -1,4 +1,4 @@
-"""From a build by the command line to what firmware teams and fleets do with its bundles: CMake's test, skopeo's copy, the accessor's self-test."""
+"""From a build by the command line to what its takers do with the bundles: CMake's test, skopeo's copy, the accessor's self-test."""
 
 from __future__ import annotations
 
