@@ -82,7 +82,7 @@ def _facts(kind: str, formats: tuple[str, ...], own: str) -> Facts:
     y = np.stack([reference.run(student, x, profile)[name].argmax(1) for name in student.outputs], 1).astype(np.int64)
     inputs = Inputs(x, y if len(student.outputs) > 1 else y[:, 0], "32 golden samples")
     named = replace(student, name="golden_pixel_8")
-    models = {need: _exported(named if need == "c" else student, need, folder / need, inputs) for need in (own, *needs(formats, own))}
+    models = {need: exported(named if need == "c" else student, need, folder / need, inputs) for need in (own, *needs(formats, own))}
     (folder / "records").mkdir()
     records = {}
     for stage in ("plan", "verify"):
@@ -116,7 +116,7 @@ def _facts(kind: str, formats: tuple[str, ...], own: str) -> Facts:
     )  # fmt: skip
 
 
-def _exported(student: QuantGraph, format: str, folder: Path, inputs: Inputs) -> Model:
+def exported(student: QuantGraph, format: str, folder: Path, inputs: Inputs) -> Model:
     """The file and its verdicts, all computed in this process, which is quicker than verify() with one for each runtime."""
     artifact = load(EXPORTERS[format])(student, folder)
     verdicts = []

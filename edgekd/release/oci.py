@@ -3,11 +3,12 @@
     <artifact>/oci-layout, index.json, blobs/sha256/…      skopeo, ORAS, crane and podman copy it to a registry
     README.md
 
-The manifest states ``artifactType``, as OCI 1.1 has it. Its config is an image config, not the empty one: `skopeo inspect` refuses any other
-(c/image: "unsupported image-specific operation on artifact"), while what pulls artifacts (ORAS, podman artifact) looks at artifactType and
-at the layers' titles. Layers are the files themselves, not tar archives: no container runs from it.
+The manifest states ``artifactType``, as OCI 1.1 has it. Its config is an image config, not the empty one: `skopeo inspect` refuses any
+other ("unsupported image-specific operation on artifact"), while what pulls artifacts (ORAS, podman artifact) looks at artifactType and at
+the layers' titles. Layers are the files themselves, not tar archives: no container runs from it.
 
-Source: OCI Image Format Specification 1.1.0 (2024): image-layout.md, manifest.md ("Guidelines for Artifact Usage"), config.md, annotations.md.
+Source: OCI Image Format Specification 1.1.0 (2024): image-layout.md, manifest.md ("Guidelines for Artifact Usage"), config.md and
+annotations.md.
 """
 
 from __future__ import annotations
@@ -122,8 +123,8 @@ def _deployed(facts: Facts) -> str:
 
 
 def _flags(facts: Facts) -> str:
-    """What trtexec may compute in. A quantized file states itself where it is int8 (explicit quantization); the rest stays float32, in which
-    it was proven."""
+    """What trtexec may compute in. A quantized file states itself where it is int8 (explicit quantization); the rest stays float32, in
+    which it was proven."""
     dtypes = {tensor.dtype for tensor in facts.graph.tensors.values()}
     return "--int8" if "int8" in dtypes else "--fp16" if "float16" in dtypes else "--noTF32"
 

@@ -1,10 +1,10 @@
-"""The bundle for model servers: a model repository as OpenVINO Model Server, Triton and KServe's OpenVINO runtime read it.
+"""The bundle for model servers: a model repository as OpenVINO Model Server reads it.
 
     config.json                        OpenVINO Model Server's list of models
     <artifact>/1/model.xml, model.bin  version 1 of the repository
     <artifact>/edgekd_model.py, …      accessor, contract and vectors, for clients; servers look at folders called by a number alone
 
-Source: OpenVINO Model Server, "Model Repository" and "Configuration file" (2024); Triton, "Model Repository".
+Source: OpenVINO Model Server, "Model Repository" and "Configuration file" (2024).
 """
 
 from __future__ import annotations

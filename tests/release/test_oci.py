@@ -127,7 +127,8 @@ def test_the_script_that_builds_an_engine(tmp_path: Path, kind: str, flag: str):
 
     done = built(BATCH="4")
     assert done.returncode == 0, done.stderr
-    called = ["--onnx=model.onnx", flag, "--shapes=input:4x3x20x20", "--saveEngine=model.engine.part", "model.engine"]
+    shapes = [f"--{which}Shapes=input:4x3x20x20" for which in ("min", "opt", "max")]
+    called = ["--onnx=model.onnx", flag, *shapes, "--saveEngine=model.engine.part", "model.engine"]
     assert done.stdout.splitlines() == called
     assert (folder / "model.engine").read_text() == "engine\n" and not (folder / "model.engine.part").exists()
     done = built(TRTEXEC=str(tmp_path / "nowhere"))
