@@ -139,7 +139,7 @@ def _contents(facts: Facts, folder: Path) -> dict[str, tuple[str, tuple[str, ...
             raise NotReleasable(f"{own.path} is another file than the one that was verified")
         made[f"model/{name}"] = ("build: export", ("graph/graph.json",))
     arrays = {"x": facts.vectors.x, **{f"expected_{at}": part for at, part in enumerate(facts.vectors.outputs)}}
-    archive.write_zip(folder / VECTORS, {f"{name}.npy": _npy(array) for name, array in arrays.items()}, stored=True)
+    archive.write_zip(folder / VECTORS, {f"{name}.npy": _npy(array) for name, array in arrays.items()})
     made[VECTORS] = ("edgekd.quant.reference", ("graph/graph.json",))
     evidence.write(facts, folder / "evidence")
     for path in publish.files_of(folder / "evidence"):
@@ -183,7 +183,8 @@ def _check_models(facts: Facts, formats: Sequence[str]) -> None:
 
 
 def _check_place(run: Path, out: Path) -> None:
-    if Path(out).resolve().is_relative_to(Path(run).resolve()):
+    # realpath, unlike Path.resolve, has an answer for links that lead in a circle: making the folder will say what is wrong.
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(run)):
         raise InputError("lies inside the run", where=f"--out {out}", expected="a folder of its own", mend="--out releases")
 
 

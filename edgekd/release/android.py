@@ -107,7 +107,7 @@ def maven(facts: Facts, load: Payload, package: str, sources: Mapping[str, bytes
 
 
 def aar(facts: Facts, load: Payload, package: str) -> bytes:
-    """The library: assets and no code. The model is stored, and begins at a page."""
+    """The library: assets and no code. The model begins at a page."""
     folder = f"assets/edgekd/{facts.artifact}/"
     files = {
         "AndroidManifest.xml": render("android/AndroidManifest.xml", package=package, min_sdk=MIN_SDK).encode(),
@@ -117,16 +117,12 @@ def aar(facts: Facts, load: Payload, package: str) -> bytes:
         "META-INF/com/android/build/gradle/aar-metadata.properties": b"aarFormatVersion=1.0\naarMetadataVersion=1.0\n",
         **{folder + name: content for name, content in load.files.items()},
     }
-    return _zip(files, frozenset({folder + MODEL}))
+    return archive.zipped(files, mapped=frozenset({folder + MODEL}))
 
 
 def _jar(files: Mapping[str, bytes]) -> bytes:
-    """A jar of ``files``; without any it holds its manifest alone. Stored, since another zlib would compress to other bytes."""
-    return _zip({"META-INF/MANIFEST.MF": b"Manifest-Version: 1.0\r\n\r\n", **files}, stored=True)
-
-
-def _zip(files: Mapping[str, bytes], mapped: frozenset[str] = frozenset(), *, stored: bool = False) -> bytes:
-    return archive.zipped(files, mapped=mapped, stored=stored)
+    """A jar of ``files``; without any it holds its manifest alone."""
+    return archive.zipped({"META-INF/MANIFEST.MF": b"Manifest-Version: 1.0\r\n\r\n", **files})
 
 
 def _printable(text: str) -> str:

@@ -1,4 +1,5 @@
-"""Archives whose bytes depend on their content alone: no times, no owners, one order."""
+"""Archives whose bytes depend on their content alone: no times, no owners, one order, nothing compressed, for another zlib would do that to
+other bytes."""
 
 from __future__ import annotations
 
@@ -13,19 +14,20 @@ from pathlib import Path
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 #: Largest page of an Android device (16 KB since Android 15): what is aligned to it can be mapped on all of them.
 PAGE = 16384
+_WORD = 4
 
 
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def write_zip(path: Path, files: Mapping[str, bytes], *, mapped: frozenset[str] = frozenset(), stored: bool = False) -> None:
+def write_zip(path: Path, files: Mapping[str, bytes], *, mapped: frozenset[str] = frozenset()) -> None:
     """zipped(), into a file."""
-    path.write_bytes(zipped(files, mapped=mapped, stored=stored))
+    path.write_bytes(zipped(files, mapped=mapped))
 
 
-def zipped(files: Mapping[str, bytes], *, mapped: frozenset[str] = frozenset(), stored: bool = False) -> bytes:
-    """``files`` by name, sorted; those in ``mapped`` uncompressed and beginning at a multiple of PAGE, so that they can be mapped.
+def zipped(files: Mapping[str, bytes], *, mapped: frozenset[str] = frozenset()) -> bytes:
+    """``files`` by name, sorted; those in ``mapped`` begin at a multiple of PAGE, so that they can be mapped, the others at one of four.
 
     The padding stands in the extra field (0xD935, Android's alignment block), as zipalign leaves it.
     """
@@ -34,11 +36,9 @@ def zipped(files: Mapping[str, bytes], *, mapped: frozenset[str] = frozenset(), 
         for name in sorted(files):
             info = zipfile.ZipInfo(name, _EPOCH)
             info.create_system, info.external_attr = 3, 0o100644 << 16
-            info.compress_type = zipfile.ZIP_STORED if stored or name in mapped else zipfile.ZIP_DEFLATED
-            if name in mapped:
-                begins = made.tell() + 30 + len(name.encode()) + 6
-                fill = -begins % PAGE
-                info.extra = b"\x35\xd9" + (fill + 2).to_bytes(2, "little") + PAGE.to_bytes(2, "little") + bytes(fill)
+            align = PAGE if name in mapped else _WORD
+            fill = -(made.tell() + 30 + len(name.encode()) + 6) % align
+            info.extra = b"\x35\xd9" + (fill + 2).to_bytes(2, "little") + align.to_bytes(2, "little") + bytes(fill)
             archive.writestr(info, files[name])
     return made.getvalue()
 

@@ -62,7 +62,7 @@ def packed(facts: Facts, model: Model, vectors: Vectors) -> tuple[bytes, int]:
     one = x[0].nbytes + sum(out[0].nbytes for out in outputs)
     count = max(1, min(len(x), VECTOR_BYTES // one))
     arrays = {"x": x[:count], **{f"expected_{at}": out[:count] for at, out in enumerate(outputs)}}
-    return archive.zipped({f"{name}.npy": _npy(array) for name, array in arrays.items()}, stored=True), count
+    return archive.zipped({f"{name}.npy": _npy(array) for name, array in arrays.items()}), count
 
 
 def _held(values: np.ndarray, graph: QuantGraph, name: str, border: Border) -> np.ndarray:

@@ -29,7 +29,7 @@ def test_a_number_has_its_unit_kind_n_and_interval(tmp_path: Path) -> None:
     assert r"| latency\_ms | 0.25 ms | 0.24 ms to 0.26 ms | 50 | measured | host: made up |" in card
     assert r"| peak\_ram\_bytes | 20,000 B | - | - | emulated | host: made up |" in card
     assert "| drèss | 4 | 3 | 75.0 % | 30.1 to 95.4 % | 100.0 % | coat??/ (1) |" in card
-    assert r"| model\_bytes | 12,848 B | 524,288 B | profile pixel-8 |" in card
+    assert r"| model\_bytes | 12,848 B | counted | 524,288 B | profile pixel-8 |" in card
     assert "| the data | MIT |" in card
     assert "bit-equal for 100.0000% of 32 samples" in card
 
