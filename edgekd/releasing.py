@@ -70,7 +70,7 @@ def release(run: Path, order: Order, progress: Progress) -> Done:
 
 
 def release_facts(facts: Facts, order: Order, progress: Progress, check: Callable[[], None] = lambda: None) -> Done:
-    """The same, of facts that are gathered. ``check`` is called when all is packed, and raises where what was read has changed meanwhile."""
+    """The same, of facts that are gathered. ``check`` is called when all is packed: it raises where what was read has changed."""
     with publish.staging(order.out, f"{facts.artifact}-{facts.version}") as folder:
         pack(facts, order.formats, folder, progress)
         check()

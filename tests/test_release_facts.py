@@ -124,7 +124,7 @@ def test_a_budget_says_how_it_is_known_and_what_nobody_knows_is_a_note(run: Path
 
     found = released(planted(run, tmp_path / "unforetold", unforetold))
     assert {b.name for b in found.budgets} == {*kinds} - {"latency_ms"}
-    assert found.notes == ("budget latency_ms ≤ 500 ms (profile nucleo-l4r5zi): nobody knows what is used, so it was not judged",)
+    assert found.notes == ("budget latency_ms ≤ 500 ms (profile nucleo-l4r5zi): not judged, nobody knows what is used",)
 
 
 def test_a_file_that_changes_while_it_is_released(run: Path, tmp_path: Path) -> None:

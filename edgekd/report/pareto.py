@@ -37,8 +37,7 @@ def plot(views: Sequence[View], cost: str) -> Markup | None:
     low, high = around(shares)
     x, y = frame.x(around(costs, log=True), log=True), frame.y((max(low, 0), min(high, 100.2)))
     best = front([Point(c.cost.value / unit, 100 * c.accuracy.value, "") for c in found])
-    comparable = len({view.data for view in views if view.data}) < 2
-    line = " ".join(f"{x(p.cost):.1f},{y(p.gain):.1f}" for p in best) if comparable else ""
+    line = " ".join(f"{x(p.cost):.1f},{y(p.gain):.1f}" for p in best) if comparable(views, cost) else ""
     return drawing(
         f"Accuracy against {wording.name(cost).lower()} of {len(found)} candidates",
         frame.width,
@@ -47,6 +46,13 @@ def plot(views: Sequence[View], cost: str) -> Markup | None:
         el("polyline", points=line, class_="front", aria_hidden="true"),
         *(_drawn(c, x, y, unit) for c in found),
     )
+
+
+def comparable(views: Sequence[View], cost: str) -> bool:
+    """Whether one run can better another: accuracies of the same data, and costs that came about alike, latencies in one place."""
+    costs = [figure for view in views if (figure := view.figure(cost)) is not None]
+    alike = {(figure.kind, figure.where if cost == "latency_ms" else "") for figure in costs}
+    return len({view.data for view in views if view.data}) < 2 and len(alike) < 2
 
 
 def _candidates(view: View, cost: str) -> list[_Candidate]:
@@ -71,8 +77,11 @@ def _drawn(c: _Candidate, x: Scale, y: Scale, unit: float) -> Markup:
         bars.append(el("path", d=f"M{x(cost.low / unit):.1f} {up:.1f} H{x(cost.high / unit):.1f}", class_="whisker"))
     said = f"{c.what}: {wording.amount(accuracy.value, accuracy.unit)} ({accuracy.kind}"
     said += f", {wording.interval(accuracy)}" if accuracy.low is not None else ""
-    said += f"), {wording.amount(cost.value, cost.unit)} ({cost.kind}, {cost.where})"
-    hollow = "hollow " if c.what != c.view.name else ""
+    own = c.what == c.view.name
+    said += (
+        f"), {wording.amount(cost.value, cost.unit)} ({cost.kind}, {cost.where}{'' if own else '; of the run itself, whose graph it has'})"
+    )
+    hollow = "" if own else "hollow "
     dot = shape(c.view.at, at, up, 5, class_=f"dot {hollow}c{c.view.at % 8}")
     return mark(said, *bars, dot, run=c.view.key, class_=f"c{c.view.at % 8}")
 

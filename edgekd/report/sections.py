@@ -142,6 +142,7 @@ def _pareto(views: Sequence[View]) -> dict[str, Any]:
         "kinds": sorted({f.kind for view in views if (f := view.figure("latency_ms"))}),
         "counted": counted,
         "one_data": len({view.data for view in views if view.data}) < 2,
+        "one_place": pareto.comparable(views, "latency_ms"),
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from edgekd.records import Figure
 from edgekd.report import wording
+from edgekd.report.budgets import uses
 from edgekd.report.gather import View
 
 Status = Literal["pass", "fail", "open"]
@@ -47,23 +48,13 @@ def _budget(view: View, budget: dict[str, Any]) -> list[Line]:
         return _drops(view, budget)
     limit, unit, what = budget["limit"], budget["unit"], wording.name(budget["name"])
     source = f"limit: {budget['source']}"
-    exact, planned = budget["actual"], budget.get("used")
-    used = exact if exact is not None else planned
-    if used is None:
+    known = next((one for one in uses(view.row)[0] if one.name == budget["name"]), None)
+    if known is None:
         here = view.figure(budget["name"])
         said = f"; {wording.amount(here.value, here.unit)} {here.kind} on this host says nothing about the device" if here else ""
         return [Line("open", what, f"at most {wording.amount(limit, unit)} allowed{said}", source)]
-    kind = _kind(view, budget["name"], exact is not None)
-    said = f"{wording.amount(used, unit)} of {wording.amount(limit, unit)}, {kind}"
-    return [Line("pass" if used <= limit else "fail", what, said, source, used / limit if limit else None)]
-
-
-def _kind(view: View, name: str, exact: bool) -> str:
-    """How the number came about."""
-    plan = view.plan
-    figures = plan.figures if plan and not exact else {}
-    figure = view.figure(name) if exact else figures.get("macs" if name == "max_macs" else name)
-    return figure.kind if figure else "counted by the plan"
+    said = f"{wording.amount(known.used, unit)} of {wording.amount(limit, unit)}, {known.kind}"
+    return [Line("pass" if known.fits else "fail", what, said, source, known.used / limit if limit else None)]
 
 
 def _drops(view: View, budget: dict[str, Any]) -> list[Line]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from edgekd.quant import arena, io
 from edgekd.records import Bin, ComparedTensor, Examined, Verdict
 from edgekd.report import calibration, classes, confusion, curves, layers, memory, pareto, parity, svg
 from edgekd.report.gather import View, views
+from edgekd.report.page import render
 from edgekd.store import Result
 from tests import examined_runs
 
@@ -56,7 +58,22 @@ def test_pareto_has_each_run_and_its_baseline(two: tuple[View, ...]) -> None:
             "pixel-8",
             "pixel-8, quantized after training",
         ]
+        assert labels[1].endswith("; of the run itself, whose graph it has)") and "of the run itself" not in labels[0]
     assert pareto.plot([], "model_bytes") is None and pareto.search(two) is None
+
+
+@pytest.mark.parametrize("changes", [{"kind": "predicted"}, {"where": "host: another processor"}])
+def test_latencies_that_were_not_taken_alike_are_not_joined(two: tuple[View, ...], changes: dict[str, str]) -> None:
+    first, second = two
+    measure = second.records["measure"]
+    (one, *more) = measure.body if isinstance(measure.body, list) else [measure.body]
+    taken = replace(one, figures={**one.figures, "latency_ms": replace(one.figures["latency_ms"], **changes)})  # type: ignore[arg-type]
+    other = replace(second, records={**second.records, "measure": replace(measure, body=[taken, *more])})
+    assert 'points=""' not in str(pareto.plot(two, "latency_ms")) and pareto.comparable(two, "latency_ms")
+    assert 'points=""' in str(pareto.plot((first, other), "latency_ms")) and not pareto.comparable((first, other), "latency_ms")
+    assert 'points=""' not in str(pareto.plot((first, other), "model_bytes"))
+    shown = str(render((first, other)))
+    assert "Not joined: these were not taken alike" in shown and "Not joined" not in str(render(two))
 
 
 def test_curves_go_on_from_float_to_quantization_aware(two: tuple[View, ...]) -> None:
