@@ -26,7 +26,7 @@ NEAREST = 0.03
 @dataclass(frozen=True)
 class Calm:
     """Seconds of an inference that nobody disturbed: the ``median`` of what each process says. ``low`` and ``high`` are what the processes
-    saw, and NEAREST at least: where another session's figure is to be expected. ``n`` inferences of ``processes`` count, ``share`` of all.
+    saw (where fewer than WANTED count, the disturbed ones too), and NEAREST at least: where another session's figure is to be expected. ``n`` inferences of ``processes`` count, ``share`` of all.
 
     ``settled``: enough processes count, and they agree. ``by_cpu``: these are seconds of the processor, because every inference was
     interrupted.
@@ -54,7 +54,9 @@ def calm(processes: Sequence[Timed]) -> Calm:
         counted = [times for times in quiet if len(times) >= ENOUGH] or [one.cpu for one in processes]
     each = np.array([np.quantile(times, FASTER) for times in counted])
     middle = float(np.median(each))
-    low, high = min(float(each.min()), middle * (1 - NEAREST)), max(float(each.max()), middle * (1 + NEAREST))
+    # Of fewer than are wanted nobody knows how far they lie apart: what the disturbed ones took bounds them from above.
+    seen = each if len(each) >= WANTED else [np.quantile(one.cpu if by_cpu else one.seconds, FASTER) for one in processes]
+    low, high = min(float(each.min()), middle * (1 - NEAREST)), max(float(np.max(seen)), float(each.max()), middle * (1 + NEAREST))
     times = np.concatenate(counted)
     agreed = len(each) >= WANTED and float(each.max() - each.min()) <= APART * middle
     everything = sum(len(one.seconds) for one in processes)

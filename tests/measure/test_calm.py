@@ -45,6 +45,13 @@ def test_a_process_that_was_never_left_alone_does_not_count() -> None:
     assert calm([process(0), process(1), process(2, crowded=1.0), process(3)]).settled
 
 
+def test_of_few_that_count_the_interval_holds_what_the_others_took() -> None:
+    """One process alone knows nothing of the spread between them: ±3 % would be a promise that nobody can keep."""
+    found = calm([process(0), process(1, crowded=1.0), process(2, crowded=1.0)])
+    assert found.processes == 1 and not found.settled and found.median == pytest.approx(1.003e-3, rel=2e-3)
+    assert found.high > 1.49e-3 and found.low == pytest.approx((1 - NEAREST) * found.median)
+
+
 def test_processes_that_disagree_are_said_to() -> None:
     found = calm([process(0), process(1), process(2, base=1.1e-3)])
     assert not found.settled and found.high == pytest.approx(1.103e-3, rel=3e-3) and found.median == pytest.approx(1.003e-3, rel=2e-3)
