@@ -26,7 +26,8 @@ NEAREST = 0.03
 @dataclass(frozen=True)
 class Calm:
     """Seconds of an inference that nobody disturbed: the ``median`` of what each process says. ``low`` and ``high`` are what the processes
-    saw (where fewer than WANTED count, the disturbed ones too), and NEAREST at least: where another session's figure is to be expected. ``n`` inferences of ``processes`` count, ``share`` of all.
+    saw (where fewer than WANTED count, the disturbed ones too), and NEAREST at least: where another session's figure is to be expected.
+    ``n`` inferences of ``processes`` count, ``share`` of all.
 
     ``settled``: enough processes count, and they agree. ``by_cpu``: these are seconds of the processor, because every inference was
     interrupted.

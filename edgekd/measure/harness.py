@@ -87,7 +87,8 @@ def _notes(task: Task, found: Calm) -> tuple[str, ...]:
     notes = [f"{said}; the interval is where another session's is expected"]
     if not found.settled:
         spread = (found.high - found.low) / found.median
-        notes.append(f"latency: {found.processes} processes that were left alone are still {spread:.0%} apart; this host is busy")
+        few = f"only {found.processes} of the processes were left alone" if found.processes < WANTED else "the processes disagree"
+        notes.append(f"latency: {few}, so that the interval is {spread:.0%} wide; this host is busy")
     if found.by_cpu:
         notes.append("latency: every inference was interrupted; these are seconds of the processor, without those that others had")
     elif found.share < _BUSY:

@@ -78,9 +78,8 @@ def _drawn(c: _Candidate, x: Scale, y: Scale, unit: float) -> Markup:
     said = f"{c.what}: {wording.amount(accuracy.value, accuracy.unit)} ({accuracy.kind}"
     said += f", {wording.interval(accuracy)}" if accuracy.low is not None else ""
     own = c.what == c.view.name
-    said += (
-        f"), {wording.amount(cost.value, cost.unit)} ({cost.kind}, {cost.where}{'' if own else '; of the run itself, whose graph it has'})"
-    )
+    of = "" if own else "; of the run itself, whose graph it has"
+    said += f"), {wording.amount(cost.value, cost.unit)} ({cost.kind}, {cost.where}{of})"
     hollow = "" if own else "hollow "
     dot = shape(c.view.at, at, up, 5, class_=f"dot {hollow}c{c.view.at % 8}")
     return mark(said, *bars, dot, run=c.view.key, class_=f"c{c.view.at % 8}")
