@@ -208,7 +208,7 @@ def test_other_inputs_parse(tmp_path: Path, dtype: str, scale: float):
         )
         text = accessor(tmp_path / "out")
         assert mistakes(text, ".kt") == []
-        assert "private fun quantized(value: Float): Int" in text
+        assert "private fun quantized(value: Float): Int" in text and "if (value.isNaN()) return INPUT.zeroPoint" in text
         assert ("classify(pixels: ByteArray)" in text) is (not value)
 
 

@@ -58,6 +58,7 @@ def test_other_inputs_parse(tmp_path: Path, dtype: str, scale: float):
         text = accessor(tmp_path / "out")
         assert mistakes(text, ".swift") == []
         assert f"static func quantized(_ value: Float) -> {dtype.capitalize()}" in text
+        assert f"q.isNaN ? {dtype.capitalize()}(input.zeroPoint)" in text  # as the accessors in C, Python and Kotlin have it
         assert ("classify(_ pixels: [UInt8])" in text) is (not value)
 
 
