@@ -118,8 +118,12 @@ def unchained(run: Path) -> tuple[str, ...]:
 
 def inside(run: Path, name: str) -> Path:
     """The path of a file named relative to the run folder. Raises InputError if it would lie outside."""
-    path = (Path(run) / name).resolve()
-    if not path.is_relative_to(Path(run).resolve()):
+    try:
+        path = (Path(run) / name).resolve()
+        within = path.is_relative_to(Path(run).resolve())
+    except (RuntimeError, ValueError) as error:  # links in a circle, a NUL
+        raise InputError(f"{name!r} is no path ({error})", where=str(run), expected="a path below the run folder") from error
+    if not within:
         raise InputError(f"{name!r} leaves the run folder", where=str(run), expected="a path below the run folder")
     return path
 

@@ -16,11 +16,17 @@ from edgekd.records import BudgetUse, Examination, Figure, Verdict
 
 #: Semantic Versioning 2.0.0 (2013), without build metadata, which Maven and OCI tags do not have.
 VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?")
+#: Of a version and of a group: an OCI tag has at most 128 characters, a file's name 255 with the model's own.
+LONGEST = 100
 GROUP = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 
 
 def check_names(version: str, group: str) -> None:
     """Raises InputError for a version or a group that not every format takes."""
+    if len(version) > LONGEST:
+        raise InputError(f"a version of {len(version)} characters", where="--version", expected=f"at most {LONGEST}: it is part of names")
+    if len(group) > LONGEST:
+        raise InputError(f"a group of {len(group)} characters", where="--group", expected=f"at most {LONGEST}: folders are called so")
     if not VERSION.fullmatch(version):
         raise InputError(f"version {version!r}", where="--version", expected="MAJOR.MINOR.PATCH, as in 1.4.0 or 2.0.0-rc.1")
     if not GROUP.fullmatch(group):

@@ -1,0 +1,65 @@
+"""Releases of damaged runs, and orders that no release can follow: one message, nothing published."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgekd import runs
+from edgekd.errors import InputError
+from edgekd.release.facts import check_names
+from tests.gate_runs import planted, run
+from tests.releases import made, tiny
+from tests.small_builds import edgekd
+
+
+def _task(documents: dict[str, Any]) -> dict[str, Any]:
+    return documents["examine"]["body"]["value"]["tasks"][0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda all_: _task(all_).update(labels=["one"]),
+        lambda all_: _task(all_).update(confusion=[[1]]),
+        lambda all_: _task(all_)["confusion"][0].__setitem__(0, -1),
+        lambda all_: _task(all_).update(teacher_confusion=[[], [], [], []]),
+    ],
+)
+def test_an_examination_of_other_classes(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    spoiled = planted(run(), tmp_path / "spoiled", change)
+    code, _, err = edgekd("release", spoiled, "--format", "mcu", "--version", "1.0.0", "--out", tmp_path / "out")
+    assert code == 2 and "examine.json: no confusion matrix of" in err and "edgekd build … --resume makes it again" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_links_in_a_circle(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    code, _, err = edgekd("release", run(), "--format", "mcu", "--version", "1.0.0", "--out", tmp_path / "loop")
+    assert code == 2 and err.count("edgekd: ") == 1 and "loop: cannot be made" in err
+    with pytest.raises(InputError, match="(?s)'loop' is no path.*a path below the run folder"):
+        runs.inside(tmp_path, "loop")
+    with pytest.raises(InputError, match="is no path.*null byte"):
+        runs.inside(tmp_path, "a\0b")
+
+
+def test_names_that_no_folder_can_have() -> None:
+    with pytest.raises(InputError, match=r"(?s)--version: a version of 405 characters.*at most 100"):
+        check_names(f"1.{'9' * 401}.0", "com.example")
+    with pytest.raises(InputError, match=r"(?s)--group: a group of 404 characters.*at most 100"):
+        check_names("1.0.0", f"com.{'a' * 400}")
+
+
+def test_a_folder_whose_name_is_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny(monkeypatch)
+    folder = made(tmp_path).released.folder
+    odd = folder.rename(folder.parent / os.fsdecode(b"\xff-1.4.0"))
+    command = [sys.executable, "-m", "edgekd", "release", "verify", str(odd)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONIOENCODING": "utf-8"})
+    assert "Traceback" not in done.stderr and "\\udcff-1.4.0: 16 files are as they were released" in done.stdout
