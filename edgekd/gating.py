@@ -193,6 +193,7 @@ def _of_release(released: Released) -> Subject:
         changed=tuple(verify_files(released)),
         lacks={} if examined else {"worst_class": "release it again from a run that was examined"},
         version=str(manifest["version"]),
+        notes=tuple(map(str, notes)) if isinstance(notes := manifest.get("notes"), list) else (),
     )
 
 

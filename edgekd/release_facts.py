@@ -80,7 +80,8 @@ def gather(run: Path, *, version: str, group: str, formats: Sequence[str], progr
         licenses=about_of(run),
         front_end=dict(_table(graph.metadata.get("input")).get("front_end", {})), probabilities=recipe.student.softmax,
         notes=(
-            *((f"test vectors: {inputs.said}",) if inputs.y is None else ()),
+            *((f"test vectors, and what further formats were verified on: {inputs.said}",) if inputs.y is None else ()),
+            *measured.body[0].notes,
             *(f"budget {b['name']} ≤ {b['limit']:g} {b['unit']} ({b['source']}): not judged, nobody knows what is used" for b in unknown),
         ),
     )  # fmt: skip
