@@ -88,8 +88,10 @@ def release_verify(
         # In ASCII: what is wrong with a file may be its name.
         typer.echo(json.dumps({**said, "signature": checked.signature}, indent=2))
     else:
-        for problem in checked.problems:
+        for problem in checked.problems[:_SHOWN]:
             typer.echo(problem.encode("unicode_escape").decode() if not problem.isprintable() else problem)
+        if (more := len(checked.problems) - _SHOWN) > 0:
+            typer.echo(f"and {more} more: --json names them all")
         files = len(checked.released.manifest["files"])
         typer.echo(f"{folder}: {f'{files} files are as they were released' if checked.ok else 'NOT what was released'}")
         typer.echo(f"  signature: {_SIGNATURE[checked.signature]}")
@@ -105,6 +107,8 @@ def release_schema() -> None:
     typer.echo(files("edgekd.release").joinpath("manifest.schema.json").read_text("utf-8"), nl=False)
 
 
+#: More lines than that nobody reads.
+_SHOWN = 100
 #: What is said of a signature, so that nobody takes "not looked at" for "good".
 _SIGNATURE = {
     "good": "good, by the owner of the public key",

@@ -27,6 +27,8 @@ MANIFEST, SIGNATURE = "manifest.json", "model.sig"
 #: The key of the manifest that holds the hash of all others.
 OWN_HASH = "manifest_sha256"
 _LARGEST = 64 * 2**20
+#: A signature holds a hash and a name of each file, and no more.
+_LARGEST_SIGNATURE = 16 * 2**20
 _TEXTS = ("name", "artifact", "group", "version", "created", "target", "run", "fingerprint", OWN_HASH)
 _TABLES = ("files", "models", "figures", "data", "teacher", "licenses", "environment")
 _LISTS = ("budgets", "parity", "formats", "waivers")
@@ -63,6 +65,10 @@ class Released:
         """Accuracy class by class, None where the run has none."""
         raw = self.manifest["accuracy"]
         return None if raw is None else noun(Examination, raw, self._at("accuracy"))
+
+    def demand_nouns(self) -> None:
+        """Raises InputError unless what the manifest says in nouns can be read."""
+        _ = self.figures, self.parity, self.budgets, self.examination
 
     def _at(self, place: str) -> str:
         return f"{self.folder / MANIFEST}, {place}"
@@ -115,7 +121,10 @@ def verify_files(released: Released) -> list[str]:
     problems: list[str] = []
     if (released.folder / MANIFEST).read_bytes() != encode(released.manifest):
         problems.append(f"{MANIFEST}: is not as it was written: it holds a hash of itself, which is another")
-    there = dict(_walk(released.folder))
+    try:
+        there = dict(_walk(released.folder))
+    except RecursionError as error:
+        raise InputError("folders within folders, deeper than any release", where=str(released.folder), expected="a release") from error
     stated: Mapping[str, Any] = released.manifest["files"]
     for name in sorted(stated.keys() - there.keys()):
         problems.append(f"{name}: is missing")
@@ -125,6 +134,8 @@ def verify_files(released: Released) -> list[str]:
         problem = there[name] or (_changed(released.folder / name, stated[name]) if name in stated else "")
         if problem:
             problems.append(f"{name}: {problem}")
+    if there.get(SIGNATURE) == "" and (size := (released.folder / SIGNATURE).stat().st_size) > _LARGEST_SIGNATURE:
+        problems.append(f"{SIGNATURE}: has {size} bytes, which no signature has")
     return problems
 
 

@@ -143,3 +143,21 @@ def test_the_help_shows_both_ways() -> None:
     code, out, _ = run("release", "--help")
     assert code == 0 and "verify" in out and "RUN" in out
     assert "--format" in run("release", "pack", "--help")[1]
+
+
+def test_what_was_not_released_is_not_hashed(signed: tuple[Path, Path]) -> None:
+    folder, public = signed
+    with (folder / "MODEL_CARD.md").open("wb") as file:
+        file.truncate(2**40)
+    code, out, _ = run("release", "verify", folder, "--public-key", public)
+    assert code == 1 and "MODEL_CARD.md: has 1099511627776 bytes" in out
+    assert "model.sig: not looked at, for these are not the files of the manifest" in out and "signature: NOT good" in out
+    assert run("release", "verify", folder, "--public-key", folder / "MODEL_CARD.md")[0] == 2  # a key that is none is said all the same
+
+
+def test_a_thousand_problems_are_not_a_thousand_lines(folder: Path) -> None:
+    for at in range(150):
+        (folder / f"more{at:03}").touch()
+    code, out, _ = run("release", "verify", folder)
+    assert code == 1 and "more099: was added" in out and "more100" not in out and "and 50 more: --json names them all" in out
+    assert len(json.loads(run("release", "verify", folder, "--json")[1])["problems"]) == 150

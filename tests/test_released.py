@@ -145,3 +145,19 @@ def test_a_figure_of_the_wrong_type_is_refused_where_it_is_asked_for(folder: Pat
     (folder / MANIFEST).write_bytes(encode(document))
     with pytest.raises(InputError, match="'high'"):
         _ = load(folder).figures
+
+
+def test_folders_without_end(folder: Path) -> None:
+    inner = folder
+    for _ in range(1100):
+        inner /= "d"
+        os.mkdir(inner)
+    (inner / "file").write_text("x")
+    with pytest.raises(InputError, match="folders within folders, deeper than any release"):
+        verify_files(load(folder))
+
+
+def test_a_signature_larger_than_any(folder: Path) -> None:
+    with (folder / "model.sig").open("wb") as file:
+        file.truncate(2**33)
+    assert verify_files(load(folder)) == ["model.sig: has 8589934592 bytes, which no signature has"]

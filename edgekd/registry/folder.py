@@ -19,7 +19,7 @@ from typing import Any
 from edgekd import runs
 from edgekd.errors import InputError
 from edgekd.registry import history
-from edgekd.registry.history import VERSION, Model, Who
+from edgekd.registry.history import Model, Who
 from edgekd.released import MANIFEST, SIGNATURE, Released, load
 
 SCHEMA_VERSION = 1
@@ -43,10 +43,8 @@ class FolderStore:
     root: Path
 
     def add(self, release: Path, who: Who) -> tuple[Model, bool]:
-        released = history.demand_whole(load(release))
-        name, version = history.check_name(released.manifest["artifact"]), released.manifest["version"]
-        if not VERSION.fullmatch(version):
-            raise InputError(f"version {version!r:.60}", where=str(release), expected="MAJOR.MINOR.PATCH")
+        released = history.admitted(release)
+        name, version = released.manifest["artifact"], released.manifest["version"]
         manifest = runs.sha256_file(release / MANIFEST)
         with self._locked():
             model = self._read(name) or Model(name, ())

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from edgekd.errors import InputError, NotReleasable
-from edgekd.released import MANIFEST, Released, verify_files
+from edgekd.released import MANIFEST, Released, load, verify_files
 from edgekd.runs import sha256_file
 
 STAGES = ("staging", "production")
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 #: Semantic Versioning 2.0.0 (2013), without build metadata.
 VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?")
+_LONGEST_VERSION = 100
 _LARGEST_GATE = 16 * 2**20
 
 
@@ -222,6 +223,19 @@ def demand_whole(released: Released, manifest: str = "") -> Released:
     return released
 
 
+def admitted(release: Path) -> Released:
+    """The release in that folder, whole. Raises NotReleasable where it is not, InputError for what no registry can list or show."""
+    released = demand_whole(load(release))
+    check_name(released.manifest["artifact"])
+    version = released.manifest["version"]
+    if len(version) > _LONGEST_VERSION or not VERSION.fullmatch(version):
+        raise InputError(
+            f"version {version!r:.60}", where=str(release), expected=f"MAJOR.MINOR.PATCH of at most {_LONGEST_VERSION} characters"
+        )
+    released.demand_nouns()
+    return released
+
+
 def passed_gate(record: Path, released: Released) -> str:
     """The hash of what `edgekd gate --json` said. Raises NotReleasable unless this very model passed, InputError for another file."""
     if not record.is_file() or record.stat().st_size > _LARGEST_GATE:
@@ -234,11 +248,14 @@ def passed_gate(record: Path, released: Released) -> str:
         document = json.loads(record.read_bytes())
         verdict, subject = document["verdict"], document["subject"]
         judged, target = subject["model"], subject["target"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        itself = bool(subject.get("where")) and (document.get("baseline") or {}).get("where") == subject["where"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError("not what the gate says", where=f"--gate {record}", expected="edgekd gate … --json > gate.json") from error
     model = released.manifest["models"].get(str(released.manifest.get("own")))
     if not isinstance(model, dict) or judged != model.get("sha256") or target != released.manifest["target"]:
         raise NotReleasable(f"--gate {record}: the gate judged another model than {released.name}")
+    if itself:
+        raise NotReleasable(f"--gate {record}: the gate compared {released.name} with itself: --baseline names what it is to replace")
     if verdict != "pass":
         raise NotReleasable(f"--gate {record}: {released.name} did not pass the gate: {verdict}")
     return sha256_file(record)

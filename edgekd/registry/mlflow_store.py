@@ -54,8 +54,8 @@ class MlflowStore:
             self._client.search_registered_models(max_results=1)
 
     def add(self, release: Path, who: Who) -> tuple[Model, bool]:
-        released = history.demand_whole(load(release))
-        name, version = history.check_name(released.manifest["artifact"]), released.manifest["version"]
+        released = history.admitted(release)
+        name, version = released.manifest["artifact"], released.manifest["version"]
         manifest = runs.sha256_file(release / MANIFEST)
         model = self._read(name) or Model(name, ())
         if (known := model.versions.get(version)) is not None:

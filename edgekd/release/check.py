@@ -27,14 +27,15 @@ class Checked:
 def check(folder: Path, public_key: Path | None) -> Checked:
     """Everything that is wrong with the release in ``folder``. Raises InputError for what is none, or a key that cannot be used."""
     released = load(folder)
-    found = [f"manifest.json: {problem}" for problem in problems(released.manifest)] + verify_files(released)
+    changed = verify_files(released)
+    found = [f"manifest.json: {problem}" for problem in problems(released.manifest)] + changed
     if public_key is None:
         return Checked(released, tuple(found), "unchecked" if released.signed else "none")
-    special = [problem for problem in found if problem.endswith(("files only", "no regular file"))]
-    # Hashing what is no file may never end; such a folder is refused anyhow.
-    wrong = (
-        "not looked at, for there is what no release holds" if special else load_object("edgekd.release.sign:why_not")(folder, public_key)
-    )
+    if changed:  # hashing what is no file, or is larger than was said, may never end; and no signature is good over other files
+        load_object("edgekd.release.sign:check_public_key")(public_key)
+        wrong = "not looked at, for these are not the files of the manifest"
+    else:
+        wrong = load_object("edgekd.release.sign:why_not")(folder, public_key)
     if wrong:
         found.append(f"{SIGNATURE}: {wrong}")
     return Checked(released, tuple(found), "bad" if wrong else "good")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from edgekd.errors import InputError
 from edgekd.release import PASSWORD
 from edgekd.released import SIGNATURE
 
+_LARGEST_KEY = 64 * 1024
 _NEW_KEY = "openssl ecparam -name prime256v1 -genkey -noout -out key.pem && openssl ec -in key.pem -pubout -out key.pub"
 
 
@@ -43,7 +45,7 @@ def why_not(folder: Path, key: Path) -> str:
 
     Raises InputError for a key that cannot be used.
     """
-    config = _reading(lambda: verifying.Config().use_elliptic_key_verifier(public_key=key), key, "a public key (PEM) of an elliptic curve")
+    config = check_public_key(key)
     path = folder / SIGNATURE
     if path.is_symlink() or not path.is_file():
         return "there is no signature"
@@ -56,6 +58,11 @@ def why_not(folder: Path, key: Path) -> str:
         said = " ".join(str(error).partition(": Expected")[0].replace("\\'", "'").split())
         return f"the signature is not good: {said or 'another key signed, or other files were signed'}"
     return ""
+
+
+def check_public_key(key: Path) -> Any:
+    """What verifies with it. Raises InputError for a key that cannot be used."""
+    return _reading(lambda: verifying.Config().use_elliptic_key_verifier(public_key=key), key, "a public key (PEM) of an elliptic curve")
 
 
 def _hashing() -> Any:
@@ -73,6 +80,8 @@ def _signer(key: Path, password: str) -> Any:
 def _reading(read: Callable[[], Any], key: Path, expected: str) -> Any:
     """What ``read`` makes of the key. Raises InputError that never quotes the key, nor its password."""
     try:
+        if not stat.S_ISREG(key.stat().st_mode) or key.stat().st_size > _LARGEST_KEY:  # read more than once, and whole
+            raise InputError("is no key", where=str(key), expected=expected, mend=_NEW_KEY)
         return read()
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", where=str(key), expected=expected) from error

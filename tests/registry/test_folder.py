@@ -256,3 +256,21 @@ def test_an_event_says_when_and_who(store: FolderStore) -> None:
     event = asdict(store.promote(NAME, "1.0.0", "production", Who())[0].events[-1])
     assert event["at"].endswith("+00:00") and event["by"] and len(event["before"]) == 64
     assert isinstance(NotReleasable("x"), EdgekdError)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"version": f"1.{'9' * 200}.0"}, "of at most 100 characters"),
+        (
+            {"figures": {"latency_ms": {"value": "fast", "unit": "ms", "kind": "measured", "where": "x"}}},
+            "figures.latency_ms.value: 'fast'",
+        ),
+        ({"accuracy": {}}, r"accuracy: .*missing"),
+        ({"budgets": [3]}, r"budgets\[0\]: holds a int"),
+    ],
+)
+def test_what_cannot_be_shown_later_is_not_taken_in(tmp_path: Path, more: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        FolderStore(tmp_path / "store").add(release(tmp_path, **more), Who("ada"))
+    assert not (tmp_path / "store").exists()

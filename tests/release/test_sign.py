@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -125,3 +126,20 @@ def test_other_keys_are_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "noise").write_bytes(bytes(range(256)))
     with pytest.raises(InputError, match="openssl ecparam"):
         check_key(tmp_path / "noise", "")
+
+
+@pytest.mark.parametrize("what", ["pipe", "zero", "folder", "huge"])
+def test_a_key_that_would_be_read_without_end(tmp_path: Path, what: str) -> None:
+    key = tmp_path / "key.pem"
+    if what == "pipe":
+        os.mkfifo(key)
+    elif what == "folder":
+        key.mkdir()
+    elif what == "zero":
+        key.symlink_to("/dev/zero")
+    else:
+        key.touch()
+        os.truncate(key, 2**40)
+    for use in (lambda: check_key(key, ""), lambda: why_not(tmp_path, key)):
+        with pytest.raises(InputError, match=r"(?s)key\.pem: is no key.*openssl ecparam"):
+            use()
