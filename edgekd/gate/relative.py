@@ -97,7 +97,8 @@ def _accuracy(subject: Subject, baseline: Subject, task: str, tolerance: float) 
 def _worst(subject: Subject, baseline: Subject, tolerance: float) -> list[Check]:
     """The class that lost most decides, whichever it is: an average hides it, and so does the worst class where another has sunk."""
     mine, theirs = {one.task: one for one in subject.classes}, {one.task: one for one in baseline.classes}
-    tasks = dict.fromkeys((*mine, *theirs, *subject.accuracies)) or {"": None}
+    several = subject.accuracies if len(subject.accuracies) > 1 else {}  # an only task may have a name, which its figure does not say
+    tasks = dict.fromkeys((*mine, *theirs, *several)) or dict.fromkeys(subject.accuracies) or {"": None}
     return [_classes(subject, baseline, _pair(mine, theirs, task), task, tolerance) for task in tasks]
 
 

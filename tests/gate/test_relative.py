@@ -107,6 +107,9 @@ def test_every_task_is_judged() -> None:
     assert found["worst_class.digit"] == found["worst_class.speaker"] == "pass"
     only = subject(figures=figures(), classes=both[:1])
     assert {one.name: one.status for one in against(only, old, TOLERANCES)}["accuracy.speaker"] == "unknown"
+    named = subject(classes=both[:1])  # of its only task, whose figure is called accuracy
+    assert {one.name: one.status for one in against(named, named, TOLERANCES)}["worst_class.digit"] == "pass"
+    assert {one.status for one in against(named, named, TOLERANCES)} == {"pass"}
     half = replace(old, classes=both[:1])
     assert {one.name: one.status for one in against(half, half, TOLERANCES)}["worst_class.speaker"] == "unknown"
 
