@@ -172,8 +172,14 @@ def further(graph: QuantGraph, format: str, inputs: Inputs) -> Model:
     return made
 
 
+def written(graph: QuantGraph, format: str, folder: Path) -> Artifact:
+    """``graph`` in ``format``, in ``folder``, as bundles hold it: C has the kernels of every core, and the preprocessor chooses."""
+    export = load(EXPORTERS[format])
+    return export(graph, folder, kernels="cmsis") if format == "c" else export(graph, folder)
+
+
 def _verified(graph: QuantGraph, format: str, folder: Path, inputs: Inputs) -> Model:
-    artifact: Artifact = load(EXPORTERS[format])(graph, folder)
+    artifact = written(graph, format, folder)
     subjects, not_run = subjects_of(graph, [folder / artifact.path])
     if not subjects:
         raise NotReleasable(f"{format}: no runtime of this host proves {artifact.path}: {'; '.join(not_run.values())}")

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from edgekd.convert import RUNNERS
-from edgekd.export import EXPORTERS
 from edgekd.lazy import load
 from edgekd.quant import io, reference
 from edgekd.quant.graph import QuantGraph, Tensor
@@ -23,7 +22,7 @@ from edgekd.quant.grid import PIXELS
 from edgekd.quant.outputs import joined
 from edgekd.records import Bin, BudgetUse, ComparedTensor, Examination, Examined, Example, Figure
 from edgekd.release.facts import Facts, Model
-from edgekd.release_facts import Inputs, model_of, needs, vectors_of
+from edgekd.release_facts import Inputs, model_of, needs, vectors_of, written
 from edgekd.runtimes import RUNTIMES
 from edgekd.verify.certificate import Samples, judged, rule_for
 from edgekd.verify.jobs import Outcome
@@ -118,7 +117,7 @@ def _facts(kind: str, formats: tuple[str, ...], own: str) -> Facts:
 
 def exported(student: QuantGraph, format: str, folder: Path, inputs: Inputs) -> Model:
     """The file and its verdicts, all computed in this process, which is quicker than verify() with one for each runtime."""
-    artifact = load(EXPORTERS[format])(student, folder)
+    artifact = written(student, format, folder)
     verdicts = []
     for runtime in RUNNERS[(folder / artifact.path).suffix]:
         rule = rule_for(student, runtime)

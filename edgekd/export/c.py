@@ -27,6 +27,7 @@ from edgekd.runs import atomic_write
 
 #: One of these stands in the first bytes of each file that edgekd wrote.
 _MARKS, _HEAD = (b"ritten by edgekd", b"/* edgekd {"), 1024
+_ARENA = "activations and scratch"
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,9 @@ def encode(graph: QuantGraph, *, kernels: str = "portable", core: str | None = N
     first, last = min(library.input_room[0][1] for library in libraries), max(library.input_room[1][0] for library in libraries)
     room = ((0, first), (last, max(largest.arena_bytes - last, 0)))
     constants = max(library.constant_bytes for library in libraries)
-    return replace(largest, source=source, constant_bytes=constants, input_room=room)
+    each = ", ".join(f"{core} {library.arena_bytes}" for (_, core), library in zip(choices, libraries, strict=True))
+    header = largest.header.replace(f" /* {_ARENA} */", f" /* {_ARENA}, the most of: {each} */", 1)
+    return replace(largest, header=header, source=source, constant_bytes=constants, input_room=room)
 
 
 def _encode(graph: QuantGraph, kernels: str, core: str | None) -> Library:
@@ -141,7 +144,7 @@ def _header(placed: Plan, stem: str, kernels: str) -> str:
         "",
         "#include <stdint.h>",
         "",
-        f"#define {upper}_ARENA_BYTES {placed.placement.total_bytes} /* activations and scratch */",
+        f"#define {upper}_ARENA_BYTES {placed.placement.total_bytes} /* {_ARENA} */",
         f"#define {upper}_INPUTS {len(inputs)}",
         f"#define {upper}_OUTPUTS {len(outputs)}",
         f"#define {upper}_LAYERS {len(placed.layers)}",

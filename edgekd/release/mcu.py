@@ -1,7 +1,8 @@
 """The bundle for firmware: one folder that is a CMake project, a Zephyr module, an Arduino library and a PlatformIO library at once.
 
     <artifact>/src/          the sources of all of them; Arduino compiles every .c below it, so the verified library lies in NAME.inc, which
-                             NAME_model.c includes: its weights are static, and are summed up on the device
+                             NAME_model.c includes: its weights are static, and are summed up on the device; it holds the kernels of all
+                             cores between #if and #endif, and the expected sum is chosen by the same #if
     <artifact>/test/         test program with the release's vectors, for CMake
     <artifact>/examples/     an Arduino sketch
 
@@ -17,6 +18,7 @@ import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,9 @@ _ARRAY = re.compile(
     r"^static const _Alignas\(\d+\) (u?int\d+_t|float) (\w+)\[(\d+)\] EK_WEIGHTS = \{\n(.*?)\n\};", re.MULTILINE | re.DOTALL
 )
 _LOWEST = re.compile(r"\((-\d+) - 1\)")
+_ASKS = re.compile(r"#[ \t]*((if|elif|else|endif).*)")
+#: What a condition of the library asks for, in words.
+_KERNELS = {"__ARM_FEATURE_MVE": "Helium", "__ARM_FEATURE_DSP": "DSP extension"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +49,24 @@ class Array:
 
     name: str
     content: bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Branch:
+    """What the preprocessor leaves of a library on some cores. ``condition`` is the directive before it, without its #: "" where the
+    library is the same on all cores."""
+
+    condition: str
+    arrays: tuple[Array, ...]
+
+    @property
+    def kernels(self) -> str:
+        """In words."""
+        return next((said for name, said in _KERNELS.items() if name in self.condition), "plain C")
+
+    @property
+    def constant_bytes(self) -> int:
+        return sum(len(array.content) for array in self.arrays)
 
 
 def pack(facts: Facts, out: Path) -> tuple[str, ...]:
@@ -56,7 +79,7 @@ def pack(facts: Facts, out: Path) -> tuple[str, ...]:
     model = facts.models["c"]
     source = checked(model, ("int8", "int16"))
     texts = {name: (model.folder / name).read_bytes() for name in model.files[1:]}
-    made = said_of(facts, model, arrays_of(source.decode(), model), texts)
+    made = said_of(facts, model, branches_of(source.decode(), model), texts)
     stem, vectors = made["stem"], facts.vectors_for("mcu")
     shown = _shown(vectors, model)
     made |= {"vectors": shown, "exact": vectors.exact}
@@ -82,23 +105,26 @@ def pack(facts: Facts, out: Path) -> tuple[str, ...]:
     return write({f"{facts.artifact}/{path}": content for path, content in files.items()}, out)
 
 
-def said_of(facts: Facts, model: Model, arrays: Sequence[Array], texts: dict[str, bytes]) -> dict[str, Any]:
-    """Values of the templates."""
+def said_of(facts: Facts, model: Model, branches: Sequence[Branch], texts: dict[str, bytes]) -> dict[str, Any]:
+    """Values of the templates: ``sums`` are (directive, CRC-32), one without a directive where it is the same on all cores; ``shared``
+    names of arrays that all branches begin with, ``others`` (directive, names) of those that follow, none where none do."""
     stem = Path(model.files[0]).stem
     made = said(facts, model)
-    arena = re.search(rb"_ARENA_BYTES (\d+)", texts.get(f"{stem}.h", b""))
-    if arena is None:
-        raise InputError("does not state its arena", where=f"{stem}.h", expected="a library that edgekd exported")
+    arenas = arenas_of(texts.get(f"{stem}.h", b""), len(branches), stem)
     frontend = f"{stem}_frontend.c" in texts
+    sums = [(branch.condition, f"0x{checksum(branch.arrays, model.heads):08X}u") for branch in branches]
+    names = [tuple(array.name for array in branch.arrays) for branch in branches]
+    same = len(list(takewhile(lambda row: len(set(row)) == 1, zip(*names, strict=False))))
     return {
         **made,
         "stem": stem,
         "upper": stem.upper(),
         "id": f"0x{identity(facts, model, texts):08X}u",
-        "crc": f"0x{checksum(arrays, model.heads):08X}u",
-        "arrays": arrays,
-        "constant_bytes": sum(len(array.content) for array in arrays),
-        "arena_bytes": int(arena[1]),
+        "sums": sums if len({crc for _, crc in sums}) > 1 else [("", sums[0][1])],
+        "shared": names[0][:same],
+        "others": [(branch.condition, rest[same:]) for branch, rest in zip(branches, names, strict=True)] if len(set(names)) > 1 else [],
+        "branches": list(zip(branches, arenas, strict=True)),
+        "arena_bytes": max(arenas),
         "accessor_bytes": ACCESSOR_BYTES,
         "plain_version": facts.version.partition("-")[0],
         "frontend": frontend,
@@ -107,8 +133,47 @@ def said_of(facts: Facts, model: Model, arrays: Sequence[Array], texts: dict[str
     }
 
 
+def arenas_of(header: bytes, count: int, stem: str) -> list[int]:
+    """Bytes of the arena that each of ``count`` branches uses; the macro is the most of them. Raises InputError where it is not."""
+    stated = re.search(rb"_ARENA_BYTES (\d+) /\*(.*)\*/", header)
+    each = [int(number) for number in re.findall(rb"cortex-\w+ (\d+)", stated[2])] if stated and count > 1 else []
+    if stated is None or (count > 1 and (len(each) != count or max(each) != int(stated[1]))):
+        raise InputError("does not state its arena", where=f"{stem}.h", expected="a library that edgekd exported")
+    return each or [int(stated[1])]
+
+
+def branches_of(source: str, model: Model) -> tuple[Branch, ...]:
+    """The constant arrays of a library, by what the preprocessor asks first. Raises InputError unless they are all that it counted, which
+    is the most of any branch."""
+    branches = tuple(Branch(condition, arrays_of(text, model)) for condition, text in _split(source, model))
+    total, counted = max(branch.constant_bytes for branch in branches), model.figures["model_bytes"].value
+    if total != counted:
+        raise _not_read(f"{total} bytes of constants were read in it, of {counted:g}", model)
+    return branches
+
+
+def _split(source: str, model: Model) -> list[tuple[str, str]]:
+    """(directive, text) of a library that is #if … #elif … #else … #endif as a whole; else all of it, without a directive."""
+    if not source.startswith("#if "):
+        return [("", source)]
+    depth, found = 0, list[tuple[str, list[str]]]()
+    for line in source.splitlines(keepends=True):
+        asked = _ASKS.match(line)
+        word = asked[2] if asked else ""
+        depth += (word == "if") - (word == "endif")
+        if asked and depth == 1 and (word in ("elif", "else") or (word == "if" and not found)):
+            found.append((asked[1], []))
+        elif depth > 0:
+            found[-1][1].append(line)
+        elif word != "endif":
+            raise _not_read("text follows its #endif", model)
+    if depth or found[-1][0] != "else":
+        raise _not_read("its #if has no #else and #endif", model)
+    return [(condition, "".join(lines)) for condition, lines in found]
+
+
 def arrays_of(source: str, model: Model) -> tuple[Array, ...]:
-    """The constant arrays of a library, in the order in which they stand there. Raises InputError unless they are all that it counted."""
+    """The constant arrays of one branch, in the order in which they stand there. Raises InputError unless they are all that it declares."""
     found = []
     for kind, name, count, body in _ARRAY.findall(source):
         numbers = [_LOWEST.sub(lambda low: str(int(low[1]) - 1), part.strip()) for part in body.split(",") if part.strip()]
@@ -117,12 +182,14 @@ def arrays_of(source: str, model: Model) -> tuple[Array, ...]:
         if len(values) != int(count):
             raise InputError(f"{name} has {len(values)} values, and says {count}", where=str(model.path))
         found.append(Array(name, values.tobytes()))
-    total, counted = sum(len(array.content) for array in found), model.figures["model_bytes"].value
-    if len({array.name for array in found}) != len(found) or total != counted:
-        raise InputError(
-            f"{total} bytes of constants were read in it, of {counted:g}", where=str(model.path), expected="a library of portable kernels"
-        )
+    declared = re.findall(rf"^static const .*\b({re.escape(model.path.stem)}_c\d+)\[", source, re.MULTILINE)
+    if [array.name for array in found] != declared or len(set(declared)) != len(declared):
+        raise _not_read(f"{len(found)} constant arrays were read in it, of {len(declared)}", model)
     return tuple(found)
+
+
+def _not_read(said: str, model: Model) -> InputError:
+    return InputError(said, where=str(model.path), expected="a library that edgekd exported")
 
 
 def checksum(arrays: Sequence[Array], heads: Sequence[Head]) -> int:

@@ -206,7 +206,7 @@ def test_what_cannot_be_packed_is_said(tmp_path: Path):
     fewer = text.replace("golden_pixel_8_c2[216] EK_WEIGHTS", "golden_pixel_8_c2[216]")
     source.write_text(fewer)
     other = replace(made.models["c"], sha256=hashlib.sha256(fewer.encode()).hexdigest())
-    with pytest.raises(InputError, match="bytes of constants were read in it"):
+    with pytest.raises(InputError, match="constant arrays were read in it, of"):
         pack(replace(made, models={"c": other}), tmp_path / "out")
 
 

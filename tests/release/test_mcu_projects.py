@@ -14,10 +14,11 @@ import yaml
 from tests.firmware_bundles import STRICT, needs, packed, ran
 from tests.released import facts
 
-#: What the tests boot on: machine of QEMU, flags.
+#: What the tests boot on: machine of QEMU, flags; and the names of its kernels.
 CORES = {
-    "cortex-m4": ("mps2-an386", "-mcpu=cortex-m4 -mthumb"),
-    "cortex-m55": ("mps3-an547", "-mcpu=cortex-m55 -mthumb -mfloat-abi=hard"),
+    "cortex-m3": ("mps2-an385", "-mcpu=cortex-m3 -mthumb", set()),
+    "cortex-m4": ("mps2-an386", "-mcpu=cortex-m4 -mthumb", {"_dsp_"}),
+    "cortex-m55": ("mps3-an547", "-mcpu=cortex-m55 -mthumb -mfloat-abi=hard", {"_mve_"}),
 }
 LINKER = """ENTRY(reset)
 MEMORY { FLASH (rx) : ORIGIN = 0, LENGTH = 512K  RAM (rwx) : ORIGIN = 0x20000000, LENGTH = 512K }
@@ -91,7 +92,7 @@ def test_cmake_installs_what_find_package_finds(tmp_path: Path):
 @pytest.mark.parametrize("core", CORES)
 def test_cmake_builds_it_for_cortex_m_and_ctest_runs_it_in_qemu(tmp_path: Path, kind: str, core: str):
     needs("cmake", "arm-none-eabi-gcc", "qemu-system-arm")
-    machine, flags = CORES[core]
+    machine, flags, kernels = CORES[core]
     folder = packed(facts(tmp_path, kind, formats=("mcu",)), tmp_path / "mcu")
     (tmp_path / "link.ld").write_text(LINKER)
     (tmp_path / "start.c").write_text(STARTUP)
@@ -108,6 +109,9 @@ def test_cmake_builds_it_for_cortex_m_and_ctest_runs_it_in_qemu(tmp_path: Path, 
     said = ran("ctest", "--test-dir", tmp_path / "build", "-V", "--timeout", "60")
     assert "The model is golden-pixel-8 1.4.0, whole." in said
     assert "8 test vectors pass." in said
+    assert facts(tmp_path, kind, formats=("mcu",)).vectors_for("mcu").exact, "bit by bit"
+    names = ran("arm-none-eabi-nm", tmp_path / "build/libgolden_pixel_8.a")
+    assert {part for part in ("_dsp_", "_mve_") if part in names} == kernels
 
 
 @pytest.mark.parametrize("kind", ("int8", "two_tasks", "sound"))
