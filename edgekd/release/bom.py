@@ -112,10 +112,11 @@ def _metrics(facts: Facts) -> list[dict[str, Any]]:
             one["confidenceInterval"] = {"lowerBound": repr(figure.low), "upperBound": repr(figure.high)}
         made.append(one)
     for task in facts.examination.tasks if facts.examination else ():
+        kind = next((figure.kind for figure in task.figures.values()), "measured")
         for row in classes(task):
             if row.n:
                 sliced = f"{task.task}: {row.label}" if task.task else row.label
-                made.append({"type": "recall (share, measured)", "value": repr(row.right / row.n), "slice": sliced})
+                made.append({"type": f"recall (share, {kind})", "value": repr(row.right / row.n), "slice": sliced})
     return made
 
 

@@ -197,7 +197,10 @@ def _memory(view: View) -> dict[str, Any]:
         if runtime in ("tflm", "litert_ref")
         else "As TensorFlow Lite Micro would place them; this run's own runtime places its buffers itself."
     )
-    return {"view": view, "chart": memory.chart(view.arranged, view.at, view.name), "about": memory.about(view.arranged), "real": own}
+    peak, about = view.figure("peak_ram_bytes"), memory.about(view.arranged)
+    if peak and peak.kind == "emulated":
+        about += f" With the runtime's own structures the arena takes {wording.amount(peak.value, 'B')}, which is the peak RAM above."
+    return {"view": view, "chart": memory.chart(view.arranged, view.at, view.name), "about": about, "real": own}
 
 
 def _parity(view: View) -> dict[str, Any]:

@@ -53,6 +53,16 @@ def test_what_it_says_of_model_data_and_teacher(tmp_path: Path) -> None:
     assert by_ref["library:numpy"]["version"] == "2.4.6"
 
 
+def test_a_recall_is_of_the_kind_of_its_examination(tmp_path: Path) -> None:
+    facts = facts_of(tmp_path)
+    assert facts.examination is not None
+    (task,) = facts.examination.tasks
+    emulated = replace(task, figures={name: replace(figure, kind="emulated") for name, figure in task.figures.items()})
+    made = bom(replace(facts, examination=replace(facts.examination, tasks=(emulated,))), LISTED, TEACHER, DATA)
+    metrics = made["metadata"]["component"]["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]
+    assert {one["type"] for one in metrics if "slice" in one} == {"recall (share, emulated)"}
+
+
 def test_the_same_content_has_the_same_number_and_other_content_another(tmp_path: Path) -> None:
     facts = facts_of(tmp_path)
     one, two = bom(facts, LISTED, TEACHER, DATA), bom(facts, LISTED, TEACHER, DATA)

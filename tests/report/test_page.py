@@ -11,7 +11,8 @@ from edgekd import report, runs
 from edgekd.cli import app
 from edgekd.errors import InputError
 from edgekd.profile.load import load as load_profile
-from edgekd.report import page
+from edgekd.report import page, sections
+from edgekd.report.gather import views
 from tests import examined_runs
 
 SECTIONS = ("verdicts", "figures", "pareto", "training", "layers", "memory", "parity", "classes", "calibration", "examples", "devices",
@@ -86,6 +87,15 @@ def test_verdicts_come_first_and_say_whose_limit_it_is(four: list[Path], tmp_pat
     assert re.search(r'<span class="badge fail">fail</span><div><b>litert_xnnpack</b> one of 1000 samples differs', first)
     assert "first at relu_3 (Conv2D)" in first and "limit: recipe, targets.nucleo-l4r5zi" in first and "limit: command line" in first
     assert "58.6\u00a0KiB of" in first and "chosen from 192 that the plan counted" in first
+
+
+def test_the_memory_map_says_what_the_peak_holds_besides(four: list[Path], tmp_path: Path) -> None:
+    shown = views(four)
+    peaks = [view.figure("peak_ram_bytes") for view in shown]
+    said = sections.all_of(shown)["memory_cards"]
+    for peak, card in zip(peaks, said, strict=True):
+        assert ("own structures the arena takes" in card["about"]) == (peak is not None and peak.kind == "emulated")
+    assert {peak.kind for peak in peaks if peak} >= {"emulated"}
 
 
 def test_what_a_run_lacks_is_said_with_the_command(four: list[Path], tmp_path: Path) -> None:
