@@ -87,7 +87,9 @@ def test_two_at_once_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(tiny_packer, "SLOWLY", 0.3)
     facts, out = facts_of(tmp_path), tmp_path / "out"
     child = _in_child(lambda: release_facts(facts, order(out), quiet))
+    until = time.monotonic() + 60
     while not list(out.glob(".*/*/tiny/assets/*")):
+        assert os.waitpid(child, os.WNOHANG) == (0, 0) and time.monotonic() < until, "the other release ended, or never began"
         time.sleep(0.01)
     with pytest.raises(InputError, match="another process makes this release now"):
         release_facts(facts, order(out), quiet)
