@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io as memory
 import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from edgekd import runs
 from edgekd.errors import InputError, NotReleasable
@@ -139,7 +136,7 @@ def _contents(facts: Facts, folder: Path) -> dict[str, tuple[str, tuple[str, ...
             raise NotReleasable(f"{own.path} is another file than the one that was verified")
         made[f"model/{name}"] = ("build: export", ("graph/graph.json",))
     arrays = {"x": facts.vectors.x, **{f"expected_{at}": part for at, part in enumerate(facts.vectors.outputs)}}
-    archive.write_zip(folder / VECTORS, {f"{name}.npy": _npy(array) for name, array in arrays.items()})
+    (folder / VECTORS).write_bytes(archive.npz(arrays))
     made[VECTORS] = ("edgekd.quant.reference", ("graph/graph.json",))
     evidence.write(facts, folder / "evidence")
     for path in publish.files_of(folder / "evidence"):
@@ -209,12 +206,6 @@ def _check_signature(at: Path, order: Order, scratch: Path) -> None:
             expected="a version that is new, for a published one never changes",
             mend="give another --version, or leave out --key",
         )
-
-
-def _npy(array: np.ndarray) -> bytes:
-    made = memory.BytesIO()
-    np.lib.format.write_array(made, np.ascontiguousarray(array), allow_pickle=False)
-    return made.getvalue()
 
 
 def password() -> str:

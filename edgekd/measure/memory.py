@@ -9,20 +9,18 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from edgekd import host
 from edgekd.errors import EdgekdError
 from edgekd.lazy import load
+from edgekd.measure.child import ask, tell
 
 #: How often each process is repeated; the middle one counts.
 REPEATS = 3
 _RUNS = 5
-_MARK = "@edgekd "
 #: personality(2): addresses are not drawn; it holds from the next exec on.
 _NO_RANDOM_ADDRESSES = 0x0040000
 _LAID_OUT = "EDGEKD_LAID_OUT"
@@ -44,25 +42,7 @@ def resident_growth(
 
 def _peak(opener: str, path: Path | None, shape: tuple[int, ...], dtype: str, time_limit_s: float) -> int:
     order = {"opener": opener, "path": str(path) if path else "", "shape": shape, "dtype": dtype}
-    command = [sys.executable, "-m", "edgekd.measure.memory", json.dumps(order)]
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=time_limit_s,
-            env={**host.single_threaded(), "PYTHONHASHSEED": "0"},
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise EdgekdError(f"{opener} took over {time_limit_s:g} s to open and run {path or 'nothing'}") from error
-    said = [line for line in done.stdout.splitlines() if line.startswith(_MARK)]
-    if done.returncode or not said:
-        last = "\n  ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
-        raise EdgekdError(f"{opener} ended with {done.returncode} on {path or 'nothing'}\n  it said: {last}")
-    return int(said[-1].removeprefix(_MARK))
+    return int(ask("edgekd.measure.memory", order, "run", limit_s=time_limit_s, environment={"PYTHONHASHSEED": "0"}))
 
 
 def _high_water() -> int:
@@ -87,7 +67,7 @@ def main(order: dict[str, object]) -> None:
         runner = open_model(Path(str(order["path"])), threads=1)
         for _ in range(_RUNS):
             runner.run(x)
-    print(f"\n{_MARK}{_high_water()}", flush=True)
+    tell(_high_water())
 
 
 if __name__ == "__main__":

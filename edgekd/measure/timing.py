@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -16,13 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from edgekd import host
 from edgekd.errors import EdgekdError
 from edgekd.lazy import load
+from edgekd.measure.child import ask, tell
 
 #: Inferences that a process times at least, and those that it tells of at most: of more, every second, third …
 FEWEST, KEPT = 30, 1500
-_MARK = "@edgekd "
 _RULER = 300
 
 
@@ -44,25 +42,7 @@ def time_once(opener: str, path: Path, sample: Path, *, seconds: float, time_lim
     Raises EdgekdError, naming the file, if the process dies or takes over ``time_limit_s`` longer than that.
     """
     order = {"opener": opener, "path": str(path), "sample": str(sample), "seconds": seconds}
-    command = [sys.executable, "-m", "edgekd.measure.timing", json.dumps(order)]
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=seconds + time_limit_s,
-            env=host.single_threaded(),
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise EdgekdError(f"{opener} took over {seconds + time_limit_s:g} s to open and time {path}") from error
-    said = [line for line in done.stdout.splitlines() if line.startswith(_MARK)]
-    if done.returncode or not said:
-        last = "\n  ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
-        raise EdgekdError(f"{opener} ended with {done.returncode} on {path}\n  it said: {last}")
-    found = json.loads(said[-1].removeprefix(_MARK))
+    found = ask("edgekd.measure.timing", order, "time", limit_s=seconds + time_limit_s)
     took, cpu, ruler = (np.asarray(found[name], np.float64) for name in ("seconds", "cpu", "ruler"))
     return Timed(took, cpu, ruler, np.asarray(found["switched"], bool), found["where"])
 
@@ -103,7 +83,7 @@ def main(order: dict[str, object]) -> None:
     runner = load(str(order["opener"]))(Path(str(order["path"])), threads=1)
     x = np.load(str(order["sample"]))
     found = run(lambda: runner.run(x), float(str(order["seconds"])))
-    print(f"\n{_MARK}{json.dumps({**found, 'where': runner.where})}", flush=True)
+    tell({**found, "where": runner.where})
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 #: A zip file's earliest time; it has no time zone, so any later one would depend on where it was made.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 #: Largest page of an Android device (16 KB since Android 15): what is aligned to it can be mapped on all of them.
@@ -41,6 +43,16 @@ def zipped(files: Mapping[str, bytes], *, mapped: frozenset[str] = frozenset()) 
             info.extra = b"\x35\xd9" + (fill + 2).to_bytes(2, "little") + align.to_bytes(2, "little") + bytes(fill)
             archive.writestr(info, files[name])
     return made.getvalue()
+
+
+def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """``arrays`` by name as NumPy's .npz, the same bytes for the same values."""
+    files = {}
+    for name, array in arrays.items():
+        made = io.BytesIO()
+        np.lib.format.write_array(made, np.ascontiguousarray(array), allow_pickle=False)
+        files[f"{name}.npy"] = made.getvalue()
+    return zipped(files)
 
 
 def tar(files: Mapping[str, bytes], *, executable: frozenset[str] = frozenset()) -> bytes:

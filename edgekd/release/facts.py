@@ -13,9 +13,8 @@ import numpy as np
 from edgekd.errors import InputError
 from edgekd.quant.graph import QuantGraph
 from edgekd.records import BudgetUse, Examination, Figure, Verdict
+from edgekd.released import VERSION
 
-#: Semantic Versioning 2.0.0 (2013), without build metadata, which Maven and OCI tags do not have.
-VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?")
 #: Of a version and of a group: an OCI tag has at most 128 characters, a file's name 255 with the model's own.
 LONGEST = 100
 GROUP = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")

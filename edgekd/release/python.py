@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from math import prod
 from typing import Any
@@ -62,7 +61,7 @@ def packed(facts: Facts, model: Model, vectors: Vectors) -> tuple[bytes, int]:
     one = x[0].nbytes + sum(out[0].nbytes for out in outputs)
     count = max(1, min(len(x), VECTOR_BYTES // one))
     arrays = {"x": x[:count], **{f"expected_{at}": out[:count] for at, out in enumerate(outputs)}}
-    return archive.zipped({f"{name}.npy": _npy(array) for name, array in arrays.items()}), count
+    return archive.npz(arrays), count
 
 
 def _held(values: np.ndarray, graph: QuantGraph, name: str, border: Border) -> np.ndarray:
@@ -82,9 +81,3 @@ def _literal(border: Mapping[str, Any]) -> str:
     """A border as the accessor states it."""
     scale = "None" if border["dtype"].startswith("float") else border["scale"]
     return f'("{border["dtype"]}", {tuple(border["shape"])}, {scale}, {border["zero_point"]})'
-
-
-def _npy(array: np.ndarray) -> bytes:
-    made = io.BytesIO()
-    np.lib.format.write_array(made, np.ascontiguousarray(array), allow_pickle=False)
-    return made.getvalue()
