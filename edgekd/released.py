@@ -27,7 +27,7 @@ MANIFEST, SIGNATURE = "manifest.json", "model.sig"
 #: The key of the manifest that holds the hash of all others.
 OWN_HASH = "manifest_sha256"
 #: Semantic Versioning 2.0.0 (2013), without build metadata, which Maven and OCI tags do not have.
-VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?")
+VERSION = re.compile(r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?")
 _LARGEST = 64 * 2**20
 #: A signature holds a hash and a name of each file, and no more.
 _LARGEST_SIGNATURE = 16 * 2**20

@@ -12,7 +12,7 @@ import pytest
 
 from edgekd.errors import InputError
 from edgekd.records import Figure, Verdict
-from edgekd.released import MANIFEST, encode, is_release, load, verify_files
+from edgekd.released import MANIFEST, VERSION, encode, is_release, load, verify_files
 from tests.releases import made, tiny
 
 
@@ -161,3 +161,9 @@ def test_a_signature_larger_than_any(folder: Path) -> None:
     with (folder / "model.sig").open("wb") as file:
         file.truncate(2**33)
     assert verify_files(load(folder)) == ["model.sig: has 8589934592 bytes, which no signature has"]
+
+
+@pytest.mark.parametrize("version", ["1.4", "01.0.0", "1\u0663.0.0", "1.0.0+build", "1.0.0-", "1.0.0\n"])
+def test_what_is_no_version(version: str) -> None:
+    """Maven, OCI tags and folders have ASCII digits only."""
+    assert VERSION.fullmatch(version) is None and VERSION.fullmatch("10.0.1-rc.1")
