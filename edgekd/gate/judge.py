@@ -80,7 +80,8 @@ def judge(
     mine = of_target(waivers, subject.target)
     checks, used = _waived(checks, mine, today)
     expired = tuple(one for one in mine if one.expired(today))
-    checks += [_expired(one, one in used) for one in expired]
+    needed = {one: any(one.covers(check.name) for check in checks if check.status != "pass") for one in expired}
+    checks += [_expired(one, needed[one]) for one in expired]
     unused = tuple(one for one in mine if one not in used and one not in expired)
     notes = (
         *subject.notes,
@@ -96,8 +97,8 @@ def _waived(checks: Sequence[Check], waivers: Sequence[Waiver], today: datetime.
     for check in checks:
         covering = [one for one in waivers if one.covers(check.name)] if check.status in ("fail", "unknown") else []
         good = next((one for one in covering if not one.expired(today)), None)
-        used |= {good} if good else {*covering}
         if good is not None:
+            used.add(good)
             check = check.but("waived", f"{check.message}; waived to {good.expires} by {good.owner}: {good.reason}", good)
         elif covering:
             one = covering[0]
@@ -106,9 +107,9 @@ def _waived(checks: Sequence[Check], waivers: Sequence[Waiver], today: datetime.
     return done, used
 
 
-def _expired(waiver: Waiver, used: bool) -> Check:
+def _expired(waiver: Waiver, needed: bool) -> Check:
     """A waiver that expired is a promise that was not kept, or one to be struck off: both need someone."""
-    mend = "mend what it waives, or agree on another day" if used else "what it waives passes: delete it"
+    mend = "mend what it waives, or agree on another day" if needed else "what it waives passes: delete it"
     said = f"the waiver of {waiver.owner} for {waiver.target} expired on {waiver.expires} ({waiver.reason}); {mend}"
     return Check(f"waiver.{waiver.check}", "fail", None, None, None, said, waiver)
 

@@ -65,6 +65,13 @@ def test_a_waiver_covers_what_fails(target: str) -> None:
     assert check.message.endswith("waived to 2026-12-31 by ada@example.com: new stem") and check.waiver == waiver(target=target)
 
 
+def test_of_two_waivers_the_one_that_expired_says_what_is_still_to_be_mended() -> None:
+    old, new = waiver(target="*", expires="2026-11-01"), waiver()
+    found = judge(SLOW, subject(), waivers=[old, new], today=TODAY)
+    assert found.exit_code == 1 and statuses(found)["latency_ms"] == "waived" and not found.unused
+    assert found.checks[-1].name == "waiver.latency_ms" and "mend what it waives" in found.checks[-1].message
+
+
 def test_a_waiver_holds_through_its_last_day() -> None:
     last = waiver(expires="2026-11-22")
     assert judge(SLOW, subject(), waivers=[last], today=TODAY).exit_code == 0
