@@ -32,7 +32,9 @@ def gate(
     waivers: Annotated[Path | None, typer.Option("--waivers", help="A file of waivers (TOML).")] = None,
     tolerance: Annotated[list[str] | None, typer.Option("--tolerance", help="NAME=VALUE, e.g. latency=0.2; several.")] = None,
     junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML there as well.")] = None,
-    seconds: Annotated[float, typer.Option("--seconds", min=0, help="With --device: of timing for each file; 0: as bench does.")] = 0.0,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0, max=86_400, help="With --device: of timing for each file; 0: as bench does.")
+    ] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")] = False,
 ) -> None:
     """Whether a run or release may replace its baseline. Exit code 0: yes; 1: no; 2: it could not be judged.
@@ -49,7 +51,11 @@ def gate(
     from edgekd.gate import waivers as waiver_file
     from edgekd.gate.check import tolerances
     from edgekd.gating import gate as judged
+    from edgekd.outputs import check
+    from edgekd.released import is_release
 
+    if junit is not None:
+        check(junit, "--junit", b"<testsuites", not_in=[folder for folder in (subject, baseline) if folder and is_release(folder)])
     in_force = tolerances(tolerance or [])
     waived = waiver_file.load(waivers) if waivers is not None else ()
     if device and baseline is None:

@@ -79,9 +79,9 @@ def models_show(which: Which, store: StoreAt = "", as_json: AsJson = False) -> N
         return
     marks = {version: [stage for stage, there in model.stages.items() if there == version] for version in model.versions}
     typer.echo(model.name)
-    _print([["", version, event.at, event.by, ", ".join(marks[version])] for version, event in model.versions.items()])
+    _print([["", version, _text(event.at), _text(event.by), ", ".join(marks[version])] for version, event in model.versions.items()])
     typer.echo("history")
-    _print([["", event.at, _text(event.by), _said(event), _text(event.reason)] for event in model.events])
+    _print([["", _text(event.at), _text(event.by), _said(event), _text(event.reason)] for event in model.events])
 
 
 @app.command("promote")
@@ -166,10 +166,10 @@ def _show_version(opened: Store, model: Model, wanted: str, as_json: bool) -> No
         return
     event = model.versions[version]
     rows = [["release", f"{model.name} {version}"], ["stages", ", ".join(stages) or "-"], ["target", _text(manifest["target"])]]
-    rows += [["added", f"{event.at} by {_text(event.by)}"], ["formats", _text(", ".join(map(str, manifest["formats"])))]]
+    rows += [["added", _text(f"{event.at} by {event.by}")], ["formats", _text(", ".join(map(str, manifest["formats"])))]]
     rows += [["signature", "there; edgekd release verify --public-key says whether it is good" if released.signed else "-"]]
     rows += [
-        [_text(name), f"{figure.value:.2%}" if figure.unit == "share" else f"{figure.value:,.6g} {figure.unit}, {figure.kind}"]
+        [_text(name), f"{figure.value:.2%}" if figure.unit == "share" else _text(f"{figure.value:,.6g} {figure.unit}, {figure.kind}")]
         for name, figure in figures.items()
         if name.startswith(("accuracy", "worst_class", "latency_ms", "model_bytes", "peak_ram_bytes"))
     ]

@@ -113,13 +113,16 @@ def verdict(checks: Sequence[Check]) -> Literal["pass", "fail", "unknown"]:
 
 def tolerances(changes: Sequence[str]) -> dict[str, float]:
     """TOLERANCES with what "name=value" changes. Raises InputError for a name that there is not, and for a value that is none."""
-    found = dict(TOLERANCES)
+    found, seen = dict(TOLERANCES), set[str]()
     for text in changes:
         name, _, value = (part.strip() for part in text.partition("="))
         name = SHORT.get(name, name)
         where = f"--tolerance {text}"
         if name not in TOLERANCES:
             raise InputError(f"no tolerance is called {name!r}", where=where, expected=", ".join((*TOLERANCES, *SHORT)))
+        if name in seen:
+            raise InputError(f"{name} stands there twice", where=where, expected="one tolerance of it")
+        seen.add(name)
         most, unit = (100.0, "percentage points") if name in POINTS else (1.0, "a share, 0.2 is 20 %")
         try:
             number = float(value)

@@ -11,6 +11,7 @@ expires = 2026-12-31        # the last day, in UTC, on which it holds
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -23,6 +24,8 @@ from edgekd.profile.toml_file import Problem, read_toml
 KEYS = ("check", "target", "owner", "reason", "expires")
 #: What may be waived; of those that say more behind a point ("parity.tflm"), one or all.
 FAMILIES = ("budget", "parity", "accuracy", "worst_class", "latency_ms", "model_bytes", "peak_ram_bytes")
+_BLANK = 4096
+_DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 EXAMPLE = '[[waiver]]\ncheck = "latency_ms"\ntarget = "*"\nowner = "who"\nreason = "why"\nexpires = 2026-12-31'
 
 
@@ -50,6 +53,8 @@ def today() -> datetime.date:
 
 def load(path: Path) -> tuple[Waiver, ...]:
     """The waivers of a file, in its order. Raises InputError for whatever is not a waiver, and for one that stands twice."""
+    if path.is_file() and path.stat().st_size < _BLANK and not path.read_bytes().strip():
+        return ()  # the last of them was struck off
     tables = read_toml(path)
     if isinstance(tables, Problem):
         raise InputError(tables.found, where=str(path), expected=tables.expected, mend=tables.mend)
@@ -91,7 +96,7 @@ def _day(value: Any, where: str) -> str:
     try:
         if type(value) is datetime.date:
             return value.isoformat()
-        if isinstance(value, str) and len(value) == len("2026-12-31"):
+        if isinstance(value, str) and _DAY.fullmatch(value):
             return datetime.date.fromisoformat(value).isoformat()
     except ValueError:
         pass

@@ -130,8 +130,12 @@ class FolderStore:
     def _read(self, name: str) -> Model | None:
         """None if there is none. Raises InputError for a history that is damaged."""
         path = self.root / name / HISTORY
-        if not path.is_file():
+        if path.parent.is_symlink():  # what is added there would lie, and what is in its way would be removed, elsewhere
+            raise InputError("is a symbolic link", where=str(path.parent), expected="a folder of the store")
+        if not os.path.lexists(path):
             return None
+        if path.is_symlink() or not path.is_file():
+            raise InputError("is no file", where=str(path), expected="the history of a model", mend="put it back from a backup")
         where, mend = str(path), "put it back from a backup, or remove the folder and add its releases again"
         try:
             document: Any = json.loads(path.read_bytes()) if path.stat().st_size <= _LARGEST else None
@@ -151,10 +155,13 @@ class FolderStore:
 
     def _write(self, model: Model) -> None:
         document = {"schema_version": SCHEMA_VERSION, "name": model.name, "events": [asdict(event) for event in model.events]}
+        content = (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
         path = self.root / model.name / HISTORY
+        if len(content) > _LARGEST:  # which could not be read again
+            raise InputError(f"{len(content)} bytes", where=str(path), expected=f"at most {_LARGEST}")
         for left in path.parent.glob(f".{HISTORY}.*"):  # of one that was killed while it wrote
             left.unlink()
-        runs.atomic_write(path, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
+        runs.atomic_write(path, content)
         _sync(path.parent)
 
 

@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from edgekd.errors import InputError, NotReleasable
-from edgekd.released import MANIFEST, Released, load, verify_files
+from edgekd.released import MANIFEST, VERSION, Released, load, verify_files
 from edgekd.runs import sha256_file
 
 STAGES = ("staging", "production")
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-#: Semantic Versioning 2.0.0 (2013), without build metadata.
-VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?")
 _LONGEST_VERSION = 100
 _LARGEST_GATE = 16 * 2**20
 
@@ -124,8 +122,12 @@ class Store(Protocol):
 
 def named(kind: Literal["add", "promote", "rollback"], version: str, who: Who, **more: str) -> Event:
     """An event of now."""
-    by = who.by.strip() or _user()
-    return Event(kind, version, datetime.now(UTC).isoformat(timespec="seconds"), by, who.reason.strip(), **more)
+    by, reason = who.by.strip() or _user(), who.reason.strip()
+    for option, text, longest in (("--by", by, 200), ("--reason", reason, 2000)):
+        if len(text) > longest or not _is_text(text):
+            found = f"{len(text)} characters" if _is_text(text) else f"{text!r:.60} is no text"
+            raise InputError(found, where=f"edgekd models {option}", expected=f"text of at most {longest} characters")
+    return Event(kind, version, datetime.now(UTC).isoformat(timespec="seconds"), by, reason, **more)
 
 
 def appended(model: Model, event: Event) -> Model:
@@ -174,7 +176,7 @@ def replayed(name: str, events: Sequence[Event], where: str) -> Model:
         place = f"{where}, event {at}"
         if event.before != before:
             raise InputError("does not follow from the event before it", where=place, expected="a history that nobody changed", mend=_MEND)
-        if not VERSION.fullmatch(event.version) or (event.kind == "add") == (event.version in added):
+        if not _is_version(event.version) or (event.kind == "add") == (event.version in added):
             raise InputError(f"{event.kind} of {event.version!r:.60}", where=place, expected="a version, added once, first", mend=_MEND)
         if event.kind == "add":
             added.add(event.version)
@@ -200,6 +202,8 @@ def decoded(raw: Any, where: str) -> Event:
     names = {field.name for field in fields(Event)}
     if not isinstance(raw, dict) or set(raw) - names or not all(isinstance(value, str) for value in raw.values()):
         raise InputError(f"{raw!r:.80}", where=where, expected=f"an event: {', '.join(sorted(names))}", mend=_MEND)
+    if not all(map(_is_text, raw.values())):  # half a character: JSON may say it, no file can
+        raise InputError(f"{raw!r:.80}", where=where, expected="text", mend=_MEND)
     if raw.get("kind") not in ("add", "promote", "rollback") or not {"version", "at", "by"} <= raw.keys():
         raise InputError(f"{raw!r:.80}", where=where, expected="add, promote or rollback, of a version, at a time, by someone", mend=_MEND)
     return Event(**raw)
@@ -228,7 +232,7 @@ def admitted(release: Path) -> Released:
     released = demand_whole(load(release))
     check_name(released.manifest["artifact"])
     version = released.manifest["version"]
-    if len(version) > _LONGEST_VERSION or not VERSION.fullmatch(version):
+    if not _is_version(version):
         raise InputError(
             f"version {version!r:.60}", where=str(release), expected=f"MAJOR.MINOR.PATCH of at most {_LONGEST_VERSION} characters"
         )
@@ -259,6 +263,14 @@ def passed_gate(record: Path, released: Released) -> str:
     if verdict != "pass":
         raise NotReleasable(f"--gate {record}: {released.name} did not pass the gate: {verdict}")
     return sha256_file(record)
+
+
+def _is_version(version: str) -> bool:
+    return len(version) <= _LONGEST_VERSION and VERSION.fullmatch(version) is not None
+
+
+def _is_text(text: str) -> bool:
+    return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _user() -> str:

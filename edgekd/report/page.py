@@ -12,13 +12,15 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from edgekd import runs
+from edgekd import outputs, runs
 from edgekd.errors import InputError
 from edgekd.report import sections, svg
 from edgekd.report.gather import View, views
 
 #: A page of more runs would be neither read nor small.
 MOST = 24
+#: By which a page is known that may be written over.
+_MARK = b'content="edgekd report"'
 
 
 def write(folders: Sequence[Path], file: Path, store: str = "") -> int:
@@ -29,6 +31,7 @@ def write(folders: Sequence[Path], file: Path, store: str = "") -> int:
     """
     if len(folders) > MOST:
         raise InputError(f"{len(folders)} runs", where="edgekd report --html", expected=f"at most {MOST} on one page")
+    outputs.check(Path(file), "--html", _MARK)
     content = render(views(folders, store)).encode()
     try:
         runs.atomic_write(Path(file), content)

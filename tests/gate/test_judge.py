@@ -128,6 +128,11 @@ def test_tolerances() -> None:
     assert changed == {**TOLERANCES, "model_bytes": 0.05, "accuracy": 1.0, "worst_class": 0.0}
 
 
+def test_a_tolerance_that_is_given_twice() -> None:
+    with pytest.raises(InputError, match="--tolerance latency_ms=0.9: latency_ms stands there twice"):
+        tolerances(["latency=0.1", "latency_ms=0.9"])
+
+
 @pytest.mark.parametrize(
     "text", ["speed=0.1", "latency", "latency=", "latency=nan", "latency=-0.1", "latency=20", "accuracy=101", "=1", ""]
 )

@@ -56,6 +56,8 @@ def test_the_day_is_that_of_utc() -> None:
         ("expires = 2026-12-31", "expires = 2026-12-31T10:00:00", "expires = datetime"),
         ("expires = 2026-12-31", 'expires = "soon"', "expires = 'soon'"),
         ("expires = 2026-12-31", 'expires = "2026-02-30"', "expires = '2026-02-30'"),
+        ("expires = 2026-12-31", 'expires = "20261231xx"', "expires = '20261231xx'"),
+        ("expires = 2026-12-31", 'expires = "2026-W01-1"', "expires = '2026-W01-1'"),
         ("expires = 2026-12-31", "expires = 20261231", "expires = 20261231"),
         ("owner =", "ownr =", "unknown key 'ownr'"),
         ('"latency_ms"', '"latency"', "no check is called 'latency'"),
@@ -70,6 +72,11 @@ def test_what_is_no_waiver(tmp_path: Path, old: str, new: str, said: str) -> Non
     with pytest.raises(InputError) as caught:
         load(written(tmp_path, GOOD.replace(old, new)))
     assert said in str(caught.value) and "waivers.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# none is left\n"])
+def test_the_last_waiver_was_struck_off(tmp_path: Path, text: str) -> None:
+    assert load(written(tmp_path, text)) == ()
 
 
 @pytest.mark.parametrize("text", ["waiver = 3", "waiver = [3]", "[waiver]\ncheck = 'accuracy'"])
