@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.errors import InputError
+from edgekd.nouns import decode
 from edgekd.records import BudgetUse, Examination, Figure, Verdict
-from edgekd.runs import noun, sha256_file
+from edgekd.runs import sha256_file
 
 SCHEMA_VERSION = 1
 MANIFEST, SIGNATURE = "manifest.json", "model.sig"
@@ -51,22 +52,22 @@ class Released:
 
     @property
     def figures(self) -> dict[str, Figure]:
-        return {name: noun(Figure, raw, self._at(f"figures.{name}")) for name, raw in self.manifest["figures"].items()}
+        return {name: decode(Figure, raw, self._at(f"figures.{name}")) for name, raw in self.manifest["figures"].items()}
 
     @property
     def parity(self) -> tuple[Verdict, ...]:
         """The verdicts of all runtimes."""
-        return tuple(noun(Verdict, raw, self._at(f"parity[{at}]")) for at, raw in enumerate(self.manifest["parity"]))
+        return tuple(decode(Verdict, raw, self._at(f"parity[{at}]")) for at, raw in enumerate(self.manifest["parity"]))
 
     @property
     def budgets(self) -> tuple[BudgetUse, ...]:
-        return tuple(noun(BudgetUse, raw, self._at(f"budgets[{at}]")) for at, raw in enumerate(self.manifest["budgets"]))
+        return tuple(decode(BudgetUse, raw, self._at(f"budgets[{at}]")) for at, raw in enumerate(self.manifest["budgets"]))
 
     @property
     def examination(self) -> Examination | None:
         """Accuracy class by class, None where the run has none."""
         raw = self.manifest["accuracy"]
-        return None if raw is None else noun(Examination, raw, self._at("accuracy"))
+        return None if raw is None else decode(Examination, raw, self._at("accuracy"))
 
     def demand_nouns(self) -> None:
         """Raises InputError unless what the manifest says in nouns can be read."""

@@ -11,22 +11,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
-from functools import cache
+from dataclasses import fields
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 from edgekd import host
 from edgekd.errors import InputError
-from edgekd.records import SCHEMA_VERSION, Artifact, Bits, Checkpoint, Examination, Figure, Measurement, Plan, Record, Verdict
+from edgekd.nouns import decode, decode_body, encode, encode_body, table
+from edgekd.records import SCHEMA_VERSION, Artifact, Checkpoint, Examination, Record
 
-#: What a record's body may be: one of these, or several.
-NOUNS: dict[str, type] = {cls.__name__: cls for cls in (Plan, Checkpoint, Bits, Artifact, Verdict, Measurement, Examination, Figure)}
 #: The machine and its versions, which every record carries.
 environment = host.environment
 _LARGEST_RECORD = 64 * 2**20
@@ -49,7 +45,7 @@ def create(root: Path, recipe_name: str, target: str, request: Mapping[str, Any]
 
 def request(run: Path) -> dict[str, Any]:
     """What was asked of this run. Raises InputError if ``run`` is no run folder."""
-    return _object(_parse(Path(run) / "request.json", mend="name a folder that `edgekd build` made"), where=str(run))
+    return table(_parse(Path(run) / "request.json", mend="name a folder that `edgekd build` made"), where=str(run))
 
 
 def write(run: Path, record: Record, *, files: Iterable[str] = ()) -> Path:
@@ -64,8 +60,8 @@ def write(run: Path, record: Record, *, files: Iterable[str] = ()) -> Path:
         hashes[name] = sha256_file(path)
         if stated.get(name) and stated[name] != hashes[name]:
             raise InputError(f"{name} has another sha256 than its record says", where=f"record {record.stage} of {run}")
-    plain = {name: _encode(getattr(record, name)) for name in (f.name for f in fields(record)) if name != "body"}
-    atomic_write(target, _dump({**plain, "files": hashes, "body": _encode_body(record.body)}, where=str(target)))
+    plain = {name: encode(getattr(record, name)) for name in (f.name for f in fields(record)) if name != "body"}
+    atomic_write(target, _dump({**plain, "files": hashes, "body": encode_body(record.body)}, where=str(target)))
     return target
 
 
@@ -183,11 +179,6 @@ def atomic_write(path: Path, content: bytes) -> None:
         raise
 
 
-def noun(cls: type, raw: Any, where: str) -> Any:
-    """JSON as one of the nouns, of NOUNS or of their parts. Strict: raises InputError for an unknown key, a missing one, another type."""
-    return _decode(cls, raw, where)
-
-
 # ---- JSON
 
 
@@ -222,24 +213,18 @@ def _parse(path: Path, *, mend: str) -> Any:
 def _read(run: Path, stage: str) -> tuple[Record, dict[str, str]]:
     path = _record_path(run, stage)
     mend = f"delete {path} and build again with --resume: the stage {stage} is then done anew"
-    raw = _object(_parse(path, mend=mend), where=str(path))
+    raw = table(_parse(path, mend=mend), where=str(path))
     if raw.get("schema_version") != SCHEMA_VERSION:
         raise InputError(f"schema_version {raw.get('schema_version')!r}", where=str(path), expected=str(SCHEMA_VERSION), mend=mend)
     try:
-        hashes = _decode(dict[str, str], raw.pop("files", {}), "files")
-        body = _decode_body(raw.pop("body", None))
-        record = _decode(Record, {**raw, "body": None}, "record")
+        hashes = decode(dict[str, str], raw.pop("files", {}), "files")
+        body = decode_body(raw.pop("body", None))
+        record = decode(Record, {**raw, "body": None}, "record")
     except InputError as error:
         raise InputError(str(error), where=str(path), expected="a record as edgekd writes it", mend=mend) from error
     if record.stage != stage:
         raise InputError(f"this is the record of {record.stage!r}", where=str(path), expected=stage, mend=mend)
     return Record(**{**vars(record), "body": body}), hashes
-
-
-def _object(value: Any, *, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise InputError(f"holds a {type(value).__name__}", where=where, expected="a JSON object")
-    return value
 
 
 def _named_files(body: Any) -> dict[str, str]:
@@ -253,68 +238,3 @@ def _named_files(body: Any) -> dict[str, str]:
         if isinstance(item, Artifact):
             named |= {name: "" for name in item.files if name not in named}
     return named
-
-
-def _encode(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _encode(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _encode(item) for key, item in value.items()}
-    return [_encode(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _encode_body(body: Any) -> Any:
-    items = body if isinstance(body, list | tuple) else [body]
-    noun = type(items[0]).__name__ if items and type(items[0]) in NOUNS.values() else None
-    if noun and any(type(item).__name__ != noun for item in items):
-        raise InputError("a body of several kinds", where="record", expected=f"only {noun}")
-    return {"noun": noun, "value": _encode(body)}
-
-
-def _decode_body(raw: Any) -> Any:
-    raw = _object(raw, where="body")
-    noun, value = raw.get("noun"), raw.get("value")
-    if noun is None:
-        return value
-    if noun not in NOUNS:
-        raise InputError(f"noun {noun!r}", where="body", expected=", ".join(NOUNS))
-    cls = NOUNS[noun]
-    return [_decode(cls, item, f"body[{i}]") for i, item in enumerate(value)] if isinstance(value, list) else _decode(cls, value, "body")
-
-
-@cache
-def _hints(cls: type) -> dict[str, Any]:
-    return get_type_hints(cls)
-
-
-def _decode(hint: Any, raw: Any, where: str) -> Any:
-    """JSON → the type that ``hint`` names; strict, but an int may stand for a float."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if hint is Any:
-        return raw
-    if is_dataclass(hint):
-        return _decode_dataclass(hint, raw, where)  # type: ignore[arg-type]
-    if origin is dict and isinstance(raw, dict):
-        return {key: _decode(arguments[1], item, f"{where}.{key}") for key, item in raw.items()}
-    if origin in (tuple, list) and isinstance(raw, list):
-        return origin(_decode(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(raw))
-    if origin is UnionType and (raw is not None or NoneType in arguments):
-        return None if raw is None else _decode(next(a for a in arguments if a is not NoneType), raw, where)
-    if origin is Literal and raw in arguments:
-        return raw
-    # 1e999 is JSON, and so is an integer of a thousand digits; neither is a figure.
-    if hint is float and isinstance(raw, int | float) and not isinstance(raw, bool) and abs(raw) <= sys.float_info.max:
-        return float(raw)
-    if hint in (int, str, bool) and type(raw) is hint:
-        return raw
-    raise InputError(f"{raw!r:.60}", where=where, expected=getattr(hint, "__name__", str(hint)))
-
-
-def _decode_dataclass(cls: type, raw: Any, where: str) -> Any:
-    raw, hints = _object(raw, where=where), _hints(cls)
-    if unknown := sorted(set(raw) - set(hints)):
-        raise InputError(f"unknown key {unknown[0]!r}", where=where, expected=", ".join(hints))
-    try:
-        return cls(**{name: _decode(hints[name], value, f"{where}.{name}") for name, value in raw.items()})
-    except TypeError as error:  # a field is missing
-        raise InputError(str(error), where=where, expected=", ".join(hints)) from error
