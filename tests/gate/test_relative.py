@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -49,7 +50,7 @@ def test_the_same_passes() -> None:
         ("peak_ram_bytes", {"value": 20_500, "kind": "measured"}, "unknown"),
     ],
 )
-def test_one_figure(name: str, changes: dict[str, object], status: str) -> None:
+def test_one_figure(name: str, changes: dict[str, Any], status: str) -> None:
     found = check(name, with_figure(name, **changes))
     assert found.status == status, found.message
     assert verdict(against(with_figure(name, **changes), subject(), TOLERANCES)) == status

@@ -67,7 +67,7 @@ def test_latencies_that_were_not_taken_alike_are_not_joined(two: tuple[View, ...
     first, second = two
     measure = second.records["measure"]
     (one, *more) = measure.body if isinstance(measure.body, list) else [measure.body]
-    taken = replace(one, figures={**one.figures, "latency_ms": replace(one.figures["latency_ms"], **changes)})  # type: ignore[arg-type]
+    taken = replace(one, figures={**one.figures, "latency_ms": replace(one.figures["latency_ms"], **changes)})
     other = replace(second, records={**second.records, "measure": replace(measure, body=[taken, *more])})
     assert 'points=""' not in str(pareto.plot(two, "latency_ms")) and pareto.comparable(two, "latency_ms")
     assert 'points=""' in str(pareto.plot((first, other), "latency_ms")) and not pareto.comparable((first, other), "latency_ms")
