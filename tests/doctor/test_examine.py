@@ -73,8 +73,8 @@ def test_no_runtime_that_loads_is_a_lack_with_the_command_that_mends_it() -> Non
         ({"managed": False, "bits": 32}, "python3 -m pip install tflite-runtime 'numpy<2'"),
         ({"bits": 32, "version": "3.13.1"}, "none for 32 bits: a 64-bit system"),
         (
-            {"managed": False, "venv": True, "path": "/home/pi/.edgekd/bin/python3"},
-            "/home/pi/.edgekd/bin/python3 -m pip install ai-edge-litert",
+            {"managed": False, "venv": True, "path": "/srv/pi/.edgekd/bin/python3"},
+            "/srv/pi/.edgekd/bin/python3 -m pip install ai-edge-litert",
         ),
         (
             {"managed": False, "venv": True, "path": "/my env/python", "pip": False},
