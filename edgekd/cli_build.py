@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgekd.cli_convert import SamplesFile, verify_layers, verify_models
-from edgekd.errors import InputError
+from edgekd.errors import InputError, plain
 from edgekd.lazy import load
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def _show(folders: list[Path], as_json: bool) -> None:
         found = rows(folders)
         Console(width=None if Console().is_terminal else 160).print(table(folders))
         for folder in folders:
-            typer.echo(folder)
+            typer.echo(plain(str(folder)))
     if any(row["ok"] is False for row in found):
         raise typer.Exit(1)
 

@@ -17,6 +17,7 @@ from edgekd.report.svg import el
 
 #: A picture larger than this is left out: the page must stay small.
 LARGEST = 400_000
+LARGEST_PIXELS = 4_000_000
 _MAGIC = b"\x89PNG\r\n\x1a\n"
 
 
@@ -37,6 +38,8 @@ def sprite(view: View) -> tuple[Sprite | None, str]:
         return None, "this run has no picture of its examples"
     try:
         path = runs.inside(view.folder, examination.picture)
+        if not path.is_file():
+            return None, f"{examination.picture} is not there"
         raw = path.read_bytes() if path.stat().st_size <= LARGEST else b""
         if raw and examination.sha256 and runs.sha256_file(path) != examination.sha256:
             return None, f"{examination.picture} is not the file that the record was written with"
@@ -47,6 +50,8 @@ def sprite(view: View) -> tuple[Sprite | None, str]:
     if raw[:8] != _MAGIC or raw[12:16] != b"IHDR" or len(raw) < 24:
         return None, f"{examination.picture} is no PNG"
     width, height = struct.unpack(">II", raw[16:24])
+    if not 0 < width * height <= LARGEST_PIXELS:  # a few bytes may unpack to more than a browser's memory
+        return None, f"{examination.picture} is said to have {width} x {height} pixels"
     count = len(examination.tasks[0].examples)
     name = f"sprite-{view.key}"
     data = f"data:image/png;base64,{base64.b64encode(raw).decode()}"

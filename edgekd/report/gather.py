@@ -16,7 +16,7 @@ from edgekd.profile.schema import Profile
 from edgekd.quant import arena, io
 from edgekd.quant.graph import QuantGraph
 from edgekd.records import Checkpoint, Examination, Figure, Measurement, Plan, Record, Verdict
-from edgekd.report import searched
+from edgekd.report import sane, searched
 from edgekd.report.searched import Trial
 from edgekd.report.table import rows as rows_of
 from edgekd.store import Query, Result
@@ -118,6 +118,7 @@ def _view(at: int, folder: Path, names: tuple[str, str], row: dict[str, Any], st
     there = runs.stages(folder)
     ordered = [stage for stage in _ORDER if stage in there] + [stage for stage in there if stage not in _ORDER]
     records = {stage: runs.read(folder, stage) for stage in ordered}
+    sane.check(folder, records)
     notes: list[str] = []
     graph = _attempt(lambda: io.load(folder / "graph"), notes) if (folder / "graph" / io.GRAPH).is_file() else None
     arranged = _attempt(lambda: arena.arrange(graph), notes) if graph is not None else None

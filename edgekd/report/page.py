@@ -18,7 +18,7 @@ from edgekd.report import sections, svg
 from edgekd.report.gather import View, views
 
 #: A page of more runs would be neither read nor small.
-MOST = 24
+MOST = 20
 #: By which a page is known that may be written over.
 _MARK = b'content="edgekd report"'
 
@@ -32,7 +32,7 @@ def write(folders: Sequence[Path], file: Path, store: str = "") -> int:
     if len(folders) > MOST:
         raise InputError(f"{len(folders)} runs", where="edgekd report --html", expected=f"at most {MOST} on one page")
     outputs.check(Path(file), "--html", _MARK)
-    content = render(views(folders, store)).encode()
+    content = render(views(folders, store)).encode(errors="backslashreplace")  # a name may be no text
     try:
         runs.atomic_write(Path(file), content)
     except OSError as error:

@@ -32,7 +32,7 @@ def plot(views: Sequence[View], cost: str) -> Markup | None:
         return None
     title, unit = _COSTS[cost]
     frame = Frame(height=270)
-    costs = [v / unit for c in found for v in (c.cost.value, c.cost.low, c.cost.high) if v]
+    costs = [v / unit for c in found for v in (c.cost.value, c.cost.low, c.cost.high) if v is not None]
     shares = [100 * v for c in found for v in (c.accuracy.value, c.accuracy.low, c.accuracy.high) if v is not None]
     low, high = around(shares)
     x, y = frame.x(around(costs, log=True), log=True), frame.y((max(low, 0), min(high, 100.2)))

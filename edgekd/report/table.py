@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from edgekd import runs
+from edgekd.errors import plain
 from edgekd.records import Checkpoint, Figure, Measurement, Plan, Verdict
 
 #: Budgets that a figure of the exported file can exceed. Latency is not among them: what this host takes says nothing about the device.
@@ -37,15 +38,8 @@ def table(folders: Sequence[Path]) -> Table:
         shown.add_column(heading, overflow="fold")
     for row in rows(folders):
         shown.add_row(
-            row["target"],
-            "\n".join(_budget(b) for b in row["budgets"]) or "-",
-            _student(row["student"]),
-            _accuracy(row),
-            _amount(row["model_bytes"]),
-            _amount(row["peak_ram_bytes"]),
-            _amount(row["latency_ms"]),
-            "\n".join(_runtime(name, verdict) for name, verdict in row["runtimes"].items()) or "-",
-            _verdict(row),
+            *(escape(plain(cell)) for cell in _cells(row)),
+            plain(_verdict(row)),
         )
     shown.caption = (
         "budgets: set by the profile, † by the recipe, ‡ on the command line\n"
@@ -53,6 +47,20 @@ def table(folders: Sequence[Path]) -> Table:
         "peak RAM without *: growth of a process on this host"
     )
     return shown
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    """All but the verdict, as plain text."""
+    return (
+        row["target"],
+        "\n".join(_budget(b) for b in row["budgets"]) or "-",
+        _student(row["student"]),
+        _accuracy(row),
+        _amount(row["model_bytes"]),
+        _amount(row["peak_ram_bytes"]),
+        _amount(row["latency_ms"]),
+        "\n".join(_runtime(name, verdict) for name, verdict in row["runtimes"].items()) or "-",
+    )
 
 
 def _row(run: Path) -> dict[str, Any]:

@@ -135,7 +135,7 @@ def test_a_picture_that_was_changed_is_not_shown(tmp_path: Path) -> None:
 
 
 def test_what_is_refused(four: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="(?s)25 runs.*at most 24 on one page"):
+    with pytest.raises(InputError, match="(?s)25 runs.*at most 20 on one page"):
         page.write([four[0]] * 25, tmp_path / "page.html")
     with pytest.raises(InputError, match="(?s)request.json.*there is no such file"):
         page.write([tmp_path], tmp_path / "page.html")
