@@ -4,8 +4,8 @@
     NAME.sha256     a header, then a line "shard sha256" for each shard that is whole, in the order in which they were made
     NAME.stamp      of a large file that was hashed: the time, size and place that it had then
 
-A shard counts once its line stands there, so whoever is killed at any moment goes on behind the last line; a shard that is not what its line
-says is made again, alone. Nothing needs to reach the disk in any order: what a power cut loses has another hash.
+A shard counts once its line stands there, so whoever is killed at any moment goes on behind the last line; a shard that is not what its
+line says is made again, alone. Nothing needs to reach the disk in any order: what a power cut loses has another hash.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Of a teacher of many classes the ``k`` largest logits a sample, and what the others come to: kilobytes become tens of bytes.
 
-Stored are the k logits z (float16), their classes, and the log-sum-exp of the others, taken before anything is rounded. The others are given
-back as equal logits r = log-sum-exp − log(C − k). Then, with q_T the softmax's share of the others at the temperature T as it is given back:
+Stored are the k logits z (float16), their classes, and the log-sum-exp of the others, taken before anything is rounded. The others are
+given back as equal logits r = log-sum-exp − log(C − k). Then, with q_T the softmax's share of the others at the temperature T as it is
+given back:
 
 - at T = 1 the k probabilities and the sum of the others are the teacher's own, but for the rounding of z to float16;
 - at T > 1 the others' share is never too small: log Σ exp(z/T) is convex in 1/T, and equal logits are its chord between T = 1 and T = ∞.

@@ -75,10 +75,10 @@ class Batch:
 class Feed:
     """Training samples with soft targets; ``size`` is the height and width that the student is fed.
 
-    ``targets`` are one array [views, N, classes] a task, which may be memory-mapped, None for one without a teacher; ``heads`` the data's tasks (left out:
-    one, of all the student's outputs). ``chosen`` int64 [n] are the samples that are shown, None standing for all; ``weights`` [n] say how
-    often each is drawn in proportion, with replacement; None: each once a pass. ``seen`` uint8 [N, h, w, C] is what a teacher that runs
-    along sees of each sample, where that is not what the student is fed.
+    ``targets`` are one array [views, N, classes] a task, which may be memory-mapped, None for one without a teacher; ``heads`` the data's
+    tasks (left out: one, of all the student's outputs). ``chosen`` int64 [n] are the samples that are shown, None standing for all;
+    ``weights`` [n] say how often each is drawn in proportion, with replacement; None: each once a pass. ``seen`` uint8 [N, h, w, C] is what
+    a teacher that runs along sees of each sample, where that is not what the student is fed.
     """
 
     split: Split
