@@ -61,14 +61,17 @@ def largest(logits: np.ndarray, k: int) -> np.ndarray:
     """
     n, classes = logits.shape
     half = (logits + np.float32(0)).astype(np.float16)  # + 0: −0 is 0
-    bits = half.view(np.int16).astype(np.int64)
+    bits = half.view(np.int16)
     order = bits ^ ((bits >> 15) & 0x7FFF)  # rises as the floats do
-    keys = (order << 32) | (classes - 1 - np.arange(classes))  # no two are equal
-    best = -np.sort(-np.partition(keys, classes - k, axis=1)[:, classes - k :], axis=1)
-    which = classes - 1 - (best & 0xFFFFFFFF)
+    room = 16 if classes <= 1 << 16 else 32
+    wide = np.int32 if room == 16 else np.int64
+    keys = order.astype(wide) << room | np.arange(classes - 1, -1, -1, wide)  # no two are equal
+    keys.partition(classes - k, axis=1)
+    best = np.sort(keys[:, classes - k :], axis=1)[:, ::-1].astype(np.int64)
+    which = classes - 1 - (best & ((1 << room) - 1))
     found = np.empty(n, row_type(k, classes))
     found["logits"], found["classes"] = np.take_along_axis(half, which, 1), which
-    others = logits.astype(np.float64)
+    others = logits.copy()
     np.put_along_axis(others, which, -np.inf, 1)
     found["rest"] = _log_sum_exp(others)
     return found
@@ -92,6 +95,6 @@ def rest(rows: np.ndarray, classes: int, temperature: float) -> np.ndarray:
 
 
 def _log_sum_exp(values: np.ndarray) -> np.ndarray:
-    """Over the last axis."""
+    """Over the last axis, float64."""
     most = values.max(-1, keepdims=True)
-    return most[..., 0] + np.log(np.exp(values - most).sum(-1))
+    return most[..., 0] + np.log(np.exp(values - most).sum(-1, dtype=np.float64))
