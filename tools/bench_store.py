@@ -2,7 +2,8 @@
 
     python tools/bench_store.py [--samples 1000000] [--starts 7] [--large] [--folder DIR] [--json]
 
-Samples are made up (8x8 pixels), so that no dataset is needed and none is measured. What is timed on fewer samples than a million says so.
+Samples are made up, so that no dataset is needed; those of "a whole lesson" lie in a file, which is read and hashed as a recipe's is. What
+is timed on fewer samples than a million says so.
 Every child is a process of its own, for peaks are of a whole process. Exit code 1 where memory grows with the samples, or a second student
 takes 5 s or more from the start of its process to its first batch.
 """
@@ -27,6 +28,27 @@ MILLION, VIEWS, BATCH = 1_000_000, 2, 128
 FLAT = 8.0
 #: Seconds from the start of a second student's process to its first batch.
 START = 5.0
+#: A second student as `edgekd build` starts it: the data read and hashed, the recipe's losses tried, the teacher opened, its answers found.
+RECIPE = """schema_version = 1
+name = "store"
+[data]
+source = "numpy"
+options = { file = "data.npz" }
+[teacher]
+source = "bench_store:linear"
+[student]
+family = "inverted_residual"
+options = { stem = 8, widths = [8, 12], blocks = [1, 2], strides = [1, 2], stem_stride = 2, expansion = 2, width = 1.0 }
+[[losses]]
+name = "soft_targets"
+weight = 1.0
+[views]
+count = 2
+shift = 1
+[presets.demo]
+float_epochs = 1
+qat_epochs = 1
+"""
 #: Name: classes, largest logits that are stored (0: all), samples to time.
 STORES = {"10 classes": (10, 0, 400_000), "1000 classes": (1000, 0, 40_000), "1000 classes, top_k = 16": (1000, 16, 40_000)}
 
@@ -63,12 +85,19 @@ def measured(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         asked = (folder / "l", options.samples, classes, top)
         child("made", *asked)
         each = [timed_child("started", *asked) for _ in range(options.starts)]
-        seconds = sorted(one["process"] for one in each)
-        median = {part: sorted(one[part] for one in each)[len(each) // 2] for part in each[0]}
-        starts[name] = {"samples": options.samples, "n": len(each), "most": seconds[-1], **median, "ok": seconds[-1] < START}
+        starts[name] = _start(each, options.samples)
         shutil.rmtree(folder / "l")
+    lessons = [timed_child("lesson", folder / "r", options.samples) for _ in range(1 + max(1, options.starts // 2))][1:]
+    starts["a whole lesson, 28x28"] = _start(lessons, options.samples)
     flat = {"peak_mib": peaks, "grown_mib": grown, "at_most": FLAT, "ok": grown <= FLAT}
     return {"cores": os.cpu_count(), "stores": stores, "teacher": teacher, "flat": flat, "starts": starts}
+
+
+def _start(each: list[dict[str, Any]], samples: int) -> dict[str, Any]:
+    """Medians, and the longest."""
+    most = max(one["process"] for one in each)
+    median = {part: sorted(one[part] for one in each)[len(each) // 2] for part in each[0]}
+    return {"samples": samples, "n": len(each), "most": most, **median, "ok": most < START}
 
 
 def child(what: str, *arguments: object) -> dict[str, Any]:
@@ -159,7 +188,48 @@ def started(folder: Path, samples: int, classes: int, top: int) -> dict[str, Any
     }  # fmt: skip
 
 
-CHILDREN: dict[str, Callable[..., dict[str, Any]]] = {"made": made, "taught": taught, "started": started}
+def linear(*, channels: int, classes: int) -> Any:
+    """A teacher that takes next to no time."""
+    from torch import nn
+
+    return nn.Sequential(nn.AvgPool2d(4), nn.Flatten(), nn.Linear(49 * channels, classes))
+
+
+def lesson(folder: Path, samples: int) -> dict[str, Any]:
+    """From a recipe to the first batch; the first time the data and the answers are made."""
+    _one_thread()
+    import numpy as np
+    import torch
+
+    from edgekd.data.load import load_data
+    from edgekd.recipe.load import load
+    from edgekd.train.lesson import open_lesson
+    from edgekd.train.student import Training
+
+    imported = time.perf_counter()
+    if not folder.exists():
+        folder.mkdir()
+        (folder / "recipe.toml").write_text(RECIPE)
+        rng = np.random.default_rng(0)
+        arrays = {}
+        for part, n in (("train", samples), ("validation", 1000), ("test", 1000)):
+            arrays[f"x_{part}"], arrays[f"y_{part}"] = rng.integers(0, 256, (n, 28, 28), np.uint8), np.arange(n) % 10
+        np.savez(folder / "data.npz", **arrays)  # pyright: ignore[reportArgumentType]
+    began = time.perf_counter()
+    loaded = load(folder)
+    data = load_data(loaded.recipe.data.source, loaded.recipe.data.options, loaded.folder)
+    read = time.perf_counter()
+    _ = data.sha256
+    hashed = time.perf_counter()
+    opened = open_lesson(loaded, data, folder / "cache", lambda *_: None)
+    found = time.perf_counter()
+    feed = Training(opened, loaded.recipe.presets["demo"], (28, 28), 0).feed
+    next(feed.batches(torch.Generator().manual_seed(0)))
+    return {"imports": imported - STARTED, "read": read - began, "hash": hashed - read, "open": found - hashed,
+            "first_batch": time.perf_counter() - found, "peak_mib": _status("VmHWM")}  # fmt: skip
+
+
+CHILDREN: dict[str, Callable[..., dict[str, Any]]] = {"made": made, "taught": taught, "started": started, "lesson": lesson}
 
 
 def said(found: dict[str, Any]) -> list[str]:
@@ -178,6 +248,12 @@ def said(found: dict[str, Any]) -> list[str]:
             f"second student, {one['samples']:,} samples, {name}: {one['process']:.2f} s of a process, at most {one['most']:.2f} "
             f"(n = {one['n']}): {_verdict(one['ok'])}"
         )
+        if "read" in one:
+            lines.append(
+                f"  imports {one['imports']:.2f} s, data read {one['read']:.2f} s, hashed {one['hash']:.2f} s, "
+                f"teacher and answers {one['open']:.2f} s, first batch {one['first_batch']:.2f} s; peak {one['peak_mib']:.0f} MiB"
+            )
+            continue
         lines.append(
             f"  imports {one['imports']:.2f} s, open {one['open']:.2f} s, first batch {one['first_batch']:.2f} s; then "
             f"{one['ms_a_batch']:.2f} ms a batch of {BATCH}; in 500 batches {one['own_mib_grown']:.1f} MiB of its own memory, "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,11 +14,12 @@ import numpy as np
 from edgekd.data.dataset import Dataset
 from edgekd.data.views import Views
 from edgekd.errors import InputError
+from edgekd.losses import OF_THE_SOFTMAX
 from edgekd.recipe.load import LoadedRecipe
 from edgekd.recipe.schema import DataFree, Preset, Recipe
 from edgekd.teachers.soft_targets import key
 from edgekd.teachers.teacher import Teacher, amx
-from edgekd.teachers.top_k import Targets, TopK
+from edgekd.teachers.top_k import Targets, TopK, rest
 from edgekd.train.ask import Asked, Ready, answers, identity, ready, where_of
 from edgekd.train.curate import Samples, check_critics, curate
 from edgekd.train.distill import Term
@@ -26,6 +29,9 @@ from edgekd.train.taps import Live
 from edgekd.train.terms import check_heads, check_top_k, task_of, terms
 from edgekd.train.together import together
 
+LOG = logging.getLogger(__name__)
+#: Which share of an answer is much to be left out.
+MUCH = 0.5
 Progress = Callable[[str, int, int], None]
 
 
@@ -94,8 +100,22 @@ def open_lesson(
     live = _live(losses, opened, data)
     where = "; ".join(dict.fromkeys(one.where for one in found))
     targets, tests = tuple(t for t, _ in each), tuple(a for _, a in each)
+    _say_what_is_cut(losses, targets)
     lesson = Lesson(recipe, data, views, losses, targets, tests, sha256, where, live, teacher_parameters=_largest(opened))
     return fed(_judged(lesson), student_data)
+
+
+def _say_what_is_cut(losses: Sequence[Term], targets: Sequence[Targets | None]) -> None:
+    """How far what the largest logits leave out may be from what the teacher said, where that is much; of 1000 samples."""
+    for term in losses:
+        cut = targets[term.task]
+        if isinstance(cut, TopK) and term.weight and term.name in OF_THE_SOFTMAX:
+            temperature = float(term.options.get("temperature", inspect.signature(term.function).parameters["temperature"].default))
+            share = float(rest(cut.rows[0, :1000], cut.classes, max(1.0, temperature)).mean())
+            if share > MUCH:
+                told = "%s: at temperature %g the %d classes that top_k = %d leaves out have %.0f %% of the answer, in equal parts"
+                what = (term.where, temperature, cut.classes - cut.stored, cut.stored, 100 * share)
+                LOG.warning(told + ": a larger top_k or a lower temperature", *what)
 
 
 def fed(lesson: Lesson, data: Dataset) -> Lesson:

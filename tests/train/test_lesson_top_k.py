@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,13 @@ def test_the_student_is_fed_what_is_stored_of_the_same_answers(tmp_path: Path) -
     torch.testing.assert_close(two.gather(1, best.indices), best.values)
     torch.testing.assert_close(two.softmax(1).sum(1), torch.ones(8))
     torch.testing.assert_close(two.softmax(1).gather(1, best.indices), one.softmax(1).gather(1, best.indices), rtol=0, atol=5e-3)
+
+
+def test_much_that_is_left_out_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    opened(tmp_path, {"weight = 0.1": "weight = 0.1\noptions = { temperature = 1 }"}, k=3)
+    assert not caplog.text
+    opened(tmp_path, k=1)
+    assert re.search(r"losses\[0\]: at temperature 4 the 3 classes that top_k = 1 leaves out have [67]\d % of the answer", caplog.text)
 
 
 @pytest.mark.parametrize("loss", ["dist", "dkd", "logit_mse", "similarity"])
