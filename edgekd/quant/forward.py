@@ -113,7 +113,8 @@ FORWARD: dict[type[ops.Op], Callable[[Weights, Any, Values], torch.Tensor]] = {
     ops.ResizeNearest: _resize,
     ops.ResizeBilinear: _resize,
     ops.Reshape: lambda _, op, v: v[op.inputs[0]].reshape(len(v[op.inputs[0]]), *op.shape[1:]),
-    ops.Transpose: lambda _, op, v: v[op.inputs[0]].permute(op.order),
+    # A copy: whatever reads a view would make one of its own.
+    ops.Transpose: lambda _, op, v: v[op.inputs[0]].permute(op.order).contiguous(),
     ops.Concat: _concat,
     ops.Slice: _slice,
     ops.Pad: _pad,
