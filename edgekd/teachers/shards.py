@@ -188,6 +188,8 @@ def _write(handle: int, content: bytes, at: int) -> None:
 def _reserve(handle: int, size: int) -> None:
     """A full disk is better found before the first hour of computing than after the last."""
     os.ftruncate(handle, size)
+    if not hasattr(os, "posix_fallocate"):  # macOS
+        return
     try:
         os.posix_fallocate(handle, 0, size)
     except OSError as error:  # a file system that cannot
