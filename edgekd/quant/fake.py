@@ -44,6 +44,29 @@ class LearnedStep(torch.autograd.Function):
         return inside, towards * math.log(2), None, None
 
 
+class Rounded(torch.autograd.Function):
+    """y = clamp(round(x), low, high): ``LearnedStep`` of what is counted in steps already."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, low: int, high: int) -> torch.Tensor:
+        x = _dense(x)
+        ctx.save_for_backward(x)
+        ctx.low, ctx.high = low, high
+        return torch.round(x).clamp_(low, high)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (x,) = ctx.saved_tensors
+        if gradient.stride() != x.stride():
+            gradient = torch.empty_like(x).copy_(gradient)
+        return torch.ops.aten.hardtanh_backward(gradient, x, ctx.low - 0.5, ctx.high + 0.5), None, None
+
+
+def rounded(x: torch.Tensor, low: int, high: int) -> torch.Tensor:
+    """``Rounded`` with types: see there."""
+    return Rounded.apply(x, low, high)
+
+
 def _difference(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor, d: torch.Tensor) -> torch.Tensor:
     """Sum of a·b − c·d, float32 [], of what lies the same way in memory."""
     if a.dtype == torch.float32:  # nothing of the size of a is made
