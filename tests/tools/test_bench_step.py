@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
-import bench_step
-from bench_statistics import median_interval
+import bench_step  # pyright: ignore[reportMissingImports]
+from bench_statistics import median_interval  # pyright: ignore[reportMissingImports]
 
 
 def found(edgekd: list[float]) -> dict[str, dict[str, list[float]]]:
