@@ -7,7 +7,8 @@ One process holds all contestants (bench_step_contestants.py says what is in a s
 that rotates from round to round, so that whatever else the machine does meets them all; a round's ratio is that of its own float steps.
 The figures are medians over the rounds, with the interval that holds the median at 95 % (order statistics, no assumption on the
 distribution). By the clock, and by the CPU time of the process, which sums its threads: where other processes compete for the cores the
-second is steadier, but it does not see a thread that waits for another.
+second is steadier, but it does not see a thread that waits for another. Threads that wait sleep (OMP_WAIT_POLICY=PASSIVE, unless it is set
+otherwise), so that no CPU time is counted for turning in circles.
 
 Exit code 0 if the upper ends of edgekd's intervals, by both, are at most --most; 1 if not; 2 for what cannot be done as asked.
 """
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is loaded
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 # First, because it keeps nncf from reporting what is done here.
 import edgekd  # noqa: F401  # pyright: ignore[reportUnusedImport]
@@ -130,7 +132,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     found = measure({name: CONTESTANTS[name](contest) for name in names}, options.rounds, options.steps)
     family = contest.job.family
     how = {
-        "student": f"{family.name} {family.describe(contest.spec)}".strip(),
+        "student": " ".join([family.name, *(f"{name}={value}" for name, value in family.describe(contest.spec).items())]),
         "recipe": contest.job.loaded.recipe.name,
         "target": contest.job.profile.name,
         "bf16": contest.training.bf16,
