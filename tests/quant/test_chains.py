@@ -75,6 +75,22 @@ def test_in_double_precision_answers_and_gradients_are_those_of_fake_quantizers(
         torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
 
 
+def test_the_gradient_of_a_bias_is_what_autograd_finds() -> None:
+    module = calibrated(Scheme())
+    module.mode = "float"
+    x = images(4)
+    found, name = gradients(module, x), next(op.inputs[2] for op in module.graph.ops if isinstance(op, ops.DepthwiseConv2D))
+    for sign in (1, -1):  # of the difference quotient, in double precision
+        moved = copy.deepcopy(module).double()
+        with torch.no_grad():
+            moved.values[name][0] += sign * 1e-6
+            answers = moved(x.double())
+        total = (answers * torch.linspace(-1, 1, answers.numel(), dtype=torch.float64).reshape(answers.shape)).sum()
+        found[f"total{sign}"] = total
+    quotient = (found["total1"] - found["total-1"]) / 2e-6
+    torch.testing.assert_close(found[f"values.{name}"][0].double(), quotient, rtol=1e-3, atol=1e-4)
+
+
 def test_in_single_precision_answers_differ_by_a_rounding() -> None:
     module = calibrated(Scheme())
     plain = copy.deepcopy(module)
