@@ -1,10 +1,14 @@
 """One ``.npz`` file: ``x_train``, ``y_train``, ``x_test``, ``y_test``, and ``x_validation``, ``y_validation`` if it has them.
 
 Of several tasks y is [N, tasks], and the option ``tasks`` names them. In ``y_train`` −1 is a label that is not known.
+
+An array of a GiB or more that is not compressed (``np.savez``) is mapped, and takes no memory; a validation split that is held out of
+it copies the rest, so that a file that is larger than memory has its own.
 """
 
 from __future__ import annotations
 
+import struct
 import zipfile
 import zlib
 from difflib import get_close_matches
@@ -18,7 +22,8 @@ from edgekd.errors import InputError
 
 NEEDED = ("x_train", "y_train", "x_test", "y_test")
 OPTIONAL = ("x_validation", "y_validation")
-MAX_BYTES = 8 << 30  # of all arrays together, unpacked
+MAX_BYTES = 8 << 30  # of all arrays together that are unpacked
+MAPPED = 1 << 30  # an array of so many bytes, which is not compressed, stays in the file
 
 
 def load(
@@ -115,11 +120,11 @@ def _read(file: Path, where: str) -> dict[str, np.ndarray]:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             _check_names(members, where)
             wanted = {name: members[name] for name in (*NEEDED, *OPTIONAL) if name in members}
-            if (total := sum(info.file_size for info in wanted.values())) > MAX_BYTES:
+            if (total := sum(info.file_size for info in wanted.values() if not _is_mapped(info))) > MAX_BYTES:
                 raise InputError(
                     f"unpacks to {total} bytes", where=where, expected=f"at most {MAX_BYTES} bytes", mend="fewer or smaller images"
                 )
-            return {name: _array(archive, info, name, where) for name, info in wanted.items()}
+            return {name: _array(archive, info, name, where, file) for name, info in wanted.items()}
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
         raise InputError(
             f"cannot be read ({error})", where=where, expected="a whole .npz file", mend="write it again with np.savez_compressed"
@@ -139,7 +144,25 @@ def _check_names(members: dict[str, zipfile.ZipInfo], where: str) -> None:
             )
 
 
-def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, where: str) -> np.ndarray:
+def _is_mapped(info: zipfile.ZipInfo) -> bool:
+    return info.compress_type == zipfile.ZIP_STORED and info.compress_size == info.file_size >= MAPPED
+
+
+def _mapped(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: Path) -> np.ndarray:
+    """An array that lies in the file as it is, once it has been read to its end: that checks its CRC."""
+    with archive.open(info) as stream:
+        version = npy.read_magic(stream)
+        shape, by_columns, dtype = npy.read_array_header_1_0(stream) if version == (1, 0) else npy.read_array_header_2_0(stream)
+        start = stream.tell()
+        while stream.read(1 << 20):
+            pass
+    with file.open("rb") as whole:
+        whole.seek(info.header_offset + 26)  # PKWARE's APPNOTE, 4.3.7: the lengths of the name and the extra field, which follow
+        start += info.header_offset + 30 + sum(struct.unpack("<HH", whole.read(4)))
+    return np.memmap(file, dtype, "r", start, shape, "F" if by_columns else "C")
+
+
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, where: str, file: Path) -> np.ndarray:
     """One array. Its header is read first: numpy would allocate whatever size that claims."""
     with archive.open(info) as stream:
         try:
@@ -159,6 +182,8 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, where: st
                 expected="a whole array",
                 mend="write it again",
             )
+    if _is_mapped(info):
+        return _mapped(archive, info, file)
     with archive.open(info) as stream:
         try:
             return npy.read_array(stream, allow_pickle=False)

@@ -28,3 +28,7 @@ LOSSES = {
     "soft_targets": "edgekd.losses.soft_targets:soft_targets",
     "value_relations": "edgekd.losses.value_relations:value_relations",
 }
+
+#: Those that see of the teacher's stored logits only their softmax, sample by sample: they may be fed the largest ones, as
+#: teachers/top_k.py gives them back. Not dkd: the label may be among the others.
+OF_THE_SOFTMAX = frozenset({"soft_targets"})

@@ -23,7 +23,7 @@ class LearnedStep(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, log2_step: torch.Tensor, low: int, high: int) -> torch.Tensor:
-        step = torch.exp2(log2_step).to(x.dtype)
+        step, x = torch.exp2(log2_step).to(x.dtype), _dense(x)
         y = torch.mul(x, step.reciprocal()).round_().clamp_(low, high).mul_(step)
         ctx.save_for_backward(x, y, step)
         ctx.low, ctx.high = low, high
@@ -32,22 +32,63 @@ class LearnedStep(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, y, step = ctx.saved_tensors
+        if gradient.stride() != y.stride():  # one copy, and not one in each operation that follows
+            gradient = torch.empty_like(y).copy_(gradient)
         if step.numel() == 1:
             edge = float(step)
             inside = torch.ops.aten.hardtanh_backward(gradient, x, (ctx.low - 0.5) * edge, (ctx.high + 0.5) * edge)
-            # d y / d log2(step) = ln 2 · (y − x·[inside]): one dot product for each term, nothing of the size of x is made.
-            towards = _dot(gradient, y) - _dot(inside, x)
-            return inside, (towards * math.log(2)).reshape(step.shape), None, None
+            # d y / d log2(step) = ln 2 · (y − x·[inside])
+            return inside, (_difference(gradient, y, inside, x) * math.log(2)).reshape(step.shape), None, None
         inside = gradient * ((x > (ctx.low - 0.5) * step) & (x < (ctx.high + 0.5) * step))
         towards = (gradient * y - inside * x).sum(dim=tuple(d for d in range(x.ndim) if step.shape[d] == 1), keepdim=True)
         return inside, towards * math.log(2), None, None
 
 
-def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Sum of products, without a copy where both lie the same way in memory."""
-    if a.dtype == torch.float32 and a.stride() == b.stride() and a.is_contiguous():
-        return torch.dot(a.view(-1), b.view(-1))
-    return (a * b).sum(dtype=torch.float32)
+class Rounded(torch.autograd.Function):
+    """y = clamp(round(x), low, high): ``LearnedStep`` of what is counted in steps already."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, low: int, high: int) -> torch.Tensor:
+        x = _dense(x)
+        ctx.save_for_backward(x)
+        ctx.low, ctx.high = low, high
+        return torch.round(x).clamp_(low, high)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (x,) = ctx.saved_tensors
+        if gradient.stride() != x.stride():
+            gradient = torch.empty_like(x).copy_(gradient)
+        return torch.ops.aten.hardtanh_backward(gradient, x, ctx.low - 0.5, ctx.high + 0.5), None, None
+
+
+def rounded(x: torch.Tensor, low: int, high: int) -> torch.Tensor:
+    """``Rounded`` with types: see there."""
+    return Rounded.apply(x, low, high)
+
+
+def _difference(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor, d: torch.Tensor) -> torch.Tensor:
+    """Sum of a·b − c·d, float32 [], of what lies the same way in memory."""
+    if a.dtype == torch.float32:  # nothing of the size of a is made
+        return torch.dot(_flat(a), _flat(b)) - torch.dot(_flat(c), _flat(d))
+    products = _flat(torch.mul(a, b).addcmul_(c, d, value=-1))
+    # Sums within samples are added up in float32 and rounded once; asked for in float32, all products would be copied first.
+    return products.view(len(a) if a.ndim else 1, -1).sum(1).sum(dtype=torch.float32)
+
+
+def _dense(x: torch.Tensor) -> torch.Tensor:
+    """``x``, copied unless it lies in memory as it is read or with its channels last: operations on other layouts take several times as
+    long, and hand them on."""
+    return x if x.is_contiguous() or _channels_last(x) else x.contiguous()
+
+
+def _channels_last(x: torch.Tensor) -> bool:
+    return x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _flat(x: torch.Tensor) -> torch.Tensor:
+    """What is ``_dense`` as a vector in the order of memory."""
+    return x.view(-1) if x.is_contiguous() else x.permute(0, 2, 3, 1).view(-1)
 
 
 def fake_quantize(x: torch.Tensor, log2_step: torch.Tensor, low: int, high: int) -> torch.Tensor:

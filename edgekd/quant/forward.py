@@ -17,11 +17,24 @@ LEAST = 1e-10
 
 
 class Weights(Protocol):
-    """What an operator asks of the module: its weight as it is quantized, and its bias."""
+    """What an operator asks of the module: its weight as it is quantized, and its bias, in the units that it is to compute in."""
 
-    def weight(self, name: str) -> torch.Tensor: ...
+    def weighted(self, op: ops.Op) -> tuple[torch.Tensor, torch.Tensor | None]: ...
 
-    def bias(self, op: ops.Op) -> torch.Tensor | None: ...
+
+class _Biased(torch.autograd.Function):
+    """y [N, C, H, W] that holds ``bias`` [C] already: the gradient of the bias is one sum. oneDNN's own costs a convolution of 1x1 up to a
+    tenth of its backward pass, and twice as much as all of it where two threads have to wait for one another."""
+
+    @staticmethod
+    def forward(ctx: Any, y: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        del ctx, bias
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        del ctx
+        return gradient, gradient.sum((0, 2, 3))
 
 
 def _convolution(module: Weights, op: Any, values: Values) -> torch.Tensor:
@@ -31,12 +44,15 @@ def _convolution(module: Weights, op: Any, values: Values) -> torch.Tensor:
     if (top, left) != (bottom, right):
         x, padding = functional.pad(x, (left, right, top, bottom)), (0, 0)
     count = op.groups if isinstance(op, ops.Conv2D) else x.shape[1]
-    return functional.conv2d(x, module.weight(op.inputs[1]), module.bias(op), op.stride, padding, op.dilation, count)
+    weight, bias = module.weighted(op)
+    if bias is None:
+        return functional.conv2d(x, weight, None, op.stride, padding, op.dilation, count)
+    return _Biased.apply(functional.conv2d(x, weight, bias.detach(), op.stride, padding, op.dilation, count), bias)
 
 
 def _transposed_convolution(module: Weights, op: Any, values: Values) -> torch.Tensor:
     """``extra`` appends before ``padding`` cuts: where both stand, one of them is zero."""
-    weight, bias = module.weight(op.inputs[1]), module.bias(op)
+    weight, bias = module.weighted(op)
     y = functional.conv_transpose2d(values[op.inputs[0]], weight, bias, op.stride, output_padding=op.extra)
     top, bottom, left, right = op.padding
     return y[:, :, top : y.shape[2] - bottom, left : y.shape[3] - right]
@@ -96,7 +112,7 @@ FORWARD: dict[type[ops.Op], Callable[[Weights, Any, Values], torch.Tensor]] = {
     ops.Conv2D: _convolution,
     ops.DepthwiseConv2D: _convolution,
     ops.TransposeConv2D: _transposed_convolution,
-    ops.FullyConnected: lambda m, op, v: functional.linear(v[op.inputs[0]], m.weight(op.inputs[1]), m.bias(op)),
+    ops.FullyConnected: lambda m, op, v: functional.linear(v[op.inputs[0]], *m.weighted(op)),
     ops.BatchMatMul: _matmul,
     ops.Gather: lambda _, op, v: functional.embedding(v[op.inputs[1]].long(), v[op.inputs[0]]),
     ops.Add: lambda _, op, v: v[op.inputs[0]] + v[op.inputs[1]],
@@ -113,7 +129,8 @@ FORWARD: dict[type[ops.Op], Callable[[Weights, Any, Values], torch.Tensor]] = {
     ops.ResizeNearest: _resize,
     ops.ResizeBilinear: _resize,
     ops.Reshape: lambda _, op, v: v[op.inputs[0]].reshape(len(v[op.inputs[0]]), *op.shape[1:]),
-    ops.Transpose: lambda _, op, v: v[op.inputs[0]].permute(op.order),
+    # A copy: whatever reads a view would make one of its own.
+    ops.Transpose: lambda _, op, v: v[op.inputs[0]].permute(op.order).contiguous(),
     ops.Concat: _concat,
     ops.Slice: _slice,
     ops.Pad: _pad,

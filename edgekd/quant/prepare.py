@@ -15,7 +15,8 @@ from torch import nn
 from torch.nn import functional
 
 from edgekd.quant import ops
-from edgekd.quant.fake import best_step, fake_quantize
+from edgekd.quant.chains import chained
+from edgekd.quant.fake import best_step, fake_quantize, rounded
 from edgekd.quant.forward import FORWARD
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.grid import Group, constants_read, groups
@@ -43,6 +44,7 @@ class QatModule(nn.Module):
     In "float", the group of activations that is ``probed``, if there is one, is quantized all the same.
     ``paths`` says where the outputs of the student's modules lie; of those that are ``watched``, by their paths, ``kept`` holds what they
     were in the last forward pass.
+    What is ``chained`` and not watched stays a count of steps while it is quantized: see edgekd.quant.chains.
     """
 
     def __init__(self, graph: QuantGraph, scheme: Scheme, paths: Mapping[str, Held] | None = None) -> None:
@@ -54,6 +56,7 @@ class QatModule(nn.Module):
         self.kept: dict[str, torch.Tensor] = {}
         self.groups = groups(graph, symmetric=scheme.symmetric_activations, sixteen=scheme.sixteen_bits)
         self.probed: int | None = None
+        self.chained = chained(graph)
         self.group_of = {name: i for i, group in enumerate(self.groups) for name in group.tensors}
         constants = {t.name: t.data for t in graph.tensors.values() if t.data is not None}
         self.values = nn.ParameterDict({n: nn.Parameter(torch.from_numpy(np.array(v, np.float32))) for n, v in constants.items()})
@@ -95,6 +98,20 @@ class QatModule(nn.Module):
 
     def bias(self, op: ops.Op) -> torch.Tensor | None:
         return self.values[op.inputs[2]] if len(op.inputs) > 2 else None
+
+    def weighted(self, op: ops.Op) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Weight and bias of ``op`` for an input and an output that are counts of steps where they are chained."""
+        weight, bias = self.weight(op.inputs[1]), self.bias(op)
+        reads, writes = self._counted(op.inputs[0]), self._counted(op.outputs[0])
+        if not reads and not writes:
+            return weight, bias
+        step_in, step_out = (self.steps[self.group_of[name]] for name in (op.inputs[0], op.outputs[0]))
+        log2 = step_in - step_out if reads and writes else step_in if reads else -step_out
+        return weight * torch.exp2(log2), bias * torch.exp2(-step_out) if writes and bias is not None else bias
+
+    def _counted(self, name: str) -> bool:
+        """Whether a tensor is a count of steps."""
+        return self.mode == "quantized" and name in self.chained and all(self.paths[path].tensor != name for path in self.watched)
 
     def levels(self, index: int) -> tuple[int, int]:
         """Lowest and highest step of a group, counted from real zero."""
@@ -157,6 +174,8 @@ class QatModule(nn.Module):
             activation = getattr(op, "activation", "none")
             if isinstance(op, _MOVES) and activation == "none":
                 return y
+            if self._counted(op.outputs[0]):
+                return rounded(y, *self._reach(op, index))
             y = _rectify(op, y) if activation == "relu6" else y
             return fake_quantize(y, self.steps[index], *self._reach(op, index))
         y = _rectify(op, y)

@@ -103,6 +103,7 @@ def _finished(teacher: Teacher) -> Iterator[Problem]:
     useless = {"checkpoint": "the model's own file or folder in teacher.options", "schedule": "none: there is nothing to train"}
     if teacher.source == "soft_targets":
         useless |= dict.fromkeys(("mean", "std", "scale", "size"), "none: no image is fed to a file of outputs")
+        useless["top_k"] = "none: the file holds them all"
     for key, expected in useless.items():
         if key in teacher.model_fields_set and getattr(teacher, key) is not None:
             yield Problem(f"teacher.{key}", f"has no meaning for source = {teacher.source!r}", expected, f"delete {key}")

@@ -30,6 +30,7 @@ def training(sections: Mapping[str, Any]) -> Iterator[Problem]:
         if sections.get("ensemble"):
             yield from _ensemble(sections["ensemble"], all_teachers)
         yield from _tapped(losses, all_teachers)
+        yield from _top_k("teacher" if one is not None else "teachers[{}]", all_teachers, curated=bool(sections.get("curate")))
         if getattr(sections.get("intermediates"), "assistants", None) == "auto":
             yield from _sizes(all_teachers)
         if sections.get("data_free"):
@@ -101,6 +102,22 @@ def _tapped(losses: Sequence[Loss], teachers: list[Teacher]) -> Iterator[Problem
             source = answering[0].source
             found = f"taps {path!r}, but source = {source!r} is {OPAQUE[source]}"
             yield Problem(key, found, "a teacher that is a torch module, or a loss of its logits", "delete teacher")
+
+
+def _top_k(key: str, teachers: list[Teacher], *, curated: bool) -> Iterator[Problem]:
+    """Who reads all logits of a teacher of whom the largest are stored."""
+    tasks = [teacher.task for teacher in teachers]
+    for at, teacher in enumerate(teachers):
+        if teacher.top_k is None:
+            continue
+        found = f"{teacher.top_k}, but "
+        if tasks.count(teacher.task) > 1:
+            found += f"{tasks.count(teacher.task)} teachers answer this task together, of whom every logit is needed"
+        elif curated:
+            found += "the critics of [curate] judge by every logit"
+        else:
+            continue
+        yield Problem(f"{key.format(at)}.top_k", found, "one teacher a task, and no critics", "delete top_k")
 
 
 def _sizes(teachers: list[Teacher]) -> Iterator[Problem]:

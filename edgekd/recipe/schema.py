@@ -62,7 +62,7 @@ class Teacher(Later):
     The teacher is fed scale · (p/255 − mean)/std of 8-bit pixels p: mean and std are shares of the full range, whatever ``scale`` is.
     """
 
-    later = {"scale": 1.0, "output": None, "size": None, "labels": None, "task": None, "reads": None}
+    later = {"scale": 1.0, "output": None, "size": None, "labels": None, "task": None, "reads": None, "top_k": None}
 
     source: Source
     options: dict[str, Any] = {}
@@ -80,6 +80,9 @@ class Teacher(Later):
     schedule: TeachTable = TeachTable()
     task: Word | None = Field(default=None, description="The task of the data that it answers; none stands for the first")
     reads: Word | None = Field(default=None, description="What it is fed of a sample, if not the images: a name that the data source gives")
+    top_k: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="How many of its logits are stored for each training sample, and what the others come to; none: all"
+    )
 
 
 class Student(Later):

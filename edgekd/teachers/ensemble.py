@@ -14,7 +14,7 @@ import numpy as np
 
 from edgekd.errors import InputError
 from edgekd.teachers.answers import SMALLEST
-from edgekd.teachers.sealed import part_of, seal, stored_logits
+from edgekd.teachers.shards import Layout, kept
 
 #: Values of one teacher that are in memory at a time, as float32.
 CHUNK = 1 << 21
@@ -48,22 +48,15 @@ def blend(
     weights = _checked(outputs, how, reliability)
     if len(outputs) == 1:
         return outputs[0]
-    if (stored := stored_logits(file)) is not None and stored.shape == outputs[0].shape:
-        return stored
-    file.parent.mkdir(parents=True, exist_ok=True)
-    views, samples, classes = outputs[0].shape
-    rows = max(1, CHUNK // classes)
-    part = part_of(file)
-    blended = np.lib.format.open_memmap(part, mode="w+", dtype=np.float16, shape=(views, samples, classes))
-    for view in range(views):
-        for at in range(0, samples, rows):
-            here = np.s_[view, at : at + rows]
-            blended[here] = _blended([teacher[here] for teacher in outputs], how, weights)
-            progress(view * samples + min(at + rows, samples), views * samples)
-    blended.flush()
-    del blended
-    seal(part, file)
-    return np.load(file, mmap_mode="r", allow_pickle=False)
+
+    def make(view: int, start: int, stop: int, told: Callable[[int], None]) -> np.ndarray:
+        found = _blended([teacher[view, start:stop] for teacher in outputs], how, weights).astype(np.float16)
+        told(stop - start)
+        return found
+
+    shape = outputs[0].shape
+    layout = Layout(shape, np.dtype("<f2"), max(1, CHUNK // shape[2]))
+    return kept(file, layout, make, "blends the same teachers' outputs", progress)
 
 
 def recall(logits: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:

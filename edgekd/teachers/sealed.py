@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy as np
-
 from edgekd import runs
 
 
@@ -28,12 +26,3 @@ def whole(file: Path) -> bool:
         return runs.sha256_file(file) == file.with_suffix(".sha256").read_text()
     except (OSError, ValueError):
         return False
-
-
-def stored_logits(file: Path) -> np.ndarray | None:
-    """Sealed logits float16 [views, N, classes], memory-mapped from ``file`` (.npy); None where there are none."""
-    try:
-        found = np.load(file, mmap_mode="r", allow_pickle=False) if whole(file) else None
-    except (OSError, ValueError):
-        return None
-    return found if found is not None and found.ndim == 3 and found.dtype == np.float16 else None

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from edgekd import runs
 from edgekd.errors import InputError
 from edgekd.teachers.reading import Reader
-from edgekd.teachers.sealed import part_of, seal, stored_logits
+from edgekd.teachers.shards import Layout, kept, rows_of
 from edgekd.teachers.teacher import Teacher, amx, logits
+from edgekd.teachers.top_k import largest, row_type
 
-LOG = logging.getLogger(__name__)
+#: Samples ``start`` to ``stop`` of one view, as a teacher is fed them: [stop − start, …].
+View = Callable[[int, int], np.ndarray]
 
 
 class Run(Protocol):
@@ -27,56 +28,54 @@ class Run(Protocol):
     ) -> np.ndarray: ...
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What a teacher is asked about: ``samples`` in each of ``views``, which of ``classes`` they are; ``top``: how many logits of each
+    are stored, 0 for all."""
+
+    views: tuple[View, ...]
+    samples: int
+    classes: int
+    top: int = 0
+
+
 def key(*hashes: str) -> str:
     """Under which name outputs are stored: another teacher, another pixel or another view is another name."""
     return hashlib.sha256(" ".join(hashes).encode()).hexdigest()[:32]
 
 
 def soft_targets(
-    teacher: Teacher | Reader,
-    views: Sequence[Callable[[], np.ndarray]],
-    file: Path,
-    progress: Callable[[int, int], None],
-    run: Run = logits,
+    teacher: Teacher | Reader, shown: Shown, file: Path, progress: Callable[[int, int], None], run: Run = logits
 ) -> np.ndarray:
-    """Logits float16 [views, N, classes], memory-mapped from ``file`` (.npy), made if not there.
+    """Logits float16 [views, N, classes], memory-mapped from ``file`` (.npy), made if not there; with ``shown.top`` rows [views, N] as
+    top_k.py has them.
 
-    Each of ``views`` gives uint8 [N, H, W, C], the same N (or what else ``run`` feeds the teacher); they are made one at a time. A file
-    that is damaged is computed again. Where another process computes the same, wait for it and read what it stored.
+    Samples are asked for a batch at a time, and no more than a shard of outputs is in memory. What was interrupted goes on; a shard that is
+    damaged is computed again. Where another process computes the same, wait for it and read what it stored.
     """
-    if (stored := stored_logits(file)) is not None and len(stored) == len(views):
-        return stored
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with runs.lock(file.parent, f".{file.stem}.lock", wait=lambda who: LOG.warning("%s computes the teacher's outputs: waiting", who)):
-        if (stored := stored_logits(file)) is not None and len(stored) == len(views):
-            return stored
-        return _store(_compute(teacher, views, file, progress, run), file)
+
+    def make(view: int, start: int, stop: int, told: Callable[[int], None]) -> np.ndarray:
+        parts = []
+        for at in range(start, stop, teacher.batch):
+            end = min(at + teacher.batch, stop)
+            x = shown.views[view](at, end)
+            found = run(teacher, x, batch=teacher.batch, bf16=amx(), progress=lambda _: None)
+            parts.append(_as_stored(found, shown, file))
+            told(end - start)
+        return np.concatenate(parts)
+
+    dtype = row_type(shown.top, shown.classes) if shown.top else np.dtype("<f2")
+    shape = (len(shown.views), shown.samples) if shown.top else (len(shown.views), shown.samples, shown.classes)
+    row_bytes = dtype.itemsize * (1 if shown.top else shown.classes)
+    return kept(file, Layout(shape, dtype, rows_of(teacher.batch, row_bytes)), make, "computes the teacher's outputs", progress)
 
 
-def _compute(
-    teacher: Teacher | Reader, views: Sequence[Callable[[], np.ndarray]], file: Path, progress: Callable[[int, int], None], run: Run
-) -> np.ndarray:
-    parts = []
-    for n, view in enumerate(views):
-        pixels = view()
-        each = _whole(progress, n, len(views), len(pixels))
-        found = run(teacher, pixels, batch=teacher.batch, bf16=amx(), progress=each)
-        with np.errstate(over="ignore"):  # looked for below
-            parts.append(found.astype(np.float16))
-    outputs = np.stack(parts)
-    if not np.isfinite(outputs).all():
+def _as_stored(found: np.ndarray, shown: Shown, file: Path) -> np.ndarray:
+    """Of a batch. Rounding to float16 moves a logit z by |z| / 2048 at most, or 2**-25 where it is that small."""
+    if found.shape[1:] != (shown.classes,):
+        raise InputError(f"the teacher answers {list(found.shape[1:])} a sample", where=str(file), expected=f"[{shown.classes}]")
+    with np.errstate(over="ignore"):  # looked for here
+        half = found.astype(np.float16)
+    if not np.isfinite(half).all():
         raise InputError("the teacher's outputs are not finite in float16", where=str(file), expected="logits within ±65504")
-    return outputs
-
-
-def _store(outputs: np.ndarray, file: Path) -> np.ndarray:
-    part = part_of(file)
-    with part.open("wb") as stream:
-        np.save(stream, outputs)
-    seal(part, file)
-    return outputs
-
-
-def _whole(progress: Callable[[int, int], None], view: int, views: int, each: int) -> Callable[[int], None]:
-    """Progress within one view as progress over all."""
-    return lambda done: progress(view * each + done, views * each)
+    return largest(found, shown.top) if shown.top else half

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from edgekd import host, lazy
-from edgekd.data.dataset import Dataset
+from edgekd.data.dataset import Dataset, Split
 from edgekd.data.views import Views
 from edgekd.errors import InputError
 from edgekd.recipe.load import LoadedRecipe, checkpoint
@@ -26,8 +26,9 @@ from edgekd.teachers.assemble import assemble
 from edgekd.teachers.opened import Opened
 from edgekd.teachers.outputs_file import StoredOutputs, Wanted, matched
 from edgekd.teachers.reading import Reader
-from edgekd.teachers.soft_targets import key, soft_targets
+from edgekd.teachers.soft_targets import Shown, key, soft_targets
 from edgekd.teachers.teacher import Teacher, amx, load_weights, logits
+from edgekd.teachers.top_k import Targets, TopK
 from edgekd.train.readings import commuting, reading
 from edgekd.train.terms import task_of
 
@@ -36,15 +37,15 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Answers:
-    """What one teacher answers: logits float16 ``train`` [views, N, classes of its task]; ``test`` and ``validation`` [N, classes], None
-    where not known, or not asked for.
+    """What one teacher answers: logits float16 ``train`` [views, N, classes of its task], or the largest of them; ``test`` and
+    ``validation`` [N, classes], None where not known, or not asked for.
 
     ``module`` is None where the teacher is a file of outputs; ``parameters`` where torch sees none.
     """
 
     table: Table
     task: int
-    train: np.ndarray
+    train: Targets
     test: np.ndarray | None
     validation: np.ndarray | None
     sha256: str
@@ -98,12 +99,12 @@ def ready(loaded: LoadedRecipe, table: Table, asked: Asked) -> Ready:
             commuting(views, table.reads)
         body = _body(loaded, table, data)
         if isinstance(body, StoredOutputs):
-            labels = data.heads[task].labels
-            wanted = Wanted(labels, data.sha256, views.sha256, views.count, len(data.train), len(data.test))
+            wanted = Wanted(data.heads[task].labels, data.sha256, views.sha256, views.count, len(data.train), len(data.test))
             targets, outputs = matched(body, wanted, table)
             sha256 = key(body.sha256, repr((table.output, table.labels)))
             stored = Answers(table, task, targets, outputs, None, sha256, f"file of outputs {body.sha256[:16]}", None)
             return Ready(table, task, None, stored, "", of)
+        _check_top_k(table, len(data.heads[task].labels))
         teacher = _assembled(loaded, table, data, body, trained=True)
     library = body.about.library if isinstance(body, Opened) else host.library("torch")
     return Ready(table, task, teacher, None, library, of)
@@ -115,23 +116,43 @@ def answers(one: Ready, asked: Asked, cache: Path, progress: Progress) -> Answer
         return one.stored
     teacher, table, data, views, of = one.teacher, one.table, asked.data, asked.views, one.of
     assert teacher is not None
-    sha256 = identity(teacher, table)
+    sha256, classes, top = identity(teacher, table), len(data.heads[one.task].labels), table.top_k or 0
     store = partial(_stored, teacher, cache / "soft_targets")
-    makers, named = [partial(views.all, data.train.x, n) for n in range(views.count)], (sha256, data.sha256, views.sha256)
-    test, held = (lambda: data.test.x), (lambda: data.validation.x)
+    train, test, held = (_as_fed(split, table.reads) for split in (data.train, data.test, data.validation))
+    shown, named = of_views(views, train, classes, top), [sha256, data.sha256, views.sha256]
     if table.reads is not None:
-        makers, named = [partial(reading, data.train, table.reads)], (sha256, data.sha256, f"train {table.reads}")
-        test, held = (partial(reading, split, table.reads) for split in (data.test, data.validation))
-    targets = store(makers, named, lambda n, total: progress(f"soft targets{of}", n, total))
+        shown, named = _plainly(train, classes, top), [sha256, data.sha256, f"train {table.reads}"]
+    named += [f"top {top}"] if top else []
+    targets = store(shown, named, lambda n, total: progress(f"soft targets{of}", n, total))
     if table.reads is not None:  # heard once, whatever the student sees of it
         targets = np.broadcast_to(targets, (views.count, *targets.shape[1:]))
-    outputs = store([test], (sha256, data.sha256, "test"), lambda n, total: progress(f"teacher on test{of}", n, total))[0]
+    told = [sha256, data.sha256, "test"]
+    outputs = store(_plainly(test, classes), told, lambda n, total: progress(f"teacher on test{of}", n, total))[0]
     validation = None
     if asked.validation:
-        told = (sha256, data.sha256, "validation")
-        validation = store([held], told, lambda n, total: progress(f"teacher on validation{of}", n, total))[0]
+        told = [sha256, data.sha256, "validation"]
+        validation = store(_plainly(held, classes), told, lambda n, total: progress(f"teacher on validation{of}", n, total))[0]
     where = f"{host.host()}, {one.library}"
-    return Answers(table, one.task, targets, outputs, validation, sha256, where, teacher, one.parameters)
+    soft, taught = (TopK(targets, classes), key(sha256, f"top {top}")) if top else (targets, sha256)
+    return Answers(table, one.task, soft, outputs, validation, taught, where, teacher, one.parameters)
+
+
+def of_views(views: Views, x: np.ndarray, classes: int, top: int = 0) -> Shown:
+    """All ``views`` of the images ``x`` [N, H, W, C], which are made as a teacher asks for them."""
+
+    def rows(view: int, start: int, stop: int) -> np.ndarray:
+        return views.apply(x[start:stop], np.arange(start, stop), np.full(stop - start, view))
+
+    return Shown(tuple(partial(rows, n) for n in range(views.count)), len(x), classes, top)
+
+
+def _plainly(x: np.ndarray, classes: int, top: int = 0) -> Shown:
+    """Samples as they are."""
+    return Shown((lambda start, stop: x[start:stop],), len(x), classes, top)
+
+
+def _as_fed(split: Split, reads: str | None) -> np.ndarray:
+    return split.x if reads is None else reading(split, reads)
 
 
 def open_teacher(loaded: LoadedRecipe, data: Dataset, *, table: Table | None = None, trained: bool = True) -> Teacher | Reader:
@@ -151,6 +172,12 @@ def where_of(recipe: Recipe, table: Table, key_: str = "") -> str:
     """How messages name a teacher's table, or a key in it."""
     name = "teacher" if recipe.teacher is not None else f"teachers[{recipe.teachers.index(table)}]"
     return f"recipe, {name}.{key_}" if key_ else f"recipe, {name}"
+
+
+def _check_top_k(table: Table, classes: int) -> None:
+    if table.top_k is not None and table.top_k >= classes:
+        found = f"top_k = {table.top_k}, and there are {classes} classes"
+        raise InputError(found, where="recipe, teacher.top_k", expected=f"1 to {classes - 1}", mend="delete top_k: all are stored then")
 
 
 def _which(recipe: Recipe, table: Table) -> str:
@@ -173,14 +200,10 @@ def named(recipe: Recipe, table: Table) -> Generator[None]:
 
 
 def _stored(
-    teacher: Teacher | Reader,
-    folder: Path,
-    makers: list[Callable[[], np.ndarray]],
-    hashes: tuple[str, ...],
-    progress: Callable[[int, int], None],
+    teacher: Teacher | Reader, folder: Path, shown: Shown, hashes: Sequence[str], progress: Callable[[int, int], None]
 ) -> np.ndarray:
     run = other.logits if isinstance(teacher, Reader) else logits
-    return soft_targets(teacher, makers, folder / f"{key(*hashes)}.npy", progress, run=run)
+    return soft_targets(teacher, shown, folder / f"{key(*hashes)}.npy", progress, run=run)
 
 
 def _body(loaded: LoadedRecipe, table: Table, data: Dataset) -> nn.Module | StoredOutputs:

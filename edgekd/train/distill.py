@@ -13,6 +13,7 @@ from edgekd.data.dataset import Split, Task
 from edgekd.data.resize import resize
 from edgekd.data.views import Views
 from edgekd.recipe.schema import listed
+from edgekd.teachers.top_k import Targets
 
 #: One path or several: a loss is fed a tensor, or a list of them.
 Paths = str | tuple[str, ...] | None
@@ -74,15 +75,15 @@ class Batch:
 class Feed:
     """Training samples with soft targets; ``size`` is the height and width that the student is fed.
 
-    ``targets`` are one array float16 [views, N, classes] a task, None for one without a teacher; ``heads`` the data's tasks (left out:
-    one, of all the student's outputs). ``chosen`` int64 [n] are the samples that are shown, None standing for all; ``weights`` [n] say how
-    often each is drawn in proportion, with replacement; None: each once a pass. ``seen`` uint8 [N, h, w, C] is what a teacher that runs
-    along sees of each sample, where that is not what the student is fed.
+    ``targets`` are one array [views, N, classes] a task, which may be memory-mapped, None for one without a teacher; ``heads`` the data's
+    tasks (left out: one, of all the student's outputs). ``chosen`` int64 [n] are the samples that are shown, None standing for all;
+    ``weights`` [n] say how often each is drawn in proportion, with replacement; None: each once a pass. ``seen`` uint8 [N, h, w, C] is what
+    a teacher that runs along sees of each sample, where that is not what the student is fed.
     """
 
     split: Split
     views: Views
-    targets: tuple[np.ndarray | None, ...]
+    targets: tuple[Targets | None, ...]
     batch: int
     size: tuple[int, int]
     heads: tuple[Task, ...] = field(default=())

@@ -25,7 +25,7 @@ from edgekd.records import Checkpoint, Figure
 from edgekd.students.family import Family
 from edgekd.teachers.soft_targets import key, soft_targets
 from edgekd.teachers.teacher import Teacher
-from edgekd.train.ask import fingerprint
+from edgekd.train.ask import fingerprint, of_views
 from edgekd.train.distill import columns
 from edgekd.train.intermediates_sizes import Sized, options_of, proposed
 from edgekd.train.lesson import Lesson, Progress
@@ -139,9 +139,9 @@ def answered(chain: Chain, at: int, lesson: Lesson, run: Path, progress: Progres
     teacher = as_teacher(model, chain.family.resolution(link.spec), lesson.data.shape[:2])
     data, views = lesson.data, lesson.views
     file = chain.cache / "soft_targets" / f"{key(fingerprint(teacher), data.sha256, views.sha256)}.npy"
-    makers = [partial(views.all, data.train.x, n) for n in range(views.count)]
+    shown = of_views(views, data.train.x, sum(len(task.labels) for task in data.heads))
     what = f"soft targets of {link.title.partition(':')[0]}"
-    found = soft_targets(teacher, makers, file, lambda n, total: progress(what, n, total))
+    found = soft_targets(teacher, shown, file, lambda n, total: progress(what, n, total))
     return replace(lesson, targets=tuple(found[..., of] for of in columns(data.heads)))
 
 

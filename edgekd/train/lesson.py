@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,26 +14,31 @@ import numpy as np
 from edgekd.data.dataset import Dataset
 from edgekd.data.views import Views
 from edgekd.errors import InputError
+from edgekd.losses import OF_THE_SOFTMAX
 from edgekd.recipe.load import LoadedRecipe
 from edgekd.recipe.schema import DataFree, Preset, Recipe
 from edgekd.teachers.soft_targets import key
 from edgekd.teachers.teacher import Teacher, amx
+from edgekd.teachers.top_k import Targets, TopK, rest
 from edgekd.train.ask import Asked, Ready, answers, identity, ready, where_of
 from edgekd.train.curate import Samples, check_critics, curate
 from edgekd.train.distill import Term
 from edgekd.train.readings import reading
 from edgekd.train.synthesize import synthetic
 from edgekd.train.taps import Live
-from edgekd.train.terms import check_heads, task_of, terms
+from edgekd.train.terms import check_heads, check_top_k, task_of, terms
 from edgekd.train.together import together
 
+LOG = logging.getLogger(__name__)
+#: Which share of an answer is much to be left out.
+MUCH = 0.5
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """``targets`` float16 [views, N, classes] are the teachers' logits for the training set, ``answers`` for the test set, one array a
-    task.
+    """``targets`` [views, N, classes] are the teachers' logits for the training set, ``answers`` for the test set, one array a task, mapped
+    from the cache.
 
     ``targets`` of a task are None where nobody teaches it; ``answers`` also where its teacher is a file that has none for the test set:
     then its accuracy is not known. ``teacher_where`` is where they were computed, as a figure names it. ``live`` are teachers that losses
@@ -43,7 +50,7 @@ class Lesson:
     data: Dataset
     views: Views
     terms: tuple[Term, ...]
-    targets: tuple[np.ndarray | None, ...]
+    targets: tuple[Targets | None, ...]
     answers: tuple[np.ndarray | None, ...]
     teacher_sha256: str
     teacher_where: str = ""
@@ -76,6 +83,7 @@ def open_lesson(
     losses = terms(recipe, data.heads, set(tasks))
     views = Views(**((preset and preset.views) or recipe.views).model_dump())
     check_heads(losses, data.heads)
+    check_top_k(losses, data.heads, {task: t for task, t in zip(tasks, recipe.all_teachers, strict=True) if t.top_k is not None})
     views.check(data.shape)
     check_critics(recipe.curate.critics if recipe.curate else (), [data.heads[task] for task in sorted(set(tasks))])
     how = recipe.ensemble.how if recipe.ensemble else "mean"
@@ -92,8 +100,22 @@ def open_lesson(
     live = _live(losses, opened, data)
     where = "; ".join(dict.fromkeys(one.where for one in found))
     targets, tests = tuple(t for t, _ in each), tuple(a for _, a in each)
+    _say_what_is_cut(losses, targets)
     lesson = Lesson(recipe, data, views, losses, targets, tests, sha256, where, live, teacher_parameters=_largest(opened))
     return fed(_judged(lesson), student_data)
+
+
+def _say_what_is_cut(losses: Sequence[Term], targets: Sequence[Targets | None]) -> None:
+    """How far what the largest logits leave out may be from what the teacher said, where that is much; of 1000 samples."""
+    for term in losses:
+        cut = targets[term.task]
+        if isinstance(cut, TopK) and term.weight and term.name in OF_THE_SOFTMAX:
+            temperature = float(term.options.get("temperature", inspect.signature(term.function).parameters["temperature"].default))
+            share = float(rest(cut.rows[0, :1000], cut.classes, max(1.0, temperature)).mean())
+            if share > MUCH:
+                told = "%s: at temperature %g the %d classes that top_k = %d leaves out have %.0f %% of the answer, in equal parts"
+                what = (term.where, temperature, cut.classes - cut.stored, cut.stored, 100 * share)
+                LOG.warning(told + ": a larger top_k or a lower temperature", *what)
 
 
 def fed(lesson: Lesson, data: Dataset) -> Lesson:
@@ -112,12 +134,19 @@ def fed(lesson: Lesson, data: Dataset) -> Lesson:
 
 def _made_up(recipe: Recipe, asked: Asked, losses: tuple[Term, ...], opened: Sequence[Ready]) -> Lesson:
     """A lesson whose targets are random: what they say is of no interest."""
-    draws, taught = np.random.default_rng(0), {one.task for one in opened}
+    taught = {one.task for one in opened}
     shapes = [(asked.views.count, len(asked.data.train), len(head.labels)) for head in asked.data.heads]
-    targets = tuple(draws.random(shape, np.float32).astype(np.float16) if task in taught else None for task, shape in enumerate(shapes))
+    targets = tuple(_random(shape) if task in taught else None for task, shape in enumerate(shapes))
     live = _live(losses, opened, asked.data)
     nothing = (None,) * len(targets)
     return Lesson(recipe, asked.data, asked.views, losses, targets, nothing, "", live=live, teacher_parameters=_largest(opened))
+
+
+def _random(shape: tuple[int, int, int]) -> np.ndarray:
+    """Numbers in windows of one long row: no two samples are alike, and a million of a thousand classes take 2 MB."""
+    _, samples, classes = shape
+    row = np.random.default_rng(0).random(samples + classes - 1, np.float32).astype(np.float16)
+    return np.broadcast_to(np.lib.stride_tricks.sliding_window_view(row, classes), shape)
 
 
 def _largest(opened: Sequence[Ready]) -> int | None:
@@ -148,7 +177,9 @@ def _judged(lesson: Lesson) -> Lesson:
         return lesson
     train, heads = lesson.data.train, lesson.data.heads
     samples = [
-        Samples(train.x, targets[0], train.classes(task), heads[task]) for task, targets in enumerate(lesson.targets) if targets is not None
+        Samples(train.x, targets[0], train.classes(task), heads[task])
+        for task, targets in enumerate(lesson.targets)
+        if targets is not None and not isinstance(targets, TopK)  # the recipe's rules let no TopK pass
     ]
     found = curate(lesson.recipe.curate.critics, samples)
     return replace(lesson, chosen=found.chosen, weights=found.weights, curated=found.kept)

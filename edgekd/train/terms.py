@@ -13,8 +13,8 @@ import torch
 from edgekd import lazy
 from edgekd.data.dataset import Task
 from edgekd.errors import InputError
-from edgekd.losses import LOSSES
-from edgekd.recipe.schema import Recipe
+from edgekd.losses import LOSSES, OF_THE_SOFTMAX
+from edgekd.recipe.schema import Recipe, Teacher
 from edgekd.train.criterion import check_value, tried
 from edgekd.train.distill import Paths, Term
 
@@ -84,6 +84,24 @@ def check_heads(made: Sequence[Term], heads: tuple[Task, ...]) -> None:
                     expected="at least one for each task",
                     mend=f'[[losses]] with task = "{head.name}"',
                 )
+
+
+def check_top_k(made: Sequence[Term], heads: tuple[Task, ...], cut: Mapping[int, Teacher]) -> None:
+    """Raises InputError for a loss that needs every logit of a teacher of whom the largest are stored; ``cut`` are these, by task."""
+    for term in made:
+        if term.task not in cut or not term.weight or term.teacher is not None or term.name in OF_THE_SOFTMAX:
+            continue
+        classes = len(heads[term.task].labels)
+        student, labels = torch.linspace(-1, 1, 2 * classes).reshape(2, classes).requires_grad_(), torch.tensor([0, classes - 1])
+        # What stays a number for a teacher that says none does not ask it.
+        if term.student is None and torch.isfinite(_called(term, student, torch.full((2, classes), float("nan")), labels)):
+            continue
+        raise InputError(
+            f"{term.name} looks at every logit of the teacher, but top_k = {cut[term.task].top_k} of {classes} are stored",
+            where=term.where,
+            expected=f"{', '.join(sorted(OF_THE_SOFTMAX))}, or a loss that does not read the stored logits",
+            mend="delete top_k under [teacher]",
+        )
 
 
 def _paths(value: str | list[str] | None) -> Paths:

@@ -10,12 +10,11 @@ import numpy as np
 
 from edgekd.errors import InputError
 from edgekd.teachers.ensemble import blend, name_of, recall
+from edgekd.teachers.top_k import Targets, TopK
 from edgekd.train.ask import Answers, Asked, Progress
 
 
-def together(
-    found: Sequence[Answers], how: str, asked: Asked, cache: Path, progress: Progress
-) -> tuple[np.ndarray | None, np.ndarray | None]:
+def together(found: Sequence[Answers], how: str, asked: Asked, cache: Path, progress: Progress) -> tuple[Targets | None, np.ndarray | None]:
     """Logits float16 [views, N, classes] of a task for training, [N, classes] for the test set, of the answers ``found`` by its teachers.
 
     Those of several are blended as ``how`` says (see teachers/ensemble.py) and stored in ``cache``, each teacher's beside them, so that
@@ -31,7 +30,7 @@ def together(
     asked_of = f"{asked.data.sha256} {asked.views.sha256}"
     blended = partial(blend, how=how, reliability=weights)
     train = blended(
-        [one.train for one in found],
+        [_every_logit(one.train) for one in found],
         file=folder / f"{name_of(keys, how, weights, asked_of)}.npy",
         progress=lambda done, total: progress("ensemble", done, total),
     )
@@ -39,6 +38,13 @@ def together(
     if len(tests) < len(found):
         return train, None
     return train, blended(tests, file=folder / f"{name_of(keys, how, weights, f'{asked.data.sha256} test')}.npy")[0]
+
+
+def _every_logit(found: Targets) -> np.ndarray:
+    if isinstance(found, TopK):
+        what = f"the largest {found.stored} of {found.classes} logits of a teacher that answers together with others"
+        raise InputError(what, where="recipe, teachers", expected="every logit of each", mend="delete top_k")
+    return found
 
 
 def _reliability(found: Sequence[Answers], asked: Asked) -> np.ndarray:

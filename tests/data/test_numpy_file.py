@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgekd.data import numpy_file
 from edgekd.data.numpy_file import load
 from edgekd.errors import InputError
 
@@ -37,6 +38,28 @@ def test_validation_is_held_out(tmp_path: Path) -> None:
     assert sorted(kept) == list(range(40)), "each image is in exactly one split"
     assert all(y[image[0, 0, 0]] == label for image, label in zip(data.train.x, data.train.y, strict=True))
     assert load(tmp_path / "d.npz", validation=0.2).sha256 == data.sha256
+
+
+def test_large_arrays_that_are_not_compressed_stay_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, file = np.random.default_rng(0), tmp_path / "d.npz"
+    x = {f"x_{p}": rng.integers(0, 256, (n, 20, 20), np.uint8) for p, n in (("train", 12), ("validation", 4), ("test", 6))}
+    y = {f"y_{p}": np.arange(n) % 2 for p, n in (("train", 12), ("validation", 4), ("test", 6))}
+    np.savez(file, **x, **y)  # type: ignore[arg-type]
+    plain = load(file)
+    monkeypatch.setattr(numpy_file, "MAPPED", 1000)
+    monkeypatch.setattr(numpy_file, "MAX_BYTES", 2000)
+    found = load(file)
+    assert found.sha256 == plain.sha256 and not isinstance(plain.train.x, np.memmap)
+    for part in ("train", "validation", "test"):
+        assert isinstance(getattr(found, part).x, np.memmap) and not getattr(found, part).x.flags.writeable
+    content = bytearray(file.read_bytes())
+    content[content.index(x["x_test"].tobytes()) + 70] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(InputError, match="cannot be read .*Bad CRC-32"):
+        load(file)
+    np.savez_compressed(file, **x, **y)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="unpacks to .* bytes"):
+        load(file)
 
 
 TASKS = {"digit": ["zero", "one", "two"], "speaker": ["ann", "bob"]}

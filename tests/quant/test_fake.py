@@ -90,6 +90,29 @@ def test_channels_last_memory_gives_the_same_gradient() -> None:
     torch.testing.assert_close(plain[1], last[1], rtol=1e-4, atol=1e-4)
 
 
+def test_a_permuted_value_or_gradient_changes_nothing_but_the_layout() -> None:
+    x, towards = torch.randn(2, 6, 5), torch.randn(2, 6, 5)
+    step = torch.tensor([-5.0])
+    plain = gradients(fake_quantize, x, step, -128, 127, towards)
+    for value, gradient in ((x.transpose(1, 2), towards.transpose(1, 2)), (x.transpose(1, 2).contiguous(), towards.transpose(1, 2))):
+        assert fake_quantize(value, step, -128, 127).is_contiguous()
+        found = gradients(fake_quantize, value, step, -128, 127, gradient)
+        assert torch.equal(found[0].transpose(1, 2), plain[0])
+        torch.testing.assert_close(found[1], plain[1], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_in_bf16_the_step_learns_as_far_as_its_values_are_precise(layout: torch.memory_format) -> None:
+    generator = torch.Generator().manual_seed(3)
+    x, towards = (torch.randn(8, 16, 14, 14, generator=generator).bfloat16().to(memory_format=layout) for _ in range(2))
+    step = torch.tensor([-6.0])
+    found = gradients(fake_quantize, x, step, -128, 127, towards)[1]
+    exact = gradients(fake_quantize, x.double(), step.double(), -128, 127, towards.double())[1]
+    # A rounding of 2^-9 of each of the two products, added up as noise is.
+    noise = 2**-9 * math.sqrt(2 * x.numel()) * math.log(2)
+    assert abs(float(found) - float(exact)) < 3 * noise
+
+
 def test_best_step_beats_the_one_that_clips_nothing() -> None:
     x = torch.randn(20000, generator=torch.Generator().manual_seed(2))
 
