@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from edgekd import runs
 from edgekd.errors import InputError
+from edgekd.release import publish
 from edgekd.release.facts import check_names
 from tests.gate_runs import planted, run
 from tests.releases import made, tiny
@@ -63,3 +65,9 @@ def test_a_folder_whose_name_is_no_text(tmp_path: Path, monkeypatch: pytest.Monk
     command = [sys.executable, "-m", "edgekd", "release", "verify", str(odd)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONIOENCODING": "utf-8"})
     assert "Traceback" not in done.stderr and "\\udcff-1.4.0: 16 files are as they were released" in done.stdout
+
+
+def test_of_a_full_disk_the_folder_is_said(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left on device") as raised, publish.staging(tmp_path / "out", "tiny-1.0.0"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert raised.value.filename == str(tmp_path / "out") and not list((tmp_path / "out").iterdir())

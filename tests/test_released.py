@@ -155,7 +155,7 @@ def test_folders_without_end(folder: Path) -> None:
     try:
         with pytest.raises(InputError, match="folders within folders, deeper than any release"):
             verify_files(load(folder))
-    finally:  # shutil.rmtree goes down by calling itself, so that pytest could not tidy up
+    finally:  # deeper than what pytest removes
         while inner != folder:
             inner.rmdir()
             inner = inner.parent

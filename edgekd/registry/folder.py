@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -175,7 +176,12 @@ def _the_same(model: Model, version: str, same: bool) -> Model:
 
 def _copy_file(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target, follow_symlinks=False)
+    try:
+        shutil.copyfile(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):  # of the disk that is written, not of the file that is read
+            error.filename, error.filename2 = str(target.parent), None
+        raise
     with open(target, "rb") as file:
         os.fsync(file.fileno())
     target.chmod(0o444)

@@ -29,6 +29,10 @@ def staging(out: Path, name: str) -> Generator[Path]:
             _remove(left)
         (at / name).mkdir()
         yield at / name
+    except OSError as error:
+        if error.filename is None:  # of a full disk the system does not say which file it was
+            error.filename = str(out)
+        raise
     finally:
         shutil.rmtree(at, ignore_errors=True)
         os.close(lock)

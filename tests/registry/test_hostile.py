@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -101,3 +102,14 @@ def test_a_history_does_not_steer_a_terminal(store: FolderStore) -> None:
     assert history.decoded(document["events"][0], "x").at == "\x1b[2J"
     code, out, _ = edgekd("models", "show", NAME, "--store", store.root)
     assert code == 0 and "\x1b" not in out and "\x07" not in out
+
+
+def test_of_a_full_disk_the_place_that_is_full_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(source: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(source))
+
+    made = release(tmp_path / "releases")
+    monkeypatch.setattr(folder.shutil, "copyfile", full)
+    code, _, err = edgekd("models", "add", made, "--store", tmp_path / "store")
+    assert code == 2 and "No space left on device" in err and f"{tmp_path / 'store' / NAME}" in err and str(made) not in err
+    assert not list((tmp_path / "store" / NAME).iterdir())
