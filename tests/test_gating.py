@@ -157,11 +157,19 @@ def test_an_identical_rebuild_passes(baseline: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", [gate_runs.TARGET, "pixel-8"])  # of the second also the RAM is measured
-def test_an_identical_rebuild_passes_ten_times_of_ten(target: str) -> None:
-    baseline = gate_runs.run(target=target)
-    codes = [gate(gate_runs.run(target=target, again=at), "--baseline", baseline)[0] for at in range(1, 11)]
+def test_an_identical_rebuild_passes_ten_times_of_ten(baseline: Path) -> None:
+    codes = [gate(gate_runs.run(again=at), "--baseline", baseline)[0] for at in range(1, 11)]
     assert codes == [0] * 10
+
+
+@pytest.mark.slow
+def test_an_identical_rebuild_whose_ram_is_measured_never_fails() -> None:
+    """10 µs an inference: on a machine that has other work for many seconds it may be not judged, and says so."""
+    baseline = gate_runs.run(target="pixel-8")
+    for at in range(1, 11):
+        code, document = gate(gate_runs.run(target="pixel-8", again=at), "--baseline", baseline)
+        assert code in (0, 2) and not failed(document)
+        assert {name for name, status in statuses(document).items() if status == "unknown"} <= {"latency_ms"}
 
 
 def test_it_cannot_judge_without_a_baseline(baseline: Path, tmp_path: Path) -> None:

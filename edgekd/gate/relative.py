@@ -9,6 +9,8 @@ from edgekd.records import Figure
 
 #: Rounding of shares of samples, far below one sample of any test set.
 _EPSILON = 1e-9
+#: Sessions of one calm machine differ by less than this in what a fixed piece of work takes.
+_SAME_SPEED = 0.05
 _MEND = {
     "latency_ms": "--device D measures both files in turn and judges their ratio",
     "peak_ram_bytes": "measure both again on one idle machine",
@@ -154,6 +156,10 @@ def _cost(name: str, subject: Subject, baseline: Subject, tolerance: float) -> C
         if tolerance * 100 == round(tolerance * 100)
         else f"{ratio - 1:+.1%}, +{tolerance:.1%} allowed"
     )
+    speed = _speed(subject, baseline) if name == "latency_ms" and found.kind == "measured" else 1.0
+    if (ratio <= 1 + tolerance + _EPSILON) != (ratio * speed <= 1 + tolerance + _EPSILON):
+        why = f"but the machine itself was {max(speed, 1 / speed):.2f} times {'faster' if speed > 1 else 'slower'} than for the baseline"
+        return Check(name, "unknown", found, before, limit, f"{said}, {why}; {_MEND[name]}")
     if ratio <= 1 + tolerance + _EPSILON:
         return Check(name, "pass", found, before, limit, said)
     if low > high:
@@ -162,6 +168,16 @@ def _cost(name: str, subject: Subject, baseline: Subject, tolerance: float) -> C
         remark = same if found.kind == "measured" and subject.model and subject.model == baseline.model else ""
         return Check(name, "fail", found, before, limit, said + remark)
     return Check(name, "unknown", found, before, limit, f"{said}, but the 95 % intervals overlap; {_MEND.get(name, 'measure longer')}")
+
+
+def _speed(subject: Subject, baseline: Subject) -> float:
+    """How much faster the machine was for ``subject`` than for ``baseline``, by a fixed piece of work timed beside each; 1 where one of
+    them does not say, or they differ by less than a session can tell."""
+    mine, theirs = (one.figures.get("host_ruler_us") for one in (subject, baseline))
+    if mine is None or theirs is None or mine.where != theirs.where or not (mine.value > 0 and theirs.value > 0):
+        return 1.0
+    speed = theirs.value / mine.value
+    return speed if abs(speed - 1) > _SAME_SPEED else 1.0
 
 
 def bounds(figure: Figure) -> tuple[float, float]:

@@ -9,8 +9,8 @@ import numpy as np
 
 from edgekd.measure.timing import Timed
 
-#: A ruler that is longer than the shortest ones (their 5 % quantile, over all processes) by more than this was disturbed.
-LONGER = 1.05
+#: A ruler that is longer than the shortest ones (this quantile of them, over all processes) by more than LONGER was disturbed.
+SHORTEST, LONGER = 0.01, 1.05
 #: Of a process's inferences that nobody was seen to disturb, the share that is faster than what counts: what is not seen of others (caches,
 #: memory) makes times longer and never shorter, so that the median would follow them. Alone, both differ by half a percent.
 FASTER = 0.25
@@ -30,7 +30,8 @@ class Calm:
     ``n`` inferences of ``processes`` count, ``share`` of all.
 
     ``settled``: enough processes count, and they agree. ``by_cpu``: these are seconds of the processor, because every inference was
-    interrupted.
+    interrupted. ``ruler``: seconds of the shortest rulers. They tell two sessions on one machine apart of which one was disturbed from
+    beginning to end, which no session can see by itself.
     """
 
     median: float
@@ -42,11 +43,13 @@ class Calm:
     share: float
     settled: bool
     by_cpu: bool
+    ruler: float
 
 
 def calm(processes: Sequence[Timed]) -> Calm:
     """Of at least one process with one inference or more."""
-    level = LONGER * float(np.quantile(np.concatenate([one.ruler for one in processes]), 0.05))
+    ruler = float(np.quantile(np.concatenate([one.ruler for one in processes]), SHORTEST))
+    level = LONGER * ruler
     quiet = [one.seconds[~one.switched & (one.ruler <= level)] for one in processes]
     counted = [times for times in quiet if len(times) >= ENOUGH]
     by_cpu = not counted
@@ -62,4 +65,4 @@ def calm(processes: Sequence[Timed]) -> Calm:
     agreed = len(each) >= WANTED and float(each.max() - each.min()) <= APART * middle
     everything = sum(len(one.seconds) for one in processes)
     p90 = float(np.quantile(times, 0.9))
-    return Calm(middle, low, high, p90, len(times), len(each), len(times) / everything, agreed, by_cpu)
+    return Calm(middle, low, high, p90, len(times), len(each), len(times) / everything, agreed, by_cpu, ruler)

@@ -45,7 +45,8 @@ def measure(task: Task, *, time_limit_s: float = 10.0, accuracies: Mapping[str, 
     """Latency of batch 1 in one thread, peak memory, file size, and ``accuracies`` as verification found them in the same runtime.
 
     Latency is measured on this host and says so: in fresh processes one after the other, of inferences that nobody disturbed, so that a
-    machine that does other work gives the same figure another time; its interval is where another session's is to be expected. Peak
+    machine that does other work gives the same figure another time; its interval is where another session's is to be expected.
+    ``host_ruler_us`` is what a fixed piece of work took beside it: how fast this machine was then. Peak
     memory is TFLM's arena for TFLM (what a microcontroller needs, computed here: emulated), else the resident growth of a fresh process.
     Raises InputError or EdgekdError if the file cannot be opened or run.
     """
@@ -60,6 +61,7 @@ def measure(task: Task, *, time_limit_s: float = 10.0, accuracies: Mapping[str, 
     figures = {
         "latency_ms": Figure(ms, "ms", "measured", said, n=found.n, low=found.low * 1e3, high=found.high * 1e3),
         "latency_p90_ms": Figure(found.p90 * 1e3, "ms", "measured", said, n=found.n),
+        "host_ruler_us": Figure(found.ruler * 1e6, "us", "measured", host.host(), n=found.n),
         "model_bytes": Figure(size, "B", "counted", "file"),
         "peak_ram_bytes": _peak_ram(task, where),
     }

@@ -27,6 +27,7 @@ NAMES = {
     "latency_ms": "Latency",
     "latency_p90_ms": "Latency, 90th percentile",
     "predicted_latency_ms": "Latency, as predicted",
+    "host_ruler_us": "A fixed piece of work on this host",
     "energy_uj": "Energy",
     "macs": "Multiply-accumulates",
     "max_macs": "Multiply-accumulates",

@@ -161,6 +161,27 @@ def test_a_runtime_of_the_baseline_in_which_this_was_not_verified() -> None:
     assert "parity.tflm" not in {one.name for one in against(subject(parity=()), subject(), TOLERANCES)}  # one check says that already
 
 
+@pytest.mark.parametrize(
+    ("ratio", "rulers", "status"),
+    [
+        (1.34, (3.3, 2.13), "unknown"),  # the new one on a machine that had other work all the time
+        (1.34, (2.15, 2.13), "fail"),
+        (1.34, (2.13, 3.3), "fail"),
+        (1.05, (2.13, 3.3), "unknown"),  # the baseline was: it may hide a loss
+        (1.05, (2.13, 2.15), "pass"),
+        (0.8, (3.3, 2.13), "pass"),
+    ],
+)
+def test_a_machine_that_was_slower_itself(ratio: float, rulers: tuple[float, float], status: str) -> None:
+    def ruled(made: Subject, value: float) -> Subject:
+        return replace(made, figures={**made.figures, "host_ruler_us": Figure(value, "us", "measured", "host: a CPU", n=900)})
+
+    slow = with_figure("latency_ms", value=2 * ratio, low=2 * ratio - 0.05, high=2 * ratio + 0.05)
+    found = check("latency_ms", ruled(slow, rulers[0]), ruled(subject(), rulers[1]))
+    assert found.status == status
+    assert (status == "unknown") == ("but the machine itself was 1.55 times" in found.message)
+
+
 def test_the_same_file_that_is_slower_fails_and_says_so() -> None:
     slow = with_figure("latency_ms", value=2.6, low=2.5, high=2.7)
     same, other = check("latency_ms", replace(slow, model=subject().model)), check("latency_ms", replace(slow, model="n" * 64))

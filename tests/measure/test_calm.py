@@ -26,6 +26,7 @@ def test_alone() -> None:
     found = calm([process(seed) for seed in range(3)])
     assert found.median == pytest.approx(1.003e-3, rel=2e-3) and found.settled and not found.by_cpu
     assert found.low == pytest.approx((1 - NEAREST) * found.median) and found.high == pytest.approx((1 + NEAREST) * found.median)
+    assert found.ruler == pytest.approx(RULER, rel=0.01)
     assert found.processes == 3 and found.share > 0.9 and found.p90 < 1.02e-3
 
 

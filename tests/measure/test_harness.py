@@ -43,6 +43,7 @@ def test_tflm_stands_in_for_a_microcontroller(folder: Path) -> None:
     assert {name: figure.kind for name, figure in found.figures.items()} == {
         "latency_ms": "measured",
         "latency_p90_ms": "measured",
+        "host_ruler_us": "measured",
         "model_bytes": "counted",
         "peak_ram_bytes": "emulated",
         "accuracy": "emulated",
