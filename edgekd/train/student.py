@@ -43,7 +43,7 @@ LOG = logging.getLogger(__name__)
 History = tuple[dict[str, Any], ...]
 CALIBRATION_SAMPLES = 512
 #: Counts changes of what a training computes: one that is stored in the cache is used only by code that would compute the same.
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 FLOAT, QAT = "float.safetensors", "qat.safetensors"
 
 
