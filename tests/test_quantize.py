@@ -17,7 +17,7 @@ from edgekd.export.c_frontend import sources
 from edgekd.quant import io
 from edgekd.quant.graph import QuantGraph
 from edgekd.records import Figure, Measurement, Record
-from edgekd.report import table
+from edgekd.report.table import _accuracy
 from tests import small_builds
 from tests.float_models import onnx_file, residual, samples
 
@@ -116,7 +116,7 @@ def test_indices(tmp_path: Path) -> None:
     assert code == 0, f"{out} {err}"
     assert all(v["figures"]["bit_equal"]["value"] == 1 for v in verdicts(json.loads(out)).values())
     (row,) = report.rows([tmp_path / "out"])
-    assert row["accuracy"] is None and "top-1 as float" in table._accuracy(row)
+    assert row["accuracy"] is None and "top-1 as float" in _accuracy(row)
     assert report.rows([tmp_path / "out"])[0]["float_top1_agreement"]["n"] == 30
 
 
@@ -152,7 +152,7 @@ def test_report_shows_the_baseline(tmp_path: Path) -> None:
         runs.write(folder, Record(stage, {}, {}, {}, Measurement("m", "d", figures)))
     (row,) = report.rows([folder])
     assert row["accuracy"]["value"] == 0.93 and row["baseline"]["value"] == share.value
-    assert "PTQ 91.20%" in table._accuracy(row)
+    assert "PTQ 91.20%" in _accuracy(row)
 
 
 @pytest.mark.parametrize(
