@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekd import runs
+from edgekd import release_records, runs
 from edgekd.convert import COUNT, random_inputs, subjects_of
 from edgekd.errors import EdgekdError, InputError, NotReleasable
 from edgekd.export import EXPORTERS
@@ -65,7 +65,7 @@ def gather(run: Path, *, version: str, group: str, formats: Sequence[str], progr
     name, own = recipe.name, profile.deploy.exporter
     inputs = _inputs(run, graph)
     measured: Record = runs.read(run, "measure")
-    examination = _examined(run) if "examine" in runs.stages(run) else None
+    examination: Examination | None = runs.read(run, "examine").body if "examine" in runs.stages(run) else None
     artifact: Artifact = runs.read(run, "export").body[0]
     verdicts = tuple(runs.read(run, "verify").body)
     known, unknown = uses(row)
@@ -117,6 +117,7 @@ def _judged(run: Path) -> dict[str, Any]:
     if not row["runtimes"]:
         raise NotReleasable(f"{run} was verified in no runtime and is not released; edgekd doctor says which can be installed here")
     check_unchanged(run)
+    release_records.check(run)
     return row
 
 
@@ -127,19 +128,6 @@ def check_unchanged(run: Path) -> None:
             raise NotReleasable(f"{run / file} is not what the build made: its hash is not the one in records/{stage}.json")
     if edited := runs.unchained(run):
         raise NotReleasable(f"{run}: the record that records/{edited[0]}.json was made from has changed since the build")
-
-
-def _examined(run: Path) -> Examination:
-    """Raises InputError for a record whose counts are no matrix of its classes: what a release says of each is read off them."""
-    found, where = runs.read(run, "examine").body, str(run / "records" / "examine.json")
-    mend = "delete that record; edgekd build … --resume makes it again"
-    if not isinstance(found, Examination):
-        raise InputError("does not hold what its stage writes", where=where, expected="an examination", mend=mend)
-    for one in found.tasks:
-        for counts in (one.confusion, *([] if one.teacher_confusion is None else [one.teacher_confusion])):
-            if [len(row) for row in counts] != [len(one.labels)] * len(one.labels) or min(map(min, counts), default=0) < 0:
-                raise InputError(f"no confusion matrix of {len(one.labels)} classes", where=where, expected="a square one", mend=mend)
-    return found
 
 
 def _inputs(run: Path, graph: QuantGraph) -> Inputs:

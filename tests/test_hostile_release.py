@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -37,7 +38,39 @@ def _task(documents: dict[str, Any]) -> dict[str, Any]:
 def test_an_examination_of_other_classes(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     spoiled = planted(run(), tmp_path / "spoiled", change)
     code, _, err = edgekd("release", spoiled, "--format", "mcu", "--version", "1.0.0", "--out", tmp_path / "out")
-    assert code == 2 and "examine.json: no confusion matrix of" in err and "edgekd build … --resume makes it again" in err
+    assert code == 2 and "examine.json: " in err and "confusion matrix" in err and "edgekd build … --resume makes it again" in err
+    assert not (tmp_path / "out").exists()
+
+
+def _value(stage: str, value: object) -> Callable[[dict[str, Any]], object]:
+    return lambda all_: all_[stage].update(body={"noun": None, "value": value})
+
+
+@pytest.mark.parametrize(
+    ("stage", "change", "said"),
+    [
+        ("plan", _value("plan", {}), "does not hold what its stage writes"),
+        ("export", _value("export", []), "does not hold what its stage writes"),
+        ("export", _value("export", [None]), "does not hold what its stage writes"),
+        ("measure", _value("measure", "fast"), "does not hold what its stage writes"),
+        ("measure", lambda all_: all_["measure"]["environment"].pop("created"), "was made at ''"),
+        ("measure", lambda all_: all_["measure"]["config"].pop("recipe_folder"), "does not say where the recipe was"),
+        ("plan", lambda all_: all_["plan"]["environment"].update(cpu="\ud800"), "holds half a character"),
+        ("export", lambda all_: all_["export"]["body"]["value"][0].update(files=["graph/graph.json"]), "which is not beside the model"),
+        ("examine", lambda all_: _task(all_)["confusion"][0].__setitem__(0, 10**400), "is no figure of a run"),
+        ("measure", lambda all_: all_["measure"]["body"]["value"][0]["figures"]["latency_ms"].update(value=1e308), "is no figure of a run"),
+    ],
+)
+def test_a_record_that_no_stage_writes(tmp_path: Path, stage: str, change: Callable[[dict[str, Any]], object], said: str) -> None:
+    spoiled = planted(run(), tmp_path / "spoiled", lambda all_: None)
+    paths = {path.stem: path for path in (spoiled / "records").glob("*.json")}
+    documents = {name: json.loads(path.read_bytes()) for name, path in paths.items()}
+    change(documents)
+    for name, document in documents.items():  # a build of an older edgekd says nothing of the record before
+        document["inputs"].pop("before", None)
+        paths[name].write_text(json.dumps(document))
+    code, _, err = edgekd("release", spoiled, "--format", "mcu", "--version", "1.0.0", "--out", tmp_path / "out")
+    assert code == 2 and f"{stage}.json: " in err and said in err and "edgekd build … --resume makes it again" in err
     assert not (tmp_path / "out").exists()
 
 
