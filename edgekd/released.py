@@ -188,7 +188,10 @@ def _check(document: Any, where: str) -> None:
                 raise InputError(f"{key} is {document.get(key)!r:.60}", where=where, expected=expected)
     if not isinstance(document.get("accuracy", ""), dict | None):
         raise InputError(f"accuracy is {document.get('accuracy', 'missing')!r:.60}", where=where, expected=expected)
+    folded: dict[str, str] = {}
     for name, entry in document["files"].items():
+        if (other := folded.setdefault(name.casefold(), name)) != name:  # on the disks of most phones' developers they are one file
+            raise InputError(f"files names {other!r:.100} and {name!r:.100}", where=where, expected="names that differ in more than case")
         if not _inside(name) or name in (MANIFEST, SIGNATURE):
             raise InputError(f"files names {name!r:.100}", where=where, expected="paths below the folder of the release")
         good = isinstance(entry, dict) and isinstance(entry.get("sha256"), str) and type(entry.get("bytes")) is int

@@ -167,6 +167,14 @@ def test_a_signature_larger_than_any(folder: Path) -> None:
     assert verify_files(load(folder)) == ["model.sig: has 8589934592 bytes, which no signature has"]
 
 
+def test_names_that_differ_in_case_alone(folder: Path) -> None:
+    document = json.loads((folder / MANIFEST).read_bytes())
+    document["files"]["MODEL/Model.tflite"] = document["files"]["model/model.tflite"]
+    (folder / MANIFEST).write_bytes(encode(document))
+    with pytest.raises(InputError, match="names that differ in more than case"):
+        load(folder)
+
+
 @pytest.mark.parametrize("version", ["1.4", "01.0.0", "1\u0663.0.0", "1.0.0+build", "1.0.0-", "1.0.0\n"])
 def test_what_is_no_version(version: str) -> None:
     """Maven, OCI tags and folders have ASCII digits only."""
