@@ -100,6 +100,22 @@ def test_a_folder_whose_name_is_no_text(tmp_path: Path, monkeypatch: pytest.Monk
     assert "Traceback" not in done.stderr and "\\udcff-1.4.0: 16 files are as they were released" in done.stdout
 
 
+def test_in_its_place_are_folders_without_end(tmp_path: Path) -> None:
+    (tmp_path / "staged" / "tiny-1.0.0").mkdir(parents=True)
+    inner = final = tmp_path / "out" / "tiny-1.0.0"
+    final.mkdir(parents=True)
+    for _ in range(1100):
+        inner /= "d"
+        inner.mkdir()
+    try:
+        with pytest.raises(InputError, match=r"(?s)tiny-1\.0\.0: holds folders within folders.*under another --version"):
+            publish.publish(tmp_path / "staged" / "tiny-1.0.0", tmp_path / "out")
+    finally:  # deeper than what pytest removes
+        while inner != final:
+            inner.rmdir()
+            inner = inner.parent
+
+
 def test_of_a_full_disk_the_folder_is_said(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left on device") as raised, publish.staging(tmp_path / "out", "tiny-1.0.0"):
         raise OSError(errno.ENOSPC, "No space left on device")

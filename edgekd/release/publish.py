@@ -49,7 +49,11 @@ def publish(staged: Path, out: Path) -> tuple[Path, list[str]]:
     if os.path.lexists(final):
         if final.is_symlink() or not final.is_dir():
             raise InputError("is there and is no folder", where=str(final), mend="release under another --version, or into another --out")
-        return final, differences(staged, final)
+        try:
+            return final, differences(staged, final)
+        except RecursionError as error:
+            mend = "release under another --version, or into another --out"
+            raise InputError("holds folders within folders, deeper than any release", where=str(final), mend=mend) from error
     try:
         os.rename(staged, final)
     except OSError as error:
