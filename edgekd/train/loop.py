@@ -15,7 +15,6 @@ from torch import nn
 
 from edgekd import lazy
 from edgekd.data.dataset import Split, Task
-from edgekd.errors import EdgekdError
 from edgekd.train.average import Average
 from edgekd.train.board import Board
 from edgekd.train.criterion import Criterion, Lessons
@@ -24,7 +23,7 @@ from edgekd.train.peers import Peers, PeersCriterion
 from edgekd.train.state import load_state, restored, save_state
 from edgekd.train.supernet import SandwichCriterion, SuperNet
 from edgekd.train.taps import Live, Tutors
-from edgekd.train.watch import Sums, tell
+from edgekd.train.watch import Sums, check, check_weights, tell
 
 #: Steps between two reports, and seconds between two values in the middle of a pass on a board, which may be far away.
 EVERY, BOARD_EVERY_S = 20, 10.0
@@ -81,8 +80,8 @@ class Desk:
 def fit(model: nn.Module, course: Course, phase: Phase, desk: Desk) -> tuple[dict[str, Any], ...]:
     """Train ``model`` in place; returns its history, one dictionary a pass.
 
-    Raises EdgekdError if the loss stops being finite, naming the step; InputError if ``desk.state`` belongs to another model, or a loss
-    does not take what it is fed.
+    Raises EdgekdError if a loss or a weight stops being finite, naming the step (the last good state is kept); InputError if
+    ``desk.state`` belongs to another model, or a loss does not take what it is fed.
     """
     torch.manual_seed(phase.seed)
     run = Run(model, course, phase, desk)
@@ -143,9 +142,10 @@ class Run:
                 self.average.update(self.model, done + sums.count - 1)
             if sums.count % EVERY == 0 or done + sums.count == steps:
                 self.desk.progress(phase.name, done + sums.count, steps)
-                _check(sums, phase, done + sums.count, steps)
+                check(sums, phase.name, done, steps, self._kept)
                 self._report(done + sums.count, sums.told(time.monotonic() - start))
-        _check(sums, phase, done + sums.count, steps)
+        check(sums, phase.name, done, steps, self._kept)
+        check_weights(self.model, phase.name, done + sums.count, steps, self._kept)
         found = sums.told(time.monotonic() - start)
         scores = evaluate_each(self.judged, self.course.validation, feed.heads)
         how = {"threads": torch.get_num_threads(), "bf16": phase.bf16}
@@ -153,6 +153,12 @@ class Run:
         entry = {"phase": phase.name, **found, **scores, "seconds": seconds, **how}
         tell(phase.name, entry)
         return entry
+
+    @property
+    def _kept(self) -> str:
+        """What a training that stops leaves behind, for its message."""
+        state = self.desk.state
+        return f"\n  kept:     the state after the last good pass, {state}" if state.is_file() else ""
 
     def _report(self, step: int, values: dict[str, Any]) -> None:
         """In the middle of a pass."""
@@ -212,7 +218,7 @@ def first_step(model: nn.Module, course: Course, phase: Phase, example: Batch) -
     try:
         model.train()
         run._step(example, sums, 0.0)
-        _check(sums, phase, 0, 1)
+        check(sums, phase.name, 0, 1, "")
     finally:
         run.close()
 
@@ -239,15 +245,6 @@ def _weary(history: Sequence[Mapping[str, Any]], patience: int) -> bool:
         return False
     found = [h["validation"] for h in history]
     return max(found[-patience:]) <= max(found[:-patience])
-
-
-def _check(sums: Sums, phase: Phase, step: int, steps: int) -> None:
-    if not math.isfinite(sums.loss):
-        rate = "qat_learning_rate" if phase.name == "qat" else "learning_rate"
-        which = f" ({', '.join(sums.odd)})" if sums.odd else ""
-        raise EdgekdError(
-            f"phase {phase.name}: the loss is not finite at step {step} of {steps}{which}\n  to mend:  lower {rate} in the recipe's preset"
-        )
 
 
 def evaluate(model: nn.Module, split: Split, heads: tuple[Task, ...] = (), *, batch: int = 500) -> float:

@@ -55,6 +55,7 @@ def teach(model: M, data: Dataset, schedule: TeachSchedule, state: Path, progres
     x, y = _inputs(model, data), torch.from_numpy(data.train.y)
     batch_size = min(schedule.batch, len(y))
     steps = len(y) // batch_size
+    lately: list[torch.Tensor] = []
     for epoch in range(first, schedule.epochs):
         model.train()
         for step, chosen in enumerate(torch.randperm(len(y), generator=generator)[: steps * batch_size].view(steps, -1)):
@@ -68,19 +69,31 @@ def teach(model: M, data: Dataset, schedule: TeachSchedule, state: Path, progres
             loss.backward()
             optimizer.step()
             done = epoch * steps + step
+            lately.append(loss.detach())
             _update(average, model, min(schedule.average, (1 + done) / (10 + done)))
             if step % 20 == 0 or step == steps - 1:
                 progress("teacher", done + 1, schedule.epochs * steps)
-                if not math.isfinite(float(loss.detach())):
-                    raise EdgekdError(
-                        f"the teacher's loss is not finite in epoch {epoch + 1}\n"
-                        "  to mend:  lower learning_rate in the recipe's table teacher.schedule"
-                    )
+                _check(torch.stack(lately), done + 1, schedule.epochs * steps, state)
+                lately.clear()
+        if not all(bool(value.isfinite().all()) for value in model.state_dict().values()):
+            _check(torch.full((1,), math.nan), (epoch + 1) * steps, schedule.epochs * steps, state)
         saved = {"model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
         # Dropout draws from torch's own generator.
         save_state(state, {**saved, "generator": generator.get_state(), "torch": torch.get_rng_state(), "epoch": epoch + 1})
     progress("teacher", schedule.epochs * steps, schedule.epochs * steps)
     return average
+
+
+def _check(losses: torch.Tensor, step: int, steps: int, state: Path) -> None:
+    """Raise EdgekdError unless the ``losses`` of the steps up to ``step`` are finite, naming the first that is not."""
+    if bool((good := losses.isfinite()).all()):
+        return
+    first = step - len(losses) + 1 + int(good.int().argmin())
+    kept = f"\n  kept:     the state after the last good epoch, {state}" if state.is_file() else ""
+    raise EdgekdError(
+        f"the teacher's loss is not finite at step {first} of {steps}{kept}\n"
+        "  to mend:  lower learning_rate in the recipe's table teacher.schedule"
+    )
 
 
 def _inputs(model: nn.Module, data: Dataset) -> torch.Tensor:

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
+from edgekd.errors import EdgekdError
 from edgekd.train.distill import Batch
 
 LOG = logging.getLogger(__name__)
@@ -22,11 +24,13 @@ class Sums:
         self.count, self.images = 0, 0
         self._loss, self._each = torch.zeros(()), torch.zeros(len(self.names))
         self._agree, self._asked = torch.zeros((), dtype=torch.float64), 0
+        self._lately: list[tuple[torch.Tensor, torch.Tensor]] = []  # since it was last looked at: which step was the first that went wrong
 
     def add(self, loss: torch.Tensor, each: torch.Tensor, outputs: torch.Tensor, batch: Batch) -> None:
         """After a step: its ``loss``, the value of ``each`` term, the student's ``outputs`` [N, classes], or [peers, N, classes]."""
         self._loss += loss.detach()
         self._each += each
+        self._lately.append((loss.detach(), each))
         self.count += 1
         self.images += len(batch.x)
         for some, teacher in zip(self.columns, batch.teacher, strict=True):
@@ -39,10 +43,18 @@ class Sums:
     def loss(self) -> float:
         return float(self._loss)
 
-    @property
-    def odd(self) -> tuple[str, ...]:
-        """The losses that are not finite."""
-        return tuple(name for name, value in zip(self.names, self._each.tolist(), strict=True) if not math.isfinite(value))
+    def odd(self) -> tuple[int, tuple[str, ...]] | None:
+        """The first step of this pass, from 1, whose loss was not finite, and which losses were not; None where all were. Asked for often,
+        for what it did not look at yet is kept."""
+        lately, first = self._lately, self.count - len(self._lately) + 1
+        self._lately = []
+        if math.isfinite(self.loss):
+            return None
+        for at, (loss, each) in enumerate(lately):
+            names = tuple(name for name, value in zip(self.names, each.tolist(), strict=True) if not math.isfinite(value))
+            if names or not math.isfinite(float(loss)):
+                return first + at, names
+        return self.count, ()  # a sum of finite losses that is not
 
     def told(self, seconds: float) -> dict[str, Any]:
         """Means over the pass so far, which took ``seconds``. Losses by name are not weighted."""
@@ -50,6 +62,26 @@ class Sums:
         losses = {name: float(value) / count for name, value in zip(self.names, self._each, strict=True)}
         agreement = {"agreement": float(self._agree) / self._asked} if self._asked else {}
         return {"loss": self.loss / count, "losses": losses, **agreement, "images_per_s": round(self.images / max(seconds, 1e-9), 1)}
+
+
+def check(sums: Sums, what: str, done: int, steps: int, kept: str) -> None:
+    """Raise EdgekdError if a loss of this pass, which began after ``done`` of ``steps`` steps of the phase ``what``, was not finite."""
+    if (odd := sums.odd()) is None:
+        return
+    step, names = odd
+    which = f" ({', '.join(names)})" if names else ""
+    raise EdgekdError(f"phase {what}: the loss is not finite at step {done + step} of {steps}{which}{kept}\n{_lower(what)}")
+
+
+def check_weights(model: nn.Module, what: str, done: int, steps: int, kept: str) -> None:
+    """Raise EdgekdError if the step before, whose loss was finite, made a weight that is not: such a state is never kept."""
+    for name, value in model.state_dict().items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise EdgekdError(f"phase {what}: {name} is not finite after step {done} of {steps}{kept}\n{_lower(what)}")
+
+
+def _lower(what: str) -> str:
+    return f"  to mend:  lower {'qat_learning_rate' if what == 'qat' else 'learning_rate'} in the recipe's preset"
 
 
 def tell(phase: str, values: Mapping[str, Any]) -> None:

@@ -100,9 +100,49 @@ def test_a_loss_that_is_not_finite_stops_before_it_is_stored(tmp_path: Path, nam
     model = net()
     nn.init.constant_(model[-1].weight, float("nan"))  # type: ignore[index,arg-type]
     with pytest.raises(
-        EdgekdError, match=rf"phase {name}: the loss is not finite at step 8 of 24 \(.+\)\n  to mend:  {key} in the recipe's preset"
+        EdgekdError, match=rf"phase {name}: the loss is not finite at step 1 of 24 \(.+\)\n  to mend:  {key} in the recipe's preset"
     ):
         train(model, tmp_path / "s", replace(PHASE, name=name))
+    assert not (tmp_path / "s").exists()
+
+
+def test_the_step_and_the_losses_that_went_wrong_are_named_and_the_last_good_state_stays(tmp_path: Path) -> None:
+    """A loss that is infinite in the 14th step, of 8 a pass: the state after the first pass is kept, and a training that goes on from it
+    stops at the same step."""
+    calls = 0
+
+    def breaks(student: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        return student.square().mean() * (float("inf") if calls == 14 else 1.0)
+
+    state = tmp_path / "float.state"
+    terms = (Term(cross_entropy, 0.5, {}, name="cross_entropy"), Term(breaks, 0.5, {}, name="breaks"))  # type: ignore[arg-type]
+    said = rf"phase float: the loss is not finite at step 14 of 24 \(breaks\)\n  kept:     the state after the last good pass, {state}\n"
+    with pytest.raises(EdgekdError, match=said) as caught:
+        train(net(), state, terms=terms)
+    assert caught.value.exit_code == 2 and len(torch.load(state, weights_only=True)["history"]) == 1
+    good = state.read_bytes()
+    calls = 8
+    with pytest.raises(EdgekdError, match=said):
+        train(net(), state, terms=terms)
+    assert state.read_bytes() == good
+
+
+def test_a_weight_that_is_not_finite_is_never_kept(tmp_path: Path) -> None:
+    """The loss of the last step was finite, the gradient was not."""
+    steps = 0
+
+    def breaks(student: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        nonlocal steps
+        steps += 1
+        if steps == 8:
+            student.register_hook(lambda gradient: gradient * float("nan"))
+        return student.square().mean()
+
+    terms = (Term(breaks, 1.0, {}, name="breaks"),)  # type: ignore[arg-type]
+    with pytest.raises(EdgekdError, match=r"phase float: 0\.weight is not finite after step 8 of 24\n  to mend:  lower learning_rate"):
+        train(net(), tmp_path / "s", terms=terms)
     assert not (tmp_path / "s").exists()
 
 

@@ -88,7 +88,7 @@ def test_fewer_samples_than_a_batch(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_finite(tmp_path: Path) -> None:
-    with pytest.raises(EdgekdError, match=r"the teacher's loss is not finite in epoch \d\n  to mend:  lower learning_rate"):
+    with pytest.raises(EdgekdError, match=r"the teacher's loss is not finite at step 2 of 24\n  to mend:  lower learning_rate"):
         teach(teacher(), data(), replace(SCHEDULE, learning_rate=float("inf")), tmp_path / "s", quiet)
 
 
