@@ -26,6 +26,8 @@ from edgekd.records import SCHEMA_VERSION, Artifact, Checkpoint, Examination, Re
 #: The machine and its versions, which every record carries.
 environment = host.environment
 _LARGEST_RECORD = 64 * 2**20
+#: How the name of a file ends that is being written.
+_HALF = ".part"
 
 
 def digest(request: Mapping[str, Any]) -> str:
@@ -37,9 +39,10 @@ def create(root: Path, recipe_name: str, target: str, request: Mapping[str, Any]
     """The folder of this request (content of recipe and profile, preset, seed, overrides), made if it is new."""
     run = Path(root) / f"{recipe_name}-{target}-{digest(request)[:10]}"
     (run / "records").mkdir(parents=True, exist_ok=True)
-    if not (run / "request.json").exists():
-        # As it stands in the recipe: the order of the tables of an option may count (tasks).
-        atomic_write(run / "request.json", _dump(dict(request), where=str(run), in_order=True))
+    # As it stands in the recipe: the order of the tables of an option may count (tasks).
+    content, file = _dump(dict(request), where=str(run), in_order=True), run / "request.json"
+    if not file.is_file() or file.read_bytes() != content:  # it was damaged: the folder's name is its hash
+        atomic_write(file, content)
     return run
 
 
@@ -150,6 +153,12 @@ def lock(folder: Path, name: str = ".lock", *, wait: Callable[[str], None] | Non
         yield
 
 
+def sweep(folder: Path) -> None:
+    """Remove what writers that were killed left half written in a folder whose lock is held."""
+    for left in Path(folder).rglob(f".*{_HALF}"):
+        left.unlink(missing_ok=True)
+
+
 def cache_folder() -> Path:
     """Where what several runs share is kept: $XDG_CACHE_HOME/edgekd, or ~/.cache/edgekd."""
     base = os.environ.get("XDG_CACHE_HOME", "")
@@ -164,7 +173,7 @@ def sha256_file(path: Path) -> str:
 def atomic_write(path: Path, content: bytes) -> None:
     """Write so that a reader sees the whole old file or the whole new one, even after a power cut."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_HALF, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

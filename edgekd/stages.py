@@ -81,7 +81,8 @@ class Build:
     progress: Progress
 
     def all(self, *, last: str = "examine") -> None:
-        """Do every stage that is not done, up to ``last``."""
+        """Do every stage that is not done, up to ``last``. The run folder's lock must be held."""
+        runs.sweep(self.run)
         before = {"data": self.lesson.data.sha256, "teacher": self.lesson.teacher_sha256, **self.job.own_files}
         makers: dict[str, Callable[[], Any]] = {
             "plan": lambda: self.chosen,

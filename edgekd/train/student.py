@@ -183,6 +183,7 @@ def once(name: str, shared: Path, run: Path, train: Callable[[Path], History]) -
     shared.mkdir(parents=True, exist_ok=True)
     weights, note = shared / name, (shared / name).with_suffix(".json")
     with runs.lock(shared, wait=lambda who: LOG.warning("%s trains the same student: waiting", who)):
+        runs.sweep(shared)
         if (history := stored(weights, note)) is None:
             history = train(weights)
             runs.atomic_write(note, json.dumps({"sha256": runs.sha256_file(weights), "history": history}).encode())
