@@ -15,12 +15,16 @@ from edgekd.errors import InputError, plain
 from edgekd.lazy import load
 
 if TYPE_CHECKING:
+    from edgekd.building import How
     from edgekd.pipeline import Request
 
 RecipePath = Annotated[
     str, typer.Argument(metavar="RECIPE", help="Folder with a recipe.toml, such a file, or the name of one that comes with edgekd.")
 ]
 Targets = Annotated[list[str], typer.Option("--target", "-t", help="A target's name or file; may be repeated. See: edgekd targets list")]
+Patterns = Annotated[
+    list[str], typer.Option("--target", "-t", help="A target's name, file, or quoted pattern ('mcu/*', 'targets/**'); may be repeated.")
+]
 PresetName = Annotated[str, typer.Option("--preset", help="Which of the recipe's schedules.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same student on the same machine.")]
 Budgets = Annotated[
@@ -72,7 +76,7 @@ def teach(
 # size: to typer one function is one command, and a parameter is an option.
 def build(
     recipe: RecipePath,
-    target: Targets,
+    target: Patterns,
     preset: PresetName = "demo",
     seed: Seed = 0,
     budget: Budgets = None,
@@ -82,6 +86,11 @@ def build(
     student: StudentFile = "",
     runs: Root = Path("runs"),
     threads: Threads = 0,
+    jobs: Annotated[
+        int, typer.Option(min=0, help="Targets at once, each in a process of its own, with one thread if --threads says no other.")
+    ] = 0,
+    engine: Annotated[str, typer.Option(help="local: on this machine; ray: on a cluster that shares folders.")] = "local",
+    ray_address: Annotated[str, typer.Option(metavar="A", help="Of the Ray cluster; none: one of this machine.", show_default=False)] = "",
     mlflow: Annotated[
         str, typer.Option(metavar="URI", help="Log trainings in this MLflow server, database or folder too.", show_default=False)
     ] = "",
@@ -90,21 +99,39 @@ def build(
     """Plan, train, export, verify and measure one student a target. Exit code 1 if a runtime disagrees or a budget is exceeded.
 
     edgekd build RECIPE --target nucleo-u575zi --target raspberry-pi-5 --budget model_bytes=100000
+
+    edgekd build RECIPE --target 'targets/**' --jobs 4
+
+    One target that fails stops no other; one that a pattern found and that cannot be built is left out. Both are said at the end.
     """
-    from edgekd import console, pipeline
+    from edgekd import building, console
+    from edgekd.profile.pattern import expand
 
-    request = replace(request_of(recipe, target, preset, seed, budget, threads), mlflow=mlflow, student=student)
+    targets, optional = expand(target)
+    how = building.How(optional, resume, jobs, engine, ray_address)
+    request = replace(request_of(recipe, list(targets), preset, seed, budget, threads), mlflow=mlflow, student=student)
     with console.bars() as bars:
+        ways = {"progress": bars, "detail": bars.detail, "warning": lambda text: bars.say(f"edgekd: {bars.prefix}{text}")}
 
-        def announce(run: Path) -> None:
-            name = run.name.rpartition("-")[0]
-            bars.prefix = f"{next((t for t in map(_stem, request.targets) if name.endswith(f'-{t}')), name)}: "
+        def tell(name: str, kind: str, values: tuple[Any, ...]) -> None:
+            bars.prefix = f"{name}: " if name else ""
+            ways[kind](*values)
 
         try:
-            folders = pipeline.build(request, runs, bars, resume=resume, announce=announce)
+            outcomes = building.build(request, runs, how, tell)
         except KeyboardInterrupt as error:
-            raise console.interrupted(_command(request, runs)) from error
-    _show(folders, as_json)
+            raise console.interrupted(_command(replace(request, targets=tuple(target)), runs, how)) from error
+    failed = [outcome for outcome in outcomes if outcome.said]
+    try:
+        if done := [outcome.run for outcome in outcomes if outcome.run is not None and not outcome.said]:
+            _show(done, as_json)
+        elif as_json:
+            typer.echo("[]")
+    finally:
+        for outcome in failed:
+            typer.echo(plain(f"edgekd: {outcome.target}: {'left out: ' if outcome.run is None else ''}{outcome.said}"), err=True)
+    if failed:
+        raise typer.Exit(max(outcome.exit_code if outcome.run else 1 for outcome in failed))
 
 
 def verify(
@@ -190,11 +217,6 @@ def request_of(recipe: str, target: list[str], preset: str, seed: int, budget: l
     return Request(recipe, tuple(dict.fromkeys(target)), preset, seed, _limits(budget or []), threads)
 
 
-def _stem(target: str) -> str:
-    """The name of a target that was given by name or by file."""
-    return Path(target).name.removesuffix(".toml")
-
-
 def _limits(texts: list[str]) -> dict[str, float]:
     limits: dict[str, float] = {}
     for text in texts:
@@ -208,7 +230,7 @@ def _limits(texts: list[str]) -> dict[str, float]:
     return limits
 
 
-def _command(request: Request, runs: Path) -> str:
+def _command(request: Request, runs: Path, how: How | None = None) -> str:
     """The command that goes on with a build."""
     words = ["edgekd", "build", request.recipe]
     for target in request.targets:
@@ -219,6 +241,10 @@ def _command(request: Request, runs: Path) -> str:
     words += ["--threads", str(request.threads)] if request.threads else []
     words += ["--mlflow", request.mlflow] if request.mlflow else []
     words += ["--student", request.student] if request.student else []
+    if how is not None:
+        words += ["--jobs", str(how.jobs)] if how.jobs else []
+        words += ["--engine", how.engine] if how.engine != "local" else []
+        words += ["--ray-address", how.address] if how.address else []
     return shlex.join(words)
 
 

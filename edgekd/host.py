@@ -41,10 +41,15 @@ def threads(asked: int) -> int:
     return asked or (int(stated) if stated.isdecimal() else 0) or cores()
 
 
+def threaded(count: int) -> dict[str, str]:
+    """For a child: this process's environment with every thread pool of numerical libraries at ``count`` threads, and its import path."""
+    each = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), str(count))
+    return {**os.environ, **each, "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path)}
+
+
 def single_threaded() -> dict[str, str]:
-    """For a child: this process's environment with every thread pool of numerical libraries at one thread, and its import path."""
-    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
-    return {**os.environ, **one, "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path)}
+    """``threaded`` at one thread."""
+    return threaded(1)
 
 
 def host() -> str:

@@ -41,6 +41,7 @@ EXTRAS = {
     "model_signing": "release",
     "cryptography": "release",
     "sigstore_models": "release",
+    "ray": "scale",
 }
 
 

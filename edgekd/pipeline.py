@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,13 +39,33 @@ def _plans(jobs: list[Job], progress: Progress) -> list[Plan]:
     return made
 
 
-def build(request: Request, root: Path, progress: Progress, *, resume: bool, announce: Callable[[Path], None]) -> list[Path]:
+def build(
+    request: Request,
+    root: Path,
+    progress: Progress,
+    *,
+    resume: bool,
+    announce: Callable[[Path], None],
+    last: str = "examine",
+    wait: Callable[[str], None] | None = None,
+) -> list[Path]:
     """Build the request's targets, in order; returns their run folders. Data, teacher and its outputs are shared.
 
-    ``announce`` gets each run folder before its work begins. Raises InputError if a run was begun before and ``resume`` is not set.
+    ``announce`` gets each run folder before its work begins; ``last`` is the stage to end with. Raises InputError if a run was begun before
+    and ``resume`` is not set, or, without ``wait``, if another process builds it: with it, that is told who it is, and waited for.
     """
     jobs = load_jobs(request)
     plans = _plans(jobs, progress)  # what does not fit is said before anything is trained
+    folders = run_folders(jobs, root, resume=resume)
+    for one in builds(jobs, plans, folders, progress):
+        announce(one.run)
+        with runs.lock(one.run, wait=wait):
+            one.all(last=last)
+    return folders
+
+
+def run_folders(jobs: Sequence[Job], root: Path, *, resume: bool) -> list[Path]:
+    """A folder a job, made if it is new. Raises InputError if its build was begun before and ``resume`` is not set."""
     folders = [runs.create(root, job.loaded.recipe.name, job.profile.name, job.identity) for job in jobs]
     for run in folders:
         if runs.stages(run) and not resume:
@@ -54,7 +74,12 @@ def build(request: Request, root: Path, progress: Progress, *, resume: bool, ann
                 where=str(run),
                 mend="add --resume to go on, or remove the folder (finished trainings stay in the cache and are found again)",
             )
-    lazy.load("torch:set_num_threads")(host.threads(request.threads))
+    return folders
+
+
+def builds(jobs: Sequence[Job], plans: Sequence[Plan], folders: Sequence[Path], progress: Progress) -> list[Build]:
+    """One a job, ready to be done: what they share, the teachers' outputs among it, is made here, or found in the cache."""
+    lazy.load("torch:set_num_threads")(host.threads(jobs[0].request.threads))
     check_ends(jobs)
 
     def rehearse(made_up: Any) -> None:
@@ -63,11 +88,7 @@ def build(request: Request, root: Path, progress: Progress, *, resume: bool, ann
 
     opened, fed = (lazy.load(f"edgekd.train.lesson:{name}") for name in ("open_lesson", "fed"))
     lesson = opened(jobs[0].loaded, jobs[0].data, runs.cache_folder(), progress, jobs[0].preset, rehearse)
-    for job, chosen, run in zip(jobs, plans, folders, strict=True):
-        announce(run)
-        with runs.lock(run):
-            Build(job, chosen, fed(lesson, job.data), run, progress).all()
-    return folders
+    return [Build(job, chosen, fed(lesson, job.data), run, progress) for job, chosen, run in zip(jobs, plans, folders, strict=True)]
 
 
 def verify_again(run: Path, progress: Progress, *, threads: int) -> list[Verdict]:

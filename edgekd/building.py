@@ -1,0 +1,167 @@
+"""`edgekd build` for many targets: what they share once, then each by itself, in this process or in workers; none stops another."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from edgekd import lazy, runs
+from edgekd.errors import EdgekdError, InputError
+from edgekd.jobs import Job, Request, check_activations, load_jobs, plan_job
+from edgekd.pipeline import builds, run_folders
+from edgekd.profile.load import load as load_profile
+from edgekd.recipe.load import load as load_recipe
+from edgekd.recipe.load import with_student
+from edgekd.records import Plan
+from edgekd.stages import Build, Progress
+from edgekd.worker import Outcome, Task, Tell
+
+#: Name → what does tasks elsewhere than in this process: (tasks, how, tell) → an outcome a task, in their order.
+ENGINES = {"local": "edgekd.workers:do_all", "ray": "edgekd.cluster:do_all"}
+
+
+@dataclass(frozen=True)
+class How:
+    """How a build is done; nothing of it decides a student but for ``jobs``, whose workers have one thread where the request says none.
+
+    ``optional`` are targets that a pattern found: one that cannot be built is left out. ``jobs`` is how many are built at once, each in a
+    process of its own; 0: one after the other in this one, or, on a cluster, as many as it has room for. ``address`` is the cluster's.
+    """
+
+    optional: frozenset[str] = frozenset()
+    resume: bool = False
+    jobs: int = 0
+    engine: str = "local"
+    address: str = ""
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise InputError(f"{self.engine!r} is no engine", where="--engine", expected=" or ".join(ENGINES))
+        if self.address and self.engine != "ray":
+            raise InputError(f"--ray-address {self.address}", where="command line", expected="--engine ray with it")
+
+    @property
+    def alone(self) -> bool:
+        """Whether all is done in this process."""
+        return self.engine == "local" and not self.jobs
+
+
+@dataclass(frozen=True)
+class Ready:
+    """One target that is going to be built; ``target`` is what it was asked for as."""
+
+    target: str
+    job: Job
+    plan: Plan
+    run: Path
+
+
+def build(request: Request, root: Path, how: How, tell: Tell) -> list[Outcome]:
+    """Build the request's targets; an outcome each, those that were left out first. ``tell`` gets progress, with the target's name or "".
+
+    Raises InputError for what is wrong with all of them, or with one that was named; DoesNotFit if one that was named does not fit, or none
+    does; and what a single target's build raises.
+    """
+    if not how.alone:
+        request = replace(request, threads=request.threads or 1)  # by itself: whatever the number of workers, the same students
+        lazy.load(ENGINES[how.engine])  # what it lacks is said at once
+    ready, left_out = _ready(request, root, how, lambda *values: tell("", "progress", values))
+    if how.alone:
+        return [*left_out, *_one_by_one(ready, tell)]
+    return [*left_out, *_in_workers(request, root, ready, how, tell)]
+
+
+def _ready(request: Request, root: Path, how: How, progress: Progress) -> tuple[list[Ready], list[Outcome]]:
+    """All that can be built, planned; what does not fit is said before anything is trained."""
+    refused: dict[str, EdgekdError] = {}
+
+    def spared(target: str, work: Callable[[], Plan | None]) -> Plan | None:
+        try:
+            return work()
+        except EdgekdError as error:
+            if target not in how.optional:
+                raise
+            refused[target] = error
+            return None
+
+    loaded = load_recipe(request.recipe)
+
+    def looked_at(target: str) -> None:
+        profile = load_profile(target)
+        own = with_student(loaded, Path(request.student), profile.name) if request.student else loaded
+        check_activations([own.recipe], [profile])
+
+    for target in request.targets:
+        spared(target, lambda target=target: looked_at(target))
+    targets = tuple(target for target in request.targets if target not in refused)
+    jobs = load_jobs(replace(request, targets=targets)) if targets else []
+    plans: list[tuple[str, Job, Plan]] = []
+    for at, (target, job) in enumerate(zip(targets, jobs, strict=True)):
+        progress("plan", at, len(jobs))
+        if (plan := spared(target, lambda job=job: plan_job(job))) is not None:
+            plans.append((target, job, plan))
+    progress("plan", len(jobs), len(jobs))
+    if not plans:
+        raise next(iter(refused.values()))
+    folders = run_folders([job for _, job, _ in plans], root, resume=how.resume)
+    left_out = [Outcome(target, None, str(error), error.exit_code) for target, error in refused.items()]
+    return [Ready(*one, run) for one, run in zip(plans, folders, strict=True)], left_out
+
+
+def _one_by_one(ready: Sequence[Ready], tell: Tell) -> list[Outcome]:
+    now = [""]
+    outcomes: list[Outcome] = []
+    for one in _builds(ready, lambda *values: tell(now[0], "progress", values)):
+        now[0] = one.job.profile.name
+        try:
+            with runs.lock(one.run):
+                one.all()
+            outcomes.append(Outcome(now[0], one.run))
+        except EdgekdError as error:
+            if len(ready) == 1:
+                raise
+            outcomes.append(Outcome(now[0], one.run, str(error), error.exit_code))
+    return outcomes
+
+
+def _in_workers(request: Request, root: Path, ready: Sequence[Ready], how: How, tell: Tell) -> list[Outcome]:
+    """Shared work here; then students there; times here, one after the other, for a busy machine measures wrongly; the rest there."""
+    now = [""]
+    here = _builds(ready, lambda *values: tell(now[0], "progress", values))
+    do_all = lazy.load(ENGINES[how.engine])
+    tasks = [Task(r.job.profile.name, str(r.run.resolve()), str(root.resolve()), _document(request, r)) for r in ready]
+    outcomes = {o.run: o for o in do_all(_mixed(tasks, ready), "verify", how.jobs, how.address, tell)}
+    for one in here:
+        now[0], key = one.job.profile.name, one.run.resolve()
+        if not outcomes[key].said:
+            try:
+                with runs.lock(one.run):
+                    one.all(last="measure")
+            except EdgekdError as error:
+                outcomes[key] = Outcome(now[0], key, str(error), error.exit_code)
+    left = [task for task in tasks if not outcomes[Path(task.run)].said]
+    outcomes |= {o.run: o for o in do_all(left, "examine", how.jobs, how.address, tell)}
+    return [replace(outcomes[one.run.resolve()], run=one.run) for one in here]
+
+
+def _builds(ready: Sequence[Ready], progress: Progress) -> list[Build]:
+    return builds([r.job for r in ready], [r.plan for r in ready], [r.run for r in ready], progress)
+
+
+def _document(request: Request, ready: Ready) -> str:
+    """The request for one target alone, as JSON."""
+    return json.dumps(asdict(replace(request, targets=(ready.target,))))
+
+
+def _mixed(tasks: Sequence[Task], ready: Sequence[Ready]) -> list[Task]:
+    """Students of different sizes first: of those alike one is trained in float, and the others wait for it."""
+    seen: Counter[str] = Counter()
+    turns = []
+    for one in ready:
+        spec = json.dumps(one.plan.spec, sort_keys=True, default=str)
+        turns.append(seen[spec])
+        seen[spec] += 1
+    return [task for _, task in sorted(zip(turns, tasks, strict=True), key=lambda pair: pair[0])]

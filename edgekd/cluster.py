@@ -1,0 +1,154 @@
+"""Targets as tasks of a Ray cluster whose machines share the run folders, the cache, the recipe and its data.
+
+Each task runs the same worker as on one machine. Of Ray itself only what it is asked to do is used: run a function somewhere, and again
+elsewhere if the machine or the process is lost (Moritz et al. 2018, "Ray: A Distributed Framework for Emerging AI Applications").
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before it is imported: nothing is told to anybody
+
+import ray
+
+from edgekd import host, runs
+from edgekd.errors import DeviceError, EdgekdError, InputError
+from edgekd.worker import Outcome, Task, Tell, stop, work
+
+#: How often a task whose machine or process was lost is done again elsewhere.
+RETRIES = 3
+#: Seconds between two looks at the run folders.
+LOOK_S = 2.0
+#: What must be alike for the same students.
+_ALIKE = ("python", "numpy", "torch")
+
+
+def do_all(tasks: Sequence[Task], last: str, jobs: int, address: str, tell: Tell) -> list[Outcome]:
+    """Do ``tasks`` up to the stage ``last`` on the cluster at ``address`` ("": this machine alone); an outcome each.
+
+    ``jobs`` is how many are there at once, 0 as many as there is room for. A task whose worker is lost is done again elsewhere, from the
+    stage that it had come to. Ctrl-C cancels all.
+    """
+    with _connected(address):
+        remote: Any = ray.remote(max_retries=RETRIES)(_task)
+        waiting, running, outcomes = list(tasks), {}, {}
+        place = json.dumps({"cwd": os.getcwd(), "environment": _environment(), "versions": _versions()})
+        seen: dict[str, int] = {}
+        try:
+            while waiting or running:
+                while waiting and (not jobs or len(running) < jobs):
+                    task = waiting.pop(0)
+                    threads = json.loads(task.request)["threads"]
+                    running[remote.options(num_cpus=threads).remote(json.dumps(asdict(task)), last, place)] = task
+                done, _ = ray.wait(list(running), num_returns=1, timeout=LOOK_S)
+                _look(list(running.values()), last, seen, tell)
+                for one in done:
+                    task = running.pop(one)
+                    outcomes[task.run] = _outcome(task, last, one)
+        except BaseException:
+            for one in running:
+                ray.cancel(one)
+            raise
+        return [outcomes[task.run] for task in tasks]
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[None]:
+    """Raises DeviceError if there is no cluster at ``address``. What Ray prints goes to stderr."""
+    sys.stdout.flush()
+    stdout = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with _initialized(address):
+            yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(stdout, 1)
+        os.close(stdout)
+
+
+@contextmanager
+def _initialized(address: str) -> Iterator[None]:
+    try:
+        more: dict[str, Any] = (
+            {"address": address} if address else {"address": "local", "num_cpus": host.cores(), "include_dashboard": False}
+        )
+        ray.init(log_to_driver=False, logging_level="ERROR", **more)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise DeviceError(
+            f"no Ray cluster answers ({error})", where=address or "this machine", mend="ray start --head, or another --ray-address"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _outcome(task: Task, last: str, done: Any) -> Outcome:
+    """What came back, held against the shared folder: the files that its record names, by their hashes."""
+    run = Path(task.run)
+    try:
+        said, code, sha256 = json.loads(ray.get(done))
+    except ray.exceptions.RayError as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        mend = "to mend:  the same command with --resume goes on"
+        return Outcome(task.target, run, f"its worker was lost, {RETRIES + 1} times ({first})\n  {mend}", 2)
+    if said:
+        return Outcome(task.target, run, said, code)
+    try:
+        gone = runs.changed(run, last) or () if runs.sha256_file(run / "records" / f"{last}.json") == sha256 else (f"records/{last}.json",)
+    except (EdgekdError, OSError) as error:
+        gone = (str(error),)
+    if gone:
+        return Outcome(task.target, run, f"is not here what the worker made: {', '.join(gone)}: do all share this folder?", 2)
+    return Outcome(task.target, run)
+
+
+def _look(tasks: Sequence[Task], last: str, seen: dict[str, int], tell: Tell) -> None:
+    """Progress, by what lies in the shared folders: one piece a stage."""
+    for task in tasks:
+        done = runs.stages(Path(task.run))
+        if seen.get(task.run) != len(done):
+            seen[task.run] = len(done)
+            tell(task.target, "progress", (f"stages to {last}", len(done), max(len(done) + 1, 5)))
+
+
+def _environment() -> dict[str, str]:
+    """What of this process's environment a worker elsewhere needs: where the cache is, and where Python looks."""
+    return {"XDG_CACHE_HOME": str(runs.cache_folder().parent), "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path)}
+
+
+def _versions() -> dict[str, str]:
+    found = host.environment()
+    return {name: found.get(name, "") for name in _ALIKE}
+
+
+def _task(document: str, last: str, place: str) -> str:
+    """On the cluster: the outcome of one task as JSON, with the sha256 of its last record."""
+    task, where = Task(**json.loads(document)), json.loads(place)
+    try:
+        if (here := _versions()) != where["versions"]:
+            raise InputError(f"has {here}", where=f"Ray worker {os.uname().nodename}", expected=f"{where['versions']}, as where it began")
+        os.chdir(where["cwd"])
+        os.environ.update(where["environment"])
+        process: list[subprocess.Popen[str]] = []
+        try:
+            outcome = work(task, last, lambda *_: None, process.append)
+        finally:
+            for one in process:
+                stop(one)
+        sha256 = "" if outcome.said else runs.sha256_file(Path(task.run) / "records" / f"{last}.json")
+        return json.dumps([outcome.said, outcome.exit_code, sha256])
+    except EdgekdError as error:
+        return json.dumps([str(error), error.exit_code, ""])
+    except OSError as error:
+        return json.dumps([f"{os.uname().nodename}: {error.filename or 'input or output'}: {error.strerror or error}", 2, ""])
