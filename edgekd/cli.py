@@ -33,7 +33,7 @@ from edgekd.cli_plan import COMMANDS as PLAN_COMMANDS
 from edgekd.cli_quantize import COMMANDS as QUANTIZE_COMMANDS
 from edgekd.cli_release import app as release
 from edgekd.cli_results import app as results
-from edgekd.errors import EdgekdError, InputError, plain
+from edgekd.errors import EdgekdError, InputError, lacks_memory, plain
 
 if TYPE_CHECKING:
     from edgekd.profile.strict import Problem
@@ -66,6 +66,11 @@ class _Commands(TyperGroup):
             # A full disk, a folder that may not be written: nothing that a traceback would explain better.
             full = "\n  to mend:  clear some of that disk, or name another" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
             typer.echo(plain(f"edgekd: {error.filename or 'input or output'}: {error.strerror or error}{full}"), err=True)
+            raise typer.Exit(2) from error
+        except (MemoryError, RuntimeError) as error:
+            if not (said := lacks_memory(error)):
+                raise
+            typer.echo(plain(f"edgekd: out of memory: {said}\n  to mend:  smaller batches, fewer --threads, or more memory"), err=True)
             raise typer.Exit(2) from error
 
 

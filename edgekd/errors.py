@@ -5,6 +5,7 @@ EdgekdError                 exit 2: it could not be done as asked
 ├── MissingDependency       an optional library is not installed
 ├── DeviceError             a device cannot be reached, lacks something, or failed at what it was asked to do
 │   └── Lost                the connection was cut; it may be tried again
+├── OutOfMemory             something does not fit into this machine's memory
 ├── DoesNotFit              no student of the family fits the target's budgets        (exit 1)
 ├── Disagreement            a runtime computes other integers than the reference      (exit 1)
 └── NotReleasable           a run did not pass, or is no longer what was judged       (exit 1)
@@ -49,6 +50,10 @@ class Lost(DeviceError):
     """The connection was cut, or the device restarted: the same may be tried again."""
 
 
+class OutOfMemory(EdgekdError):
+    """Something does not fit into this machine's memory; the message says what would."""
+
+
 class DoesNotFit(EdgekdError):
     """No student of the family fits; the message names the binding budget and by how much it is missed."""
 
@@ -65,6 +70,21 @@ class NotReleasable(EdgekdError):
     """A run did not pass what it was judged by, or its files are no longer those that were judged."""
 
     exit_code = 1
+
+
+def lacks_memory(error: BaseException | None) -> str:
+    """What the system or a library said, on one line, if that is why ``error`` was raised; "" if it was raised for anything else."""
+    while error is not None:
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        # torch.OutOfMemoryError, without an import of torch; of the processor's memory it raises a RuntimeError, as oneDNN does.
+        by_text = type(error) is RuntimeError and any(text in said for text in _NO_MEMORY)
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or by_text:
+            return said
+        error = error.__cause__
+    return ""
+
+
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "could not create a memory", "bad_alloc")
 
 
 def _message(what: str, where: str, expected: str, mend: str) -> str:

@@ -37,10 +37,11 @@ from edgekd.quant.passes.heads import split_heads
 from edgekd.quant.prepare import QatModule
 from edgekd.train.distill import Batch, Feed, student_input
 from edgekd.train.lesson import Lesson
-from edgekd.train.loop import EVERY, Desk, Phase, Run, _check, _groups
+from edgekd.train.loop import EVERY, Desk, Phase, Run
+from edgekd.train.rates import decayed_groups
 from edgekd.train.student import Training, calibration_samples, second_phase
 from edgekd.train.terms import terms
-from edgekd.train.watch import Sums
+from edgekd.train.watch import Sums, check
 
 Step = Callable[[], None]
 #: Batches that ranges are first read off, for each that does.
@@ -94,7 +95,7 @@ class Contest:
 def plain(contest: Contest, model: nn.Module) -> Step:
     """Cross-entropy of the fixed batch."""
     p, batch = contest.training.preset, contest.fixed
-    optimizer = torch.optim.AdamW(_groups(model, p.weight_decay), lr=p.learning_rate, foreach=True)
+    optimizer = torch.optim.AdamW(decayed_groups(model, p.weight_decay), lr=p.learning_rate, foreach=True)
     x, y = batch.x, batch.labels[0]
 
     def step() -> None:
@@ -119,7 +120,7 @@ def distilled(contest: Contest, model: nn.Module, phase: Phase, batches: Iterato
         if run.average is not None:
             run.average.update(model, sums.count - 1)
         if sums.count % EVERY == 0:
-            _check(sums, phase, sums.count, steps)
+            check(sums, phase.name, 0, steps, "")
             sums.told(1.0)
 
     return step

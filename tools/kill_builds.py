@@ -2,7 +2,7 @@
 
     python tools/kill_builds.py [--times 100] [--seed 0] [--target nucleo-l4r5zi] [--folder DIR] [--json]
 
-A tiny build (tests/small_builds.py) is made once undisturbed. Then, ``--times`` times, one in a folder and a cache of its own is killed at a
+A tiny build (tests/small_builds.py) is made once undisturbed. Then, ``--times`` times, one in a folder and cache of its own is killed at a
 moment drawn evenly over the whole length of that first one, and gone on with by --resume, which is killed too one time in three, and so on
 until one comes to its end. What lies in the run folder and what trainings left in the cache must then be the same bytes; the records the
 same but for times and what is measured in times or memory. Nothing half written may lie about.
@@ -12,6 +12,7 @@ The builds are forks of one process that has imported everything: their length i
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -136,7 +137,7 @@ def killed(root: Path, times: int, seed: int, target: str) -> Tally:
             tally.wrong.append(f"{place.folder.name}: {wrong}")
         else:
             shutil.rmtree(place.folder)
-        print(f"{n + 1} of {times}: {'ok' if not wrong else wrong}", file=sys.stderr, flush=True)
+        print(f"{n + 1} of {times}: {wrong or 'ok'}", file=sys.stderr, flush=True)
     return tally
 
 
@@ -168,7 +169,9 @@ def _one(place: Place, chance: random.Random, tally: Tally, wanted: dict[str, An
 def steady(value: Any) -> Any:
     """A record without what differs between two builds that are the same."""
     if isinstance(value, list):
-        return [steady(one) for one in value if not (isinstance(one, str) and one.startswith("latency: "))]  # a note: of how many inferences
+        return [
+            steady(one) for one in value if not (isinstance(one, str) and one.startswith("latency: "))
+        ]  # a note: of how many inferences
     if not isinstance(value, dict):
         return value
     if value.get("kind") == "measured" and value.get("unit") not in MEASURED:
@@ -179,10 +182,8 @@ def steady(value: Any) -> Any:
 def _ended(pid: int) -> int:
     """Its exit code, or minus the signal; what it started ends too."""
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     return code
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -20,6 +20,8 @@ from edgekd.train.board import Board
 from edgekd.train.criterion import Criterion, Lessons
 from edgekd.train.distill import Batch, Feed, Term, columns, student_input
 from edgekd.train.peers import Peers, PeersCriterion
+from edgekd.train.rates import decayed_groups, rate, weary
+from edgekd.train.room import in_memory
 from edgekd.train.state import load_state, restored, save_state
 from edgekd.train.supernet import SandwichCriterion, SuperNet
 from edgekd.train.taps import Live, Tutors
@@ -27,6 +29,7 @@ from edgekd.train.watch import Sums, check, check_weights, tell
 
 #: Steps between two reports, and seconds between two values in the middle of a pass on a board, which may be far away.
 EVERY, BOARD_EVERY_S = 20, 10.0
+BATCH = "batch in the recipe's preset"
 
 
 @dataclass(frozen=True)
@@ -80,21 +83,14 @@ class Desk:
 def fit(model: nn.Module, course: Course, phase: Phase, desk: Desk) -> tuple[dict[str, Any], ...]:
     """Train ``model`` in place; returns its history, one dictionary a pass.
 
-    Raises EdgekdError if a loss or a weight stops being finite, naming the step (the last good state is kept); InputError if
-    ``desk.state`` belongs to another model, or a loss does not take what it is fed.
+    Raises OutOfMemory, naming a batch that fits; EdgekdError if a loss or a weight stops being finite, naming the step (the last good state
+    is kept); InputError if ``desk.state`` belongs to another model, or a loss does not take what it is fed.
     """
     torch.manual_seed(phase.seed)
     run = Run(model, course, phase, desk)
     steps = max(1, round(phase.epochs * course.feed.steps))
     try:
-        history, best = run.resume()
-        while (done := len(history) * course.feed.steps) < steps and not _weary(history, phase.patience):
-            entry = run.one_pass(done, steps)
-            if phase.selects and entry["validation"] >= max((h["validation"] for h in history), default=0):
-                best = copy.deepcopy(run.judged.state_dict())
-            history.append(entry)
-            run.save(history, best)
-            desk.board(phase.name, min(done + course.feed.steps, steps), entry)
+        history, best = in_memory(lambda: _passes(run, steps), f"phase {phase.name}", course.feed.batch, run.tried, BATCH)
     finally:
         run.close()
     if len(history) * course.feed.steps < steps:
@@ -104,6 +100,20 @@ def fit(model: nn.Module, course: Course, phase: Phase, desk: Desk) -> tuple[dic
     elif run.average is not None:
         model.load_state_dict(run.average.model.state_dict())
     return tuple(history)
+
+
+def _passes(run: Run, steps: int) -> tuple[list[dict[str, Any]], dict[str, torch.Tensor] | None]:
+    """All that are left of ``steps``; the history, and the weights of the best where the phase selects."""
+    phase, feed, desk = run.phase, run.course.feed, run.desk
+    history, best = run.resume()
+    while (done := len(history) * feed.steps) < steps and not weary(history, phase.patience):
+        entry = run.one_pass(done, steps)
+        if phase.selects and entry["validation"] >= max((h["validation"] for h in history), default=0):
+            best = copy.deepcopy(run.judged.state_dict())
+        history.append(entry)
+        run.save(history, best)
+        desk.board(phase.name, min(done + feed.steps, steps), entry)
+    return history, best
 
 
 class Run:
@@ -118,8 +128,8 @@ class Run:
         terms = [term for term in course.terms if term.active(phase.name)]
         self.tutors = Tutors(terms, course.live)
         self.criterion = made_criterion(model, terms, course.feed, self.tutors)
-        groups = _groups(model, phase.weight_decay)
-        for group, more in zip(groups, _groups(self.criterion, phase.weight_decay), strict=True):
+        groups = decayed_groups(model, phase.weight_decay)
+        for group, more in zip(groups, decayed_groups(self.criterion, phase.weight_decay), strict=True):
             group["params"] += more["params"]
         self.optimizer = torch.optim.AdamW(groups, lr=phase.learning_rate, foreach=True)
 
@@ -171,7 +181,7 @@ class Run:
         """One step of the optimizer, after the ``share`` of the phase."""
         phase = self.phase
         for group in self.optimizer.param_groups:
-            group["lr"] = phase.learning_rate * _rate(share, phase.warm_up)
+            group["lr"] = phase.learning_rate * rate(share, phase.warm_up)
         taught = self.tutors(batch)
         with torch.autocast("cpu", torch.bfloat16, enabled=phase.bf16):
             outputs = self.model(batch.x.contiguous(memory_format=torch.channels_last) if phase.bf16 else batch.x)
@@ -181,6 +191,13 @@ class Run:
         lazy.attempt("a loss", loss.backward, where="recipe, losses")  # one that keeps a graph of an earlier step, for example
         self.optimizer.step()
         sums.add(loss, each, outputs, batch)
+
+    def tried(self, size: int) -> None:
+        """One step on ``size`` samples; the model is thrown away then."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.model.train()
+        some = self.course.feed.taken(np.arange(size), np.zeros(size, np.int64))
+        self._step(some, Sums(self.criterion.names, self.course.feed.columns), 0.0)
 
     def save(self, history: list[dict[str, Any]], best: dict[str, torch.Tensor] | None) -> None:
         saved = {"model": self.model.state_dict(), "best": best, "optimizer": self.optimizer.state_dict()}
@@ -217,7 +234,7 @@ def first_step(model: nn.Module, course: Course, phase: Phase, example: Batch) -
     sums = Sums(run.criterion.names, course.feed.columns)
     try:
         model.train()
-        run._step(example, sums, 0.0)
+        in_memory(lambda: run._step(example, sums, 0.0), f"phase {phase.name}", len(example.x), run.tried, BATCH)
         check(sums, phase.name, 0, 1, "")
     finally:
         run.close()
@@ -237,14 +254,6 @@ def made_criterion(model: nn.Module, terms: Sequence[Term], feed: Feed, tutors: 
         with torch.no_grad():
             criterion.prepare(model(batch.x).float(), batch, tutors(batch))
     return criterion
-
-
-def _weary(history: Sequence[Mapping[str, Any]], patience: int) -> bool:
-    """Whether the last ``patience`` passes brought nothing better."""
-    if not patience or len(history) <= patience:
-        return False
-    found = [h["validation"] for h in history]
-    return max(found[-patience:]) <= max(found[:-patience])
 
 
 def evaluate(model: nn.Module, split: Split, heads: tuple[Task, ...] = (), *, batch: int = 500) -> float:
@@ -280,18 +289,3 @@ def _shares(model: nn.Module, split: Split, heads: tuple[Task, ...], batch: int)
             hits.append((found[..., some].argmax(-1) == y).sum(1))
         right = right + torch.stack(hits, 1)
     return torch.as_tensor(right).double() / len(split)
-
-
-def _rate(done: float, warm_up: float) -> float:
-    """Share of the peak learning rate after the share ``done`` of the phase."""
-    if done < warm_up:
-        return (done + 1e-3) / warm_up
-    return 0.5 * (1 + math.cos(math.pi * (done - warm_up) / (1 - warm_up)))
-
-
-def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay for matrices only: on biases, batch norms and steps it costs accuracy (Goyal et al. 2017)."""
-    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-    decayed = [p for n, p in named if p.ndim > 1 and not n.startswith("weight_steps")]
-    others = [p for n, p in named if p.ndim <= 1 or n.startswith("weight_steps")]
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

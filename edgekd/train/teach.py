@@ -18,6 +18,7 @@ from edgekd.errors import EdgekdError
 from edgekd.teachers.reading import Reader
 from edgekd.train.augment import cutout, mirror, shift, slide
 from edgekd.train.readings import reading
+from edgekd.train.room import in_memory
 from edgekd.train.state import load_state, restored, save_state
 
 M = TypeVar("M", bound=nn.Module)
@@ -44,7 +45,7 @@ def teach(model: M, data: Dataset, schedule: TeachSchedule, state: Path, progres
     """Train ``model`` (pixels/255 [N, C, H, W], or what a Reader reads of a sample, → logits) and return its moving average.
 
     ``state`` is the file that holds everything needed to go on after an interruption; it is written after every epoch.
-    Raises EdgekdError if the loss stops being finite; InputError if ``state`` belongs to another teacher.
+    Raises OutOfMemory, naming a batch that fits; EdgekdError if the loss stops being finite; InputError if ``state`` is another teacher's.
     """
     torch.manual_seed(schedule.seed)
     model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -55,31 +56,39 @@ def teach(model: M, data: Dataset, schedule: TeachSchedule, state: Path, progres
     x, y = _inputs(model, data), torch.from_numpy(data.train.y)
     batch_size = min(schedule.batch, len(y))
     steps = len(y) // batch_size
-    lately: list[torch.Tensor] = []
-    for epoch in range(first, schedule.epochs):
-        model.train()
-        for step, chosen in enumerate(torch.randperm(len(y), generator=generator)[: steps * batch_size].view(steps, -1)):
-            for group in optimizer.param_groups:
-                group["lr"] = schedule.learning_rate * _rate((epoch * steps + step) / (schedule.epochs * steps))
-            batch = _batch(model, x[chosen], schedule, generator)
-            with torch.autocast("cpu", torch.bfloat16, enabled=schedule.bf16):
-                logits = model(batch)
-            loss = functional.cross_entropy(logits.float(), y[chosen])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            done = epoch * steps + step
-            lately.append(loss.detach())
-            _update(average, model, min(schedule.average, (1 + done) / (10 + done)))
-            if step % 20 == 0 or step == steps - 1:
-                progress("teacher", done + 1, schedule.epochs * steps)
-                _check(torch.stack(lately), done + 1, schedule.epochs * steps, state)
-                lately.clear()
-        if not all(bool(value.isfinite().all()) for value in model.state_dict().values()):
-            _check(torch.full((1,), math.nan), (epoch + 1) * steps, schedule.epochs * steps, state)
-        saved = {"model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
-        # Dropout draws from torch's own generator.
-        save_state(state, {**saved, "generator": generator.get_state(), "torch": torch.get_rng_state(), "epoch": epoch + 1})
+
+    def epochs() -> None:
+        lately: list[torch.Tensor] = []
+        for epoch in range(first, schedule.epochs):
+            model.train()
+            for step, chosen in enumerate(torch.randperm(len(y), generator=generator)[: steps * batch_size].view(steps, -1)):
+                for group in optimizer.param_groups:
+                    group["lr"] = schedule.learning_rate * _rate((epoch * steps + step) / (schedule.epochs * steps))
+                batch = _batch(model, x[chosen], schedule, generator)
+                with torch.autocast("cpu", torch.bfloat16, enabled=schedule.bf16):
+                    logits = model(batch)
+                loss = functional.cross_entropy(logits.float(), y[chosen])
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                done = epoch * steps + step
+                lately.append(loss.detach())
+                _update(average, model, min(schedule.average, (1 + done) / (10 + done)))
+                if step % 20 == 0 or step == steps - 1:
+                    progress("teacher", done + 1, schedule.epochs * steps)
+                    _check(torch.stack(lately), done + 1, schedule.epochs * steps, state)
+                    lately.clear()
+            if not all(bool(value.isfinite().all()) for value in model.state_dict().values()):
+                _check(torch.full((1,), math.nan), (epoch + 1) * steps, schedule.epochs * steps, state)
+            saved = {"model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
+            # Dropout draws from torch's own generator.
+            save_state(state, {**saved, "generator": generator.get_state(), "torch": torch.get_rng_state(), "epoch": epoch + 1})
+
+    def tried(size: int) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        functional.cross_entropy(model.train()(_batch(model, x[:size], schedule, generator)).float(), y[:size]).backward()
+
+    in_memory(epochs, "teacher", batch_size, tried, "batch in the recipe's table teacher.schedule")
     progress("teacher", schedule.epochs * steps, schedule.epochs * steps)
     return average
 
