@@ -65,7 +65,10 @@ def build(
 
 
 def run_folders(jobs: Sequence[Job], root: Path, *, resume: bool) -> list[Path]:
-    """A folder a job, made if it is new. Raises InputError if its build was begun before and ``resume`` is not set."""
+    """A folder a job, made if it is new. Raises InputError if its build was begun before and ``resume`` is not set, or was begun with other
+    data and it is."""
+    for job in jobs if resume else ():
+        runs.check_data(root, job.loaded.recipe.name, job.profile.name, job.identity, last="examine")
     folders = [runs.create(root, job.loaded.recipe.name, job.profile.name, job.identity) for job in jobs]
     for run in folders:
         if runs.stages(run) and not resume:

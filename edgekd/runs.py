@@ -8,6 +8,7 @@ runs/<recipe>-<target>-<id>/
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -44,6 +45,27 @@ def create(root: Path, recipe_name: str, target: str, request: Mapping[str, Any]
     if not file.is_file() or file.read_bytes() != content:  # it was damaged: the folder's name is its hash
         atomic_write(file, content)
     return run
+
+
+def check_data(root: Path, recipe_name: str, target: str, request: Mapping[str, Any], *, last: str) -> None:
+    """Raise InputError if a build that differs from ``request`` in nothing but its data was begun and has no record of ``last`` yet:
+    whoever goes on with it must not, unawares, begin another."""
+    if (Path(root) / f"{recipe_name}-{target}-{digest(request)[:10]}" / "records").is_dir():
+        return
+    same = {**json.loads(_dump(dict(request), where=str(root))), "data": ""}
+    for file in sorted(Path(root).glob(f"{glob.escape(f'{recipe_name}-{target}-')}*/request.json")):
+        run = file.parent
+        try:
+            asked = _parse(file, mend="")
+        except InputError:  # a damaged one says nothing
+            continue
+        if isinstance(asked, dict) and {**asked, "data": ""} == same and (begun := stages(run)) and last not in begun:
+            raise InputError(
+                "the data is not what this build was begun with",
+                where=str(run),
+                expected=f"data with sha256 {str(asked.get('data'))[:12]}…, found {str(request['data'])[:12]}…",
+                mend="put the data back as it was, or leave out --resume to build with the new data",
+            )
 
 
 def request(run: Path) -> dict[str, Any]:

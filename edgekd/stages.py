@@ -70,6 +70,10 @@ def _runtimes(profile: Profile) -> tuple[str, ...]:
     return tuple(r for r in wanted if r != "tflm")[-1:] if profile.deploy.runtime in ("tflm", "ethos-u") else wanted[:1]
 
 
+#: Stages after which data that lies in a file, not in memory, is looked at again; trainings do so themselves.
+_READ_DATA = ("verify", "examine")
+
+
 @dataclass(frozen=True)
 class Build:
     """One run folder being filled, stage by stage."""
@@ -108,6 +112,8 @@ class Build:
                 began = time.monotonic()
                 body = make()
                 seconds = round(time.monotonic() - began, 2)
+                if stage in _READ_DATA:
+                    self.job.data.check_unchanged()
                 runs.write(self.run, Record(stage, before, self._config, runs.environment(), body, seconds, figures=figures_of(body)))
             if stage == last:
                 return

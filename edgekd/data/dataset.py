@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -156,6 +156,21 @@ class Dataset:
                 digest.update(repr((name, values.shape, values.dtype.str)).encode())
                 digest.update(np.ascontiguousarray(values).data)
         return digest.hexdigest()
+
+    def check_unchanged(self) -> None:
+        """Raise InputError if samples that are mapped from a file, not held in memory, are no longer those that ``sha256`` was taken of."""
+        own = self.for_teachers
+        mapped = any(_is_mapped(split.x) for data in (self, own) for split in (data.train, data.validation, data.test))
+        if mapped and replace(self, teachers_see=self.teachers_see and replace(self.teachers_see)).sha256 != self.sha256:
+            found, mend = "the data was changed while it was used", "put the data back as it was, and go on with --resume; or build anew"
+            raise InputError(found, where=self.name, expected="a file that nobody writes to", mend=mend)
+
+
+def _is_mapped(array: np.ndarray) -> bool:
+    base: Any = array
+    while base is not None and not isinstance(base, np.memmap):
+        base = getattr(base, "base", None)
+    return base is not None
 
 
 def hold_out(split: Split, n: int, *, where: str, seed: int = 0) -> tuple[Split, Split]:

@@ -168,7 +168,9 @@ def try_out(model: nn.Module, training: Training) -> None:
     unknown = [np.flatnonzero(train.classes(task) < 0)[:1] for task in range(train.tasks)]
     chosen = np.concatenate([*unknown, np.linspace(0, len(train) - 1, size).astype(np.int64)])[:size]
     batch = feed.taken(chosen, np.zeros(size, np.int64))
+    begun = {name: value.clone() for name, value in model.state_dict().items()}
     for name, rate in (("float", p.learning_rate), *((("qat", p.qat_learning_rate),) if training.quantized else ())):
+        model.load_state_dict(begun)  # a step that was far too large is the fault of its own phase
         first_step(model, training.course, Phase(name, 1, rate, p.weight_decay, bf16=training.bf16), batch)
 
 
@@ -195,7 +197,10 @@ def stored(weights: Path, note: Path) -> History | None:
     """The history of what lies in ``weights``, if it lies there as it was written."""
     try:
         found = json.loads(note.read_text())
-        return tuple(found["history"]) if found["sha256"] == runs.sha256_file(weights) else None
+        if found["sha256"] == runs.sha256_file(weights):
+            return tuple(found["history"])
+        LOG.warning("%s is not what was trained (its sha256 is another): it is trained again", weights)
+        return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -245,6 +250,11 @@ def fit_into(model: nn.Module, training: Training, phase: Phase, weights: Path, 
     state = weights.with_suffix(".state")
     with boards(_board_of(training, told.run), phase.name) as board:
         history = fit(model, training.course, phase, Desk(state, told.progress, board))
+    try:
+        training.lesson.data.check_unchanged()
+    except InputError:
+        state.unlink(missing_ok=True)  # nobody knows which of its passes saw what
+        raise
     kept = best_peer(model, training.validation, training.heads) if isinstance(model, Peers) else model
     runs.atomic_write(weights, save({name: value.contiguous() for name, value in kept.state_dict().items()}))
     state.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from edgekd.losses.cross_entropy import cross_entropy
 from edgekd.losses.soft_targets import soft_targets
 from edgekd.train.distill import Feed, Term, student_input
 from edgekd.train.loop import Course, Desk, Phase, evaluate, fit
+from edgekd.train.state import load_state
 from tests.watching import Stopped, quiet, stop_at
 
 PHASE = Phase("float", 3, 0.02, 0.01, seed=3)
@@ -161,6 +162,21 @@ def test_an_unreadable_state_starts_over_says_so_and_is_kept(tmp_path: Path, cap
     assert said.startswith(f"{state} cannot be read (") and said.endswith("starts over; the file is kept as float.state.unreadable")
     assert (tmp_path / "float.state.unreadable").read_bytes() == content
     assert len(train(net(), state, progress=stop_at(0))) == 3 and len(caplog.messages) == 1
+
+
+def test_a_flipped_bit_of_a_state_is_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Wherever it is: torch would read weights with flipped bits without a word."""
+    state = tmp_path / "float.state"
+    with pytest.raises(Stopped):
+        train(net(), state, progress=stop_at(12))
+    whole = state.read_bytes()
+    for at in (len(whole) // 3, len(whole) // 2, len(whole) - 60, len(whole) - 1):
+        state.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
+        caplog.clear()
+        assert load_state(state) is None and "the training starts over" in caplog.messages[0], at
+    state.write_bytes(whole[: -len(b"edgekd sha256 ") - 32])  # as it was written before there were hashes
+    found = load_state(state)
+    assert found is not None and len(found["history"]) == 2
 
 
 def test_select_keeps_the_best_pass(tmp_path: Path) -> None:
