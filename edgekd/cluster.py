@@ -7,6 +7,7 @@ elsewhere if the machine or the process is lost (Moritz et al. 2018, "Ray: A Dis
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from typing import Any
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before it is imported: nothing is told to anybody
 
 import ray
+from ray.exceptions import RayError
 
 from edgekd import host, runs
 from edgekd.errors import DeviceError, EdgekdError, InputError
@@ -43,6 +45,7 @@ def do_all(tasks: Sequence[Task], last: str, jobs: int, address: str, tell: Tell
         waiting, running, outcomes = list(tasks), {}, {}
         place = json.dumps({"cwd": os.getcwd(), "environment": _environment(), "versions": _versions()})
         seen: dict[str, int] = {}
+        lost = _dead()
         try:
             while waiting or running:
                 while waiting and (not jobs or len(running) < jobs):
@@ -51,6 +54,9 @@ def do_all(tasks: Sequence[Task], last: str, jobs: int, address: str, tell: Tell
                     running[remote.options(num_cpus=threads).remote(json.dumps(asdict(task)), last, place)] = task
                 done, _ = ray.wait(list(running), num_returns=1, timeout=LOOK_S)
                 _look(list(running.values()), last, seen, tell)
+                for node in _dead() - lost:
+                    tell("", "warning", (f"Ray node {node} is lost: what it did is done again elsewhere",))
+                    lost.add(node)
                 for one in done:
                     task = running.pop(one)
                     outcomes[task.run] = _outcome(task, last, one)
@@ -63,10 +69,11 @@ def do_all(tasks: Sequence[Task], last: str, jobs: int, address: str, tell: Tell
 
 @contextmanager
 def _connected(address: str) -> Iterator[None]:
-    """Raises DeviceError if there is no cluster at ``address``. What Ray prints goes to stderr."""
+    """Raises DeviceError if there is no cluster at ``address``. Ray prints pages of its logs where a node dies: not shown."""
     sys.stdout.flush()
-    stdout = os.dup(1)
-    os.dup2(2, 1)
+    stdout, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
     try:
         with _initialized(address):
             yield
@@ -82,7 +89,7 @@ def _initialized(address: str) -> Iterator[None]:
         more: dict[str, Any] = (
             {"address": address} if address else {"address": "local", "num_cpus": host.cores(), "include_dashboard": False}
         )
-        ray.init(log_to_driver=False, logging_level="ERROR", **more)
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **more)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise DeviceError(
             f"no Ray cluster answers ({error})", where=address or "this machine", mend="ray start --head, or another --ray-address"
@@ -98,7 +105,7 @@ def _outcome(task: Task, last: str, done: Any) -> Outcome:
     run = Path(task.run)
     try:
         said, code, sha256 = json.loads(ray.get(done))
-    except ray.exceptions.RayError as error:
+    except RayError as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         mend = "to mend:  the same command with --resume goes on"
         return Outcome(task.target, run, f"its worker was lost, {RETRIES + 1} times ({first})\n  {mend}", 2)
@@ -120,6 +127,10 @@ def _look(tasks: Sequence[Task], last: str, seen: dict[str, int], tell: Tell) ->
         if seen.get(task.run) != len(done):
             seen[task.run] = len(done)
             tell(task.target, "progress", (f"stages to {last}", len(done), max(len(done) + 1, 5)))
+
+
+def _dead() -> set[str]:
+    return {f"{node['NodeManagerAddress']} ({node['NodeID'][:8]})" for node in ray.nodes() if not node["Alive"]}
 
 
 def _environment() -> dict[str, str]:

@@ -145,8 +145,9 @@ def _build(task: Task, last: str, say: Callable[[str, tuple[Any, ...]], None]) -
     from edgekd.jobs import Request
     from edgekd.pipeline import build
 
-    document = json.loads(task.request)
-    request = Request(**{**document, "targets": tuple(document["targets"])})
+    document: dict[str, Any] = json.loads(task.request)
+    document["targets"] = tuple(document["targets"])
+    request = Request(**document)
     if not (Path(task.run) / "request.json").is_file():
         raise InputError("is not to be seen from where the worker runs", where=task.run, expected="run folders that all workers share")
     (run,) = build(
