@@ -74,7 +74,7 @@ def same(run: Path, built: Path) -> None:
 
 def test_a_loss_that_is_not_finite(tmp_path: Path) -> None:
     where = recipe(tmp_path / "recipe", {"learning_rate = 0.02": "learning_rate = 1e25"})
-    code, out, err = edgekd("build", where, "-t", TARGET, "--runs", tmp_path / "runs", "--threads", 1)
+    code, out, err = edgekd("build", where, "-t", TARGET, "--runs", tmp_path / "runs", "--threads", "1")
     assert (code, out) == (2, "") and "Traceback" not in err
     assert re.search(r"phase float: .* (is not finite at|is not finite after) step \d+ of 84", err), err
     assert "to mend:  lower learning_rate in the recipe's preset" in err
@@ -119,14 +119,17 @@ def test_a_dataset_that_changed_between_a_build_and_its_resumption_is_refused(bu
     arrays = dict(np.load(where / "data.npz"))
     arrays["x_train"][3, 2, 1] ^= 1
     np.savez(where / "data.npz", **arrays)
-    code, _, err = edgekd("build", where, "-t", TARGET, "--runs", tmp_path / "runs", "--threads", 1, "--resume")
+    code, _, err = edgekd("build", where, "-t", TARGET, "--runs", tmp_path / "runs", "--threads", "1", "--resume")
     assert code == 2 and "the data is not what this build was begun with" in err and "put the data back" in err
     assert len(list((tmp_path / "runs").iterdir())) == 1, "no other build was begun"
     (where / "data.npz").write_bytes(good)
     same(build(where, tmp_path / "runs", resume=True), built)
 
 
-def test_a_dataset_that_changes_under_a_training_is_refused(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("stage", ["soft targets", "float"])
+def test_a_dataset_that_changes_under_a_training_is_refused(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
     """One so large that it is not held in memory. Nothing that was trained on it is kept."""
     monkeypatch.setattr(numpy_file, "MAPPED", 1000)
     where = tmp_path / "recipe"
@@ -142,8 +145,9 @@ def test_a_dataset_that_changes_under_a_training_is_refused(built: Path, tmp_pat
             stream.write(bytes([byte ^ 64]))
 
     with pytest.raises(InputError, match="the data was changed while it was used"):
-        build(where, tmp_path / "runs", progress=_at("float", flip))
+        build(where, tmp_path / "runs", progress=_at(stage, flip))
     assert not [p for name in ("float.safetensors", "float.state") for p in tmp_path.rglob(name)]
+    assert bool(list(tmp_path.rglob("soft_targets/*.npy"))) == (stage == "float")
 
 
 @pytest.mark.slow
@@ -167,7 +171,7 @@ def test_a_damaged_record_is_refused_with_its_cure(built: Path, tmp_path: Path) 
     run = copied(built, tmp_path)
     record = run / "records/qat.json"
     record.write_bytes(record.read_bytes()[:-40])
-    words = ("build", built / "recipe", "-t", TARGET, "--runs", tmp_path / "runs", "--threads", 1, "--resume")
+    words = ("build", built / "recipe", "-t", TARGET, "--runs", tmp_path / "runs", "--threads", "1", "--resume")
     code, _, err = edgekd(*words)
     assert code == 2 and f"{record}: not JSON" in err and f"delete {record} and build again with --resume" in err
     record.unlink()
@@ -206,7 +210,7 @@ def test_two_builds_in_one_folder(built: Path, tmp_path: Path) -> None:
     run = copied(built, tmp_path)
     before = {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file() and p.name != ".lock"}
     with runs.lock(run):
-        code, _, err = edgekd("build", built / "recipe", "-t", TARGET, "--runs", tmp_path / "runs", "--threads", 1, "--resume")
+        code, _, err = edgekd("build", built / "recipe", "-t", TARGET, "--runs", tmp_path / "runs", "--threads", "1", "--resume")
     assert code == 2 and f"another build (process {os.getpid()}) is writing this run" in err
     assert {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file() and p.name != ".lock"} == before
 
@@ -239,7 +243,7 @@ def test_a_full_disk_in_each_stage(built: Path, tmp_path: Path, monkeypatch: pyt
     for name in makers:
         monkeypatch.setattr(Build, name, guarded(name, getattr(Build, name)))
     monkeypatch.setattr(runs, "write", lambda run, record, **more: guarded(record.stage, write)(run, record, **more))
-    words = ("build", built / "recipe", "-t", TARGET, "--runs", tmp_path / "runs", "--threads", 1, "--resume")
+    words = ("build", built / "recipe", "-t", TARGET, "--runs", tmp_path / "runs", "--threads", "1", "--resume")
     for name in ("plan", *makers):
         full[:] = [name]
         code, _, err = edgekd(*words)

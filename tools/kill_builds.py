@@ -56,7 +56,8 @@ class Place:
         try:
             os.setsid()
             said = os.open(self.folder / "said.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-            os.dup2(said, 1), os.dup2(said, 2)
+            os.dup2(said, 1)
+            os.dup2(said, 2)
             os.environ["XDG_CACHE_HOME"] = str(self.folder / "cache")
             code = _built(self)
         finally:

@@ -117,7 +117,7 @@ def answers(one: Ready, asked: Asked, cache: Path, progress: Progress) -> Answer
     teacher, table, data, views, of = one.teacher, one.table, asked.data, asked.views, one.of
     assert teacher is not None
     sha256, classes, top = identity(teacher, table), len(data.heads[one.task].labels), table.top_k or 0
-    store = partial(_stored, teacher, cache / "soft_targets")
+    store = partial(_stored, teacher, data, cache / "soft_targets")
     train, test, held = (_as_fed(split, table.reads) for split in (data.train, data.test, data.validation))
     shown, named = of_views(views, train, classes, top), [sha256, data.sha256, views.sha256]
     if table.reads is not None:
@@ -200,10 +200,20 @@ def named(recipe: Recipe, table: Table) -> Generator[None]:
 
 
 def _stored(
-    teacher: Teacher | Reader, folder: Path, shown: Shown, hashes: Sequence[str], progress: Callable[[int, int], None]
+    teacher: Teacher | Reader, data: Dataset, folder: Path, shown: Shown, hashes: Sequence[str], progress: Callable[[int, int], None]
 ) -> np.ndarray:
     run = other.logits if isinstance(teacher, Reader) else logits
-    return soft_targets(teacher, shown, folder / f"{key(*hashes)}.npy", progress, run=run)
+    file = folder / f"{key(*hashes)}.npy"
+    known = file.exists()
+    found = soft_targets(teacher, shown, file, progress, run=run)
+    try:
+        if not known:
+            data.check_unchanged()
+    except InputError:  # they stand for data of another hash
+        for left in (file, file.with_suffix(".sha256")):
+            left.unlink(missing_ok=True)
+        raise
+    return found
 
 
 def _body(loaded: LoadedRecipe, table: Table, data: Dataset) -> nn.Module | StoredOutputs:

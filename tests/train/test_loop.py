@@ -118,7 +118,7 @@ def test_the_step_and_the_losses_that_went_wrong_are_named_and_the_last_good_sta
         return student.square().mean() * (float("inf") if calls == 14 else 1.0)
 
     state = tmp_path / "float.state"
-    terms = (Term(cross_entropy, 0.5, {}, name="cross_entropy"), Term(breaks, 0.5, {}, name="breaks"))  # type: ignore[arg-type]
+    terms = (Term(cross_entropy, 0.5, {}, name="cross_entropy"), Term(breaks, 0.5, {}, name="breaks"))
     said = rf"phase float: the loss is not finite at step 14 of 24 \(breaks\)\n  kept:     the state after the last good pass, {state}\n"
     with pytest.raises(EdgekdError, match=said) as caught:
         train(net(), state, terms=terms)
@@ -141,7 +141,7 @@ def test_a_weight_that_is_not_finite_is_never_kept(tmp_path: Path) -> None:
             student.register_hook(lambda gradient: gradient * float("nan"))
         return student.square().mean()
 
-    terms = (Term(breaks, 1.0, {}, name="breaks"),)  # type: ignore[arg-type]
+    terms = (Term(breaks, 1.0, {}, name="breaks"),)
     with pytest.raises(EdgekdError, match=r"phase float: 0\.weight is not finite after step 8 of 24\n  to mend:  lower learning_rate"):
         train(net(), tmp_path / "s", terms=terms)
     assert not (tmp_path / "s").exists()

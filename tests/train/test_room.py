@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from edgekd.errors import EdgekdError, InputError, OutOfMemory, lacks_memory
 from edgekd.losses.cross_entropy import cross_entropy
 from edgekd.train.distill import Term
-from edgekd.train.loop import first_step
+from edgekd.train.loop import Course, first_step
 from edgekd.train.room import in_memory
-from tests.train.test_loop import PHASE, feed, net, train
+from tests.train.test_loop import PHASE, feed, net, split, train
 
 #: A student whose activations take 4 MiB a sample, under a limit of address space that leaves 600 MiB to what is there when it begins.
 LIMITED = """
@@ -65,16 +67,16 @@ def test_in_the_middle_of_a_training_the_last_state_stays(tmp_path: Path) -> Non
     good = state.read_bytes()
     said = r"(?s)phase float: out of memory with batches of 8 .* lower batch in the recipe's preset to 2, which was tried and fits"
     with pytest.raises(OutOfMemory, match=said):
-        train(net(), state, terms=(_hungry(3),), phase=PHASE.__class__(**{**vars(PHASE), "epochs": 4}))
+        train(net(), state, terms=(_hungry(3),), phase=replace(PHASE, epochs=4))
     assert state.read_bytes() == good
 
 
 def test_before_anything_is_trained() -> None:
-    course = type("Course", (), {"feed": feed(), "terms": (_hungry(4),), "live": ()})()
-    with pytest.raises(OutOfMemory, match="with batches of 8 .*\\n.*\\n.*to 4, which was tried"):
-        first_step(net(), course, PHASE, feed().taken(torch.arange(8).numpy(), torch.zeros(8, dtype=torch.int64).numpy()))
+    batch = feed().taken(np.arange(8), np.zeros(8, np.int64))
+    with pytest.raises(OutOfMemory, match=r"with batches of 8 .*\n.*\n.*to 4, which was tried"):
+        first_step(net(), Course(feed(), (_hungry(4),), split(8)), PHASE, batch)
     with pytest.raises(OutOfMemory, match="a smaller network: not even batch in the recipe's preset = 2 fits"):
-        first_step(net(), type("C", (), {**vars(type(course)), "terms": (_hungry(1),)})(), PHASE, feed().example())
+        first_step(net(), Course(feed(), (_hungry(1),), split(8)), PHASE, batch)
 
 
 def test_what_counts_as_out_of_memory() -> None:
