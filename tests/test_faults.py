@@ -127,13 +127,10 @@ def test_a_dataset_that_changed_between_a_build_and_its_resumption_is_refused(bu
 
 
 @pytest.mark.parametrize("stage", ["soft targets", "float"])
-def test_a_dataset_that_changes_under_a_training_is_refused(
-    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
-) -> None:
+def test_a_dataset_that_changes_under_a_training_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
     """One so large that it is not held in memory. Nothing that was trained on it is kept."""
     monkeypatch.setattr(numpy_file, "MAPPED", 1000)
-    where = tmp_path / "recipe"
-    shutil.copytree(built / "recipe", where)
+    where = recipe(tmp_path / "recipe")
     file = where / "data.npz"
     place = file.read_bytes().index(np.load(file)["x_train"][100:].tobytes())
 
