@@ -67,7 +67,9 @@ def build(request: Request, root: Path, how: How, tell: Tell) -> list[Outcome]:
     """
     if not how.alone:
         request = replace(request, threads=request.threads or 1)  # by itself: whatever the number of workers, the same students
-        lazy.load(ENGINES[how.engine])  # what it lacks is said at once
+        do_all = lazy.load(ENGINES[how.engine])  # what it lacks is said at once
+        if how.address:
+            do_all([], "plan", 0, how.address, tell)  # so is a cluster that does not answer
     ready, left_out = _ready(request, root, how, lambda *values: tell("", "progress", values))
     if how.alone:
         return [*left_out, *_one_by_one(ready, tell)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -30,6 +31,8 @@ from edgekd.worker import Outcome, Task, Tell, stop, work
 RETRIES = 3
 #: Seconds between two looks at the run folders.
 LOOK_S = 2.0
+#: Seconds in which a cluster's head takes a connection.
+CONNECT_S = 5.0
 #: What must be alike for the same students.
 _ALIKE = ("python", "numpy", "torch")
 
@@ -46,6 +49,7 @@ def do_all(tasks: Sequence[Task], last: str, jobs: int, address: str, tell: Tell
         place = json.dumps({"cwd": os.getcwd(), "environment": _environment(), "versions": _versions()})
         seen: dict[str, int] = {}
         lost = _dead()
+        _room(tasks, tell)
         try:
             while waiting or running:
                 while waiting and (not jobs or len(running) < jobs):
@@ -85,6 +89,7 @@ def _connected(address: str) -> Iterator[None]:
 
 @contextmanager
 def _initialized(address: str) -> Iterator[None]:
+    _answers(address)
     try:
         more: dict[str, Any] = (
             {"address": address} if address else {"address": "local", "num_cpus": host.cores(), "include_dashboard": False}
@@ -98,6 +103,17 @@ def _initialized(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _answers(address: str) -> None:
+    """Ray itself looks for a cluster for minutes, and then ends the process. Raises DeviceError if nobody listens there."""
+    host_name, colon, port = address.rpartition(":")
+    if not colon or "://" in address or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host_name.strip("[]"), int(port)), CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise DeviceError(f"no Ray cluster answers ({error})", where=address, mend="ray start --head, or another --ray-address") from error
 
 
 def _outcome(task: Task, last: str, done: Any) -> Outcome:
@@ -127,6 +143,14 @@ def _look(tasks: Sequence[Task], last: str, seen: dict[str, int], tell: Tell) ->
         if seen.get(task.run) != len(done):
             seen[task.run] = len(done)
             tell(task.target, "progress", (f"stages to {last}", len(done), max(len(done) + 1, 5)))
+
+
+def _room(tasks: Sequence[Task], tell: Tell) -> None:
+    """Says what would otherwise be a silent wait."""
+    most = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
+    wanted = max((json.loads(task.request)["threads"] for task in tasks), default=0)
+    if wanted > most:
+        tell("", "warning", (f"no Ray node has {wanted} CPUs, the largest has {most:g}: waiting for one, or give fewer --threads",))
 
 
 def _dead() -> set[str]:
