@@ -65,7 +65,7 @@ def largest(logits: np.ndarray, k: int) -> np.ndarray:
     order = bits ^ ((bits >> 15) & 0x7FFF)  # rises as the floats do
     room = 16 if classes <= 1 << 16 else 32
     wide = np.int32 if room == 16 else np.int64
-    keys = order.astype(wide) << room | np.arange(classes - 1, -1, -1, wide)  # no two are equal
+    keys = order.astype(wide) << room | np.arange(classes - 1, -1, -1, dtype=wide)  # no two are equal
     keys.partition(classes - k, axis=1)
     best = np.sort(keys[:, classes - k :], axis=1)[:, ::-1].astype(np.int64)
     which = classes - 1 - (best & ((1 << room) - 1))
