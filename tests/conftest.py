@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,13 +44,3 @@ def _own_store(tmp_path_factory: pytest.TempPathFactory) -> None:
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a folder of its own: only packaged targets are in sight."""
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """A benchmark that edgekd rejected because others kept the machine busy says nothing about edgekd: skipped, with the reason."""
-    outcome = yield
-    report = outcome.get_result()  # type: ignore[attr-defined]
-    if report.when == "call" and report.failed and "rejected: background load" in str(report.longrepr):
-        report.outcome = "skipped"
-        report.longrepr = (str(item.path), 0, "Skipped: this machine was too busy to measure on, as edgekd said")

@@ -97,9 +97,10 @@ def test_six_results_two_explained_failures_and_a_rerun_of_what_is_missing(tmp_p
     assert "tries what failed, and only that: d2, d5" in err
 
     (tmp_path / "blocked").unlink()
-    code, out, err = invoke("bench", model, "--fleet", lab, *QUICK)
-    if "rejected: background load" in out + err:
-        pytest.skip("this machine was too busy to measure on, as edgekd said")
+    for _ in range(4):  # what was rejected is missing still, and so is tried again
+        code, out, err = invoke("bench", model, "--fleet", lab, *QUICK)
+        if "rejected: " not in out + err:
+            break
     assert code == 1 and "lab: 8 devices: 1 measured, 6 there already, 1 failed" in out, err
     stored = json.loads(invoke("results", "list", "--json", "--newest")[1])
     assert sorted(one["label"] for one in stored if one["ok"]) == ["d0", "d1", "d2", "d3", "d4", "d6", "d7"]
