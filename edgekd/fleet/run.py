@@ -19,6 +19,8 @@ from edgekd.store import Result
 HERE = ("host", "qemu", "vela", "arm64-emulated")
 #: By how much later this process may hear of Ctrl-C than those that it started.
 _CTRL_C_S = 0.2
+#: How times are rejected that other work disturbed. On one machine, or one host of several boards, that may be the fleet itself.
+_DISTURBED = "rejected: background load"
 _BUG = "this is a bug of edgekd, or of a library that it uses"
 
 
@@ -73,7 +75,8 @@ Waiting = Callable[[Sequence[str]], None]
 def run(
     fleet: Fleet, orders: Sequence[Order], measure: Measure, there: Collection[str], told: Told, waiting: Waiting = lambda _: None
 ) -> list[Outcome]:
-    """Every order on every device, in the order of the file. ``there`` has the keys that need not be done.
+    """Every order on every device, in the order of the file. ``there`` has the keys that need not be done. Times that other work disturbed
+    are taken once more at the end, one device after another, where the device has retries.
 
     Never raises for a device; what ``told`` raises ends everything, after what runs. Ctrl-C starts nothing further, and what
     then fails is not told.
@@ -89,15 +92,21 @@ def run(
             raise
         return outcome
 
-    def try_it(member: Member, order: Order) -> Outcome:
+    def try_it(member: Member, order: Order, before: int = 0) -> Outcome:
         busy.add(member.name)
         try:
             outcome = _try(fleet, member, order, measure, stop)
+            outcome = replace(outcome, tries=outcome.tries + before)
+            if not before and disturbed(outcome):
+                return outcome  # told when it was tried once more, with no other device busy
             # A terminal's Ctrl-C goes to compilers, emulators and adb too: that they end is no failure of the device.
             cut = outcome.state == "failed" and not any(result.row for result in outcome.results) and stop.wait(_CTRL_C_S)
             return outcome if cut else tell(outcome)
         finally:
             busy.discard(member.name)
+
+    def disturbed(outcome: Outcome) -> bool:
+        return _DISTURBED in outcome.failed and outcome.tries <= _retries(fleet, outcome.member)
 
     def each(member: Member) -> list[Outcome]:
         outcomes: list[Outcome] = []
@@ -119,6 +128,7 @@ def run(
     try:  # what runs is waited for: a device that is left in the middle keeps its lock
         futures = [pool.submit(lambda group: [outcome for member in group for outcome in each(member)], group) for group in groups.values()]
         found = [outcome for future in futures for outcome in future.result()]
+        found = [try_it(one.member, one.order, one.tries) if disturbed(one) else one for one in found]
     except KeyboardInterrupt:
         stop.set()
         waiting(sorted(busy))
@@ -132,7 +142,7 @@ def run(
 
 def _try(fleet: Fleet, member: Member, order: Order, measure: Measure, stop: threading.Event) -> Outcome:
     """Again, after a wait that doubles, where the connection was cut. What was good in the end says so in its notes."""
-    retries = fleet.retries if member.options.retries is None else member.options.retries
+    retries = _retries(fleet, member)
     wait, cut = fleet.wait_s, ""
     for tries in range(1, retries + 2):
         try:
@@ -151,6 +161,10 @@ def _try(fleet: Fleet, member: Member, order: Order, measure: Measure, stop: thr
                 results = tuple(_noted(result, f"tried {tries} times; the last time before: {cut}") for result in results)
             return Outcome(member, order, "failed" if failed else "done", tries, failed, results)
     raise AssertionError("the last try returns")
+
+
+def _retries(fleet: Fleet, member: Member) -> int:
+    return fleet.retries if member.options.retries is None else member.options.retries
 
 
 def _noted(result: Result, note: str) -> Result:

@@ -278,3 +278,25 @@ def test_seconds_of_the_command_line_are_for_devices_without_their_own() -> None
     own = member.model_copy(update={"options": Options(seconds=30)})
     short, long = replace(ORDER, seconds=5.0), replace(ORDER, seconds=30.0)
     assert short.key(own) == long.key(own) == long.key(member) != short.key(member)
+
+
+@pytest.mark.parametrize(("retries", "calm_at", "state", "tries"), [(1, 2, "done", 2), (0, 2, "failed", 1), (3, 9, "failed", 2)])
+def test_times_that_the_fleet_itself_disturbed_are_taken_again_alone(retries: int, calm_at: int, state: str, tries: int) -> None:
+    running, told, tried = set[str](), list[str](), Counter[str]()
+
+    def measure(member: Member, order: Order) -> list[Result]:
+        running.add(member.name)
+        tried[member.name] += 1
+        if member.name == "d1" and tried["d1"] > 1:
+            assert running == {"d1"} and sorted(told) == ["d0", "d2"], "after all others, and alone"
+        time.sleep(0.05)
+        running.discard(member.name)
+        noisy = member.name == "d1" and tried["d1"] < calm_at
+        failed = "model: rejected: background load: 40% of the inferences were disturbed" if noisy else ""
+        return [Result("", order.name, order.fingerprint, "", member.device, order.key(member), member.name, failed=failed)]
+
+    found = run(
+        fleet("host:a", "host:b", "host:c", retries=retries), [ORDER], measure, (), lambda outcome: told.append(outcome.member.name)
+    )
+    assert [one.state for one in found] == ["done", state, "done"] and found[1].tries == tries
+    assert sorted(told) == ["d0", "d1", "d2"], "each is told once"

@@ -55,7 +55,9 @@ def test_each_kind_of_file_is_timed_and_computes_what_it_must(subject: Subject, 
     (row,) = bench.rows
     figures = row.measurement.figures
     assert not row.failed.startswith(f"{file.name} computes"), row.failed
-    assert figures["latency_ms"].value > 0 and figures["latency_ms"].kind == "measured" and figures["cold_start_ms"].n == 2
+    assert figures["latency_ms"].value > 0 and figures["latency_ms"].kind == "measured"
+    # Two processes, and as many more as often as a busy machine made it do the job again.
+    assert figures["cold_start_ms"].n in [2 * (1 + more) for more in range(attached.MORE + 1)]
     assert figures["top1_agreement"].value == 1 and figures["top1_agreement"].n == 8 and "accuracy" in figures
     assert figures["model_bytes"].value == sum(path.stat().st_size for path in (tmp_path / "out").iterdir())
     assert bench.different is None and bench.notes and bench.state["before"]["cores"] >= 1 and bench.state["after"]["load"]
