@@ -34,9 +34,9 @@ def repository() -> Path:
     return Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _own_store(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What tests measure stays out of the user's store of measurements."""
+    """What tests measure stays out of the user's store of measurements, and out of what the tests of another file see."""
     os.environ["EDGEKD_STORE"] = str(tmp_path_factory.mktemp("store") / "results.sqlite")
 
 
