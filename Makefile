@@ -22,7 +22,8 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 TARGETS := nucleo-l4r5zi pixel-8 orin-nano intel-n100
 # One thread a worker: two workers with two threads each on two cores take many times as long.
-PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
+TOGETHER := -n $(JOBS) --dist loadfile
 
 .PHONY: help demo demo-mcu test check lint types imports sizes fast slow format lock bootstrap clean distclean
 .DEFAULT_GOAL := help
@@ -56,10 +57,12 @@ sizes: $(STAMP)
 	$(BIN)/python tools/sizes.py
 
 fast: $(STAMP) bootstrap
-	$(PYTEST) -m "not slow"
+	$(PYTEST) $(TOGETHER) -m "not slow and not alone"
+	$(PYTEST) -m "not slow and alone"
 
 slow: $(STAMP) bootstrap
-	$(PYTEST) -m slow --durations 5
+	$(PYTEST) $(TOGETHER) -m "slow and not alone" --durations 5
+	$(PYTEST) -m "slow and alone"
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix

@@ -34,6 +34,15 @@ def _invoke(*arguments: object) -> tuple[int, str, str]:
     return done.exit_code, done.stdout, done.stderr
 
 
+def _undisturbed(*arguments: object) -> tuple[int, str, str]:
+    """Measured again, a few times, where edgekd says that other work on the machine disturbed the times."""
+    for _ in range(5):
+        done = _invoke(*arguments)
+        if "rejected: background load" not in done[2]:
+            break
+    return done
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Times on this host teach the latency model: not the user's."""
@@ -174,6 +183,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / load(EXPORTERS["tflite"])(io.load(GOLDEN), tmp_path).path
 
 
+@pytest.mark.alone
 def test_on_this_host_a_file_needs_no_target_and_says_how_sure_it_is(file: Path, samples: Path, tmp_path: Path) -> None:
     arguments = (
         file,
@@ -186,7 +196,7 @@ def test_on_this_host_a_file_needs_no_target_and_says_how_sure_it_is(file: Path,
         "--store",
         tmp_path / "store.sqlite",
     )
-    code, out, err = _invoke(*arguments)
+    code, out, err = _undisturbed(*arguments)
     assert code == 0, err
     lines = {line[:30].strip(): line for line in out.splitlines()}
     assert out.startswith("model, 8 samples of samples.npz\n")
@@ -194,10 +204,11 @@ def test_on_this_host_a_file_needs_no_target_and_says_how_sure_it_is(file: Path,
     assert "8 of 8" in lines["samples equal to the reference"] and "accuracy" in lines and "cold start, milliseconds" in lines
 
 
+@pytest.mark.alone
 def test_two_files_take_turns_and_json_says_whether_they_differ(file: Path, tmp_path: Path) -> None:
     shutil.copy(file, tmp_path / "b.tflite")
     arguments = ("--device", f"host:{tmp_path / 'device'}", "--seconds", 0.3)
-    code, out, err = _invoke(file, tmp_path / "b.tflite", *arguments, "--json")
+    code, out, err = _undisturbed(file, tmp_path / "b.tflite", *arguments, "--json")
     document = json.loads(out)
     assert code == 0 and document["ok"], err
     assert document["different"] in (True, False) and document["bench"]["figures"]["latency_ratio"]["unit"] == "ratio"
@@ -229,12 +240,13 @@ def test_what_two_models_cannot_do(file: Path, arguments: tuple[str, ...], messa
     assert code == 2 and not out and message in err, err
 
 
+@pytest.mark.alone
 def test_an_openvino_file_needs_the_model_that_it_must_compute(samples: Path, tmp_path: Path) -> None:
     path = tmp_path / load(EXPORTERS["openvino"])(io.load(GOLDEN), tmp_path).path
     common = (path, "--device", f"host:{tmp_path / 'device'}", "--samples", samples, "--seconds", 0.3)
     code, _, err = _invoke(*common)
     assert code == 2 and "--reference RUN, or the .onnx or .tflite file" in err
-    code, out, err = _invoke(*common, "--reference", GOLDEN)
+    code, out, err = _undisturbed(*common, "--reference", GOLDEN)
     assert code == 0 and "8 of 8" in out, err
 
 

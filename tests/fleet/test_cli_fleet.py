@@ -76,6 +76,7 @@ def fleet(folder: Path, count: int, others: Sequence[str] = ()) -> Path:
     return folder / "lab.toml"
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_six_results_two_explained_failures_and_a_rerun_of_what_is_missing(tmp_path: Path, servers: list[str]) -> None:
     lab, model, again = fleet(tmp_path, 8, servers), GOLDEN / "inverted_residual", ()
@@ -111,6 +112,7 @@ def test_six_results_two_explained_failures_and_a_rerun_of_what_is_missing(tmp_p
     assert one.runtime == "litert_xnnpack"
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_one_device_is_stored_too_and_a_second_model_is_predicted(tmp_path: Path) -> None:
     (tmp_path / "device").mkdir()
