@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +19,7 @@ from edgekd.measure.device import Asked, Subject
 from edgekd.quant.graph import QuantGraph, Quantization, Tensor
 from edgekd.quant.ops import FullyConnected
 from edgekd.verify.returned import judge
+from tests.runner.loaded import load_runner
 
 STAND_IN = Path(__file__).resolve().parents[1] / "trtexec_stand_in.py"
 
@@ -87,15 +86,6 @@ def test_what_is_given_up_does_not_go_on(subject: Subject, trtexec: Path, tmp_pa
     (model,) = json.loads((tmp_path / "RESULT.json").read_text())["models"]
     assert model["error"] == "took over 4.5 s and was ended"
     assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
-
-
-def load_runner() -> Any:
-    spec = importlib.util.spec_from_file_location("edgekd_runner", attached.RUNNER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_a_file_that_it_cannot_read_says_so(subject: Subject, trtexec: Path) -> None:
