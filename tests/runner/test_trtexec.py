@@ -16,31 +16,19 @@ from edgekd.errors import DeviceError
 from edgekd.export import onnx
 from edgekd.measure import attached
 from edgekd.measure.device import Asked, Subject
-from edgekd.quant.graph import QuantGraph, Quantization, Tensor
-from edgekd.quant.ops import FullyConnected
 from edgekd.verify.returned import judge
+from tests.graph_cases import dense
 from tests.runner.loaded import load_runner
 
 STAND_IN = Path(__file__).resolve().parents[1] / "trtexec_stand_in.py"
 
 
-def graph() -> QuantGraph:
-    rng = np.random.default_rng(0)
-    tensors = (
-        Tensor("x", "int8", (1, 64), Quantization.per_tensor(1 / 128)),
-        Tensor("w", "int8", (4, 64), Quantization.per_tensor(0.01), rng.integers(-127, 128, (4, 64)).astype(np.int8)),
-        Tensor("b", "int32", (4,), Quantization.per_tensor(0.01 / 128), np.zeros(4, np.int32)),
-        Tensor("y", "int8", (1, 4), Quantization.per_tensor(0.05)),
-    )
-    return QuantGraph("g", "channels_last", {t.name: t for t in tensors}, (FullyConnected("fc", ("x", "w", "b"), ("y",)),), ("x",), ("y",))
-
-
 @pytest.fixture
 def subject(tmp_path: Path) -> Subject:
-    onnx.export(graph(), tmp_path)
+    onnx.export(dense(), tmp_path)
     x = np.random.default_rng(1).integers(-128, 128, (2, 64)).astype(np.int8)
     asked = Asked(seconds=0.6, repeats=6, invocations=1, warmup_s=0.1, provider="trtexec")
-    return Subject(graph(), None, x, None, "2 samples", write, asked=asked, file=tmp_path / "model.onnx", judge=judge)
+    return Subject(dense(), None, x, None, "2 samples", write, asked=asked, file=tmp_path / "model.onnx", judge=judge)
 
 
 @pytest.fixture
