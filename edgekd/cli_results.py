@@ -33,6 +33,7 @@ _SHOWN = ("latency_ms", "accuracy", "bit_equal", "energy_uj", "peak_ram_bytes")
 
 
 @app.command("list")
+# size: to typer one function is one command, and a parameter is an option.
 def results_list(
     model: Model = "",
     device: Device = "",

@@ -210,6 +210,15 @@ def atomic_write(path: Path, content: bytes) -> None:
         raise
 
 
+def sync(path: Path) -> None:
+    """Return when the file, or the names in the folder, are on the disk: what was renamed stays so after a power cut."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
 # ---- JSON
 
 

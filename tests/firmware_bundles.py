@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgekd.release.facts import Facts
-from edgekd.release.mcu import pack
+from tests.release import bundles
 
 STRICT = "-Wall -Wextra -Wpedantic -Wconversion -Werror"
 
@@ -27,10 +27,7 @@ def ran(*command: str | Path, folder: Path | None = None, good: bool = True) -> 
 
 
 def packed(made: Facts, out: Path) -> Path:
-    out.mkdir(parents=True)
-    files = pack(made, out)
-    assert list(files) == sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
-    return out / made.artifact
+    return bundles.packed("mcu", made, out) / made.artifact
 
 
 def compiled(folder: Path, out: Path, *sources: str | Path, flags: str = "-O1", good: bool = True) -> str:

@@ -25,6 +25,20 @@ def same_padding(size: ops.Pair, kernel: ops.Pair, stride: ops.Pair, dilation: o
     return tuple(amounts)  # type: ignore[return-value]
 
 
+def dense(seed: int = 0) -> QuantGraph:
+    """One layer, from 64 values to four: the least that a runtime can measure."""
+    rng = np.random.default_rng(seed)
+    tensors = (
+        Tensor("x", "int8", (1, 64), Quantization.per_tensor(1 / 128)),
+        Tensor("w", "int8", (4, 64), Quantization.per_tensor(0.01), rng.integers(-127, 128, (4, 64)).astype(np.int8)),
+        Tensor("b", "int32", (4,), Quantization.per_tensor(0.01 / 128), np.zeros(4, np.int32)),
+        Tensor("y", "int8", (1, 4), Quantization.per_tensor(0.05)),
+    )
+    return QuantGraph(
+        "g", "channels_last", {t.name: t for t in tensors}, (ops.FullyConnected("fc", ("x", "w", "b"), ("y",)),), ("x",), ("y",)
+    )
+
+
 class Builder:
     """Appends operators to the tensor made last (``last``); every method returns the builder. ``symmetric`` fixes zero points at 0."""
 

@@ -27,6 +27,7 @@ from edgekd.runtimes import RUNTIMES
 from edgekd.verify.certificate import Samples, judged, rule_for
 from edgekd.verify.jobs import Outcome
 
+KINDS = ("int8", "float", "two_tasks", "sound")
 GOLDEN = Path(__file__).resolve().parent / "golden"
 WHERE = "host: made up"
 LABELS = ("T-shirt", "trouser", 'pull"over $x \\(y)', "drèss", "coat??/", "sandal")

@@ -9,10 +9,8 @@ import pytest
 
 from tests import gate_runs
 from tests.gate_runs import figure, planted
-from tests.registry.made import gate_record, release
+from tests.registry.made import NAME, gate_record, release
 from tests.small_builds import edgekd
-
-NAME = "tiny-pixel-8"
 
 
 @pytest.fixture(autouse=True)

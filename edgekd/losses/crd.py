@@ -40,6 +40,7 @@ class CRD(nn.Module):
     labels: torch.Tensor
     generator: torch.Tensor
 
+    # size: to a recipe a parameter is an option of the loss.
     def __init__(
         self,
         student: torch.Tensor,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from edgekd.errors import EdgekdError
-from edgekd.mcu import answers, qemu
+from edgekd.mcu import answers, programs, qemu
 from edgekd.mcu.boards import HARNESS
 from edgekd.mcu.harness import Firmware
 from edgekd.mcu.timing import Block
@@ -48,15 +48,6 @@ def count(firmware: Firmware, inputs: np.ndarray, folder: Path, *, model: int = 
 
 def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(
-            command,
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_LIMIT_S,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
+        return programs.run(command, folder, _LIMIT_S)
     except (subprocess.TimeoutExpired, OSError) as error:
         return subprocess.CompletedProcess(command, 1, "", str(error))

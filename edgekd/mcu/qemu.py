@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from edgekd.errors import EdgekdError, Lost, MissingDependency
+from edgekd.mcu import programs
 from edgekd.mcu.boards import Board
 from edgekd.mcu.link import CODES, Link
 
@@ -38,7 +39,7 @@ def find() -> str:
 def version() -> str:
     """E.g. "QEMU 7.2.22"."""
     try:
-        said = subprocess.run([find(), "--version"], capture_output=True, text=True, errors="replace", timeout=30, check=False).stdout
+        said = programs.run([find(), "--version"], None, 30).stdout
     except subprocess.TimeoutExpired as error:
         raise EdgekdError(f"{PROGRAM} --version took over 30 s") from error
     match = re.search(r"version (\S+)", said)
@@ -63,16 +64,7 @@ def run(elf: Path, board: Board, request: bytes, folder: Path, *, shift: int | N
     out = folder / OUT
     out.unlink(missing_ok=True)
     try:
-        done = subprocess.run(
-            command(elf, board, shift),
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=limit_s,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
+        done = programs.run(command(elf, board, shift), folder, limit_s)
     except subprocess.TimeoutExpired:
         return (out.read_bytes() if out.exists() else b""), False
     if done.returncode:

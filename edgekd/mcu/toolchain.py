@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgekd.errors import DoesNotFit, EdgekdError, MissingDependency
+from edgekd.mcu import programs
 
 PREFIX = "arm-none-eabi-"
 #: Of code that runs on the core. Not -ffreestanding: it turns small memcpy into calls (one kernel took four times the instructions).
@@ -118,16 +119,7 @@ def heap_symbols(elf: Path) -> tuple[str, ...]:
 def _run(command: list[str], what: str, folder: Path | None = None) -> str:
     """What the program printed, run in ``folder``. Raises EdgekdError where it fails or takes over two minutes."""
     try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_LIMIT_S,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
+        done = programs.run(command, folder, _LIMIT_S)
     except subprocess.TimeoutExpired as error:
         raise EdgekdError(f"{what} took over {_LIMIT_S:g} s") from error
     if done.returncode:

@@ -120,10 +120,10 @@ class FolderStore:
                 _copy_file(released.folder / name, made / name)
             history.demand_whole(load(made), manifest)
             for folder in (path for path in made.rglob("*") if path.is_dir()):
-                _sync(folder)
-            _sync(made)
+                runs.sync(folder)
+            runs.sync(made)
             made.rename(into)
-            _sync(into.parent)
+            runs.sync(into.parent)
         except BaseException:
             shutil.rmtree(made, ignore_errors=True)
             raise
@@ -163,7 +163,7 @@ class FolderStore:
         for left in path.parent.glob(f".{HISTORY}.*"):  # of one that was killed while it wrote
             left.unlink()
         runs.atomic_write(path, content)
-        _sync(path.parent)
+        runs.sync(path.parent)
 
 
 def _the_same(model: Model, version: str, same: bool) -> Model:
@@ -182,14 +182,5 @@ def _copy_file(source: Path, target: Path) -> None:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):  # of the disk that is written, not of the file that is read
             error.filename, error.filename2 = str(target.parent), None
         raise
-    with open(target, "rb") as file:
-        os.fsync(file.fileno())
+    runs.sync(target)
     target.chmod(0o444)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

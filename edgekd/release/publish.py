@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edgekd.errors import InputError
 from edgekd.released import SIGNATURE
-from edgekd.runs import sha256_file
+from edgekd.runs import sha256_file, sync
 
 
 @contextmanager
@@ -58,7 +58,7 @@ def publish(staged: Path, out: Path) -> tuple[Path, list[str]]:
         os.rename(staged, final)
     except OSError as error:
         raise InputError(f"cannot be put there ({error.strerror})", where=str(final)) from error
-    _sync(out)
+    sync(out)
     return final, []
 
 
@@ -70,11 +70,11 @@ def settle(folder: Path) -> None:
             if path.is_symlink() or not path.is_file():
                 raise InputError("is no regular file", where=path.relative_to(folder).as_posix(), expected="a release holds files only")
             path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
-            _sync(path)
+            sync(path)
         if linked := next((name for name in folders if Path(at, name).is_symlink()), None):
             raise InputError("is a symbolic link", where=linked, expected="a release holds files only")
         Path(at).chmod(0o755)
-        _sync(Path(at))
+        sync(Path(at))
 
 
 def files_of(folder: Path) -> dict[str, Path]:
@@ -128,11 +128,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink()
-
-
-def _sync(path: Path) -> None:
-    opened = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

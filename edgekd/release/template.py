@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -10,8 +10,8 @@ import jinja2
 
 
 def render(template: str, **values: Any) -> str:
-    """The text of ``templates/<template>.j2``. Filters besides Jinja's own: ``quoted``, a string literal of C, Kotlin, Swift and Python;
-    ``kotlin``, ``swift``, ``c`` and ``python``, string literals of these for whatever text."""
+    """The text of ``templates/<template>.j2``. Filters besides Jinja's own: ``kotlin``, ``swift``, ``c`` and ``python``, string
+    literals of these for whatever text."""
     return _environment().get_template(f"{template}.j2").render(**values)
 
 
@@ -25,7 +25,6 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         autoescape=False,  # none of it is HTML
     )
-    made.filters["quoted"] = quoted
     made.filters["kotlin"] = kotlin
     made.filters["swift"] = swift
     made.filters["c"] = c
@@ -36,42 +35,33 @@ def _environment() -> jinja2.Environment:
 def kotlin(text: str) -> str:
     """A string literal of Kotlin: ``$`` would begin a template. What is not printable (line ends, marks that turn text around) is escaped
     in UTF-16, the rest kept."""
-    made = []
-    for character in text:
-        if character in '"\\$':
-            made.append("\\" + character)
-        elif character.isprintable():
-            made.append(character)
-        else:
-            utf16 = character.encode("utf-16-be", "surrogatepass").hex()
-            made.extend(f"\\u{utf16[at : at + 4]}" for at in range(0, len(utf16), 4))
-    return '"' + "".join(made) + '"'
+
+    def utf16(character: str) -> str:
+        units = character.encode("utf-16-be", "surrogatepass").hex()
+        return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+
+    return _literal(text, '"\\$', utf16)
 
 
 def swift(text: str) -> str:
     """A string literal of Swift. What is not printable is escaped; half a surrogate pair, which Swift has no text for, is U+FFFD."""
-    made = []
-    for character in text:
-        if character in '"\\':
-            made.append("\\" + character)
-        elif character.isprintable():
-            made.append(character)
-        else:
-            code = 0xFFFD if 0xD800 <= ord(character) < 0xE000 else ord(character)
-            made.append(f"\\u{{{code:x}}}")
-    return '"' + "".join(made) + '"'
+    return _literal(text, '"\\', lambda character: f"\\u{{{ord(_whole(character)):x}}}")
 
 
 def c(text: str) -> str:
     """A string literal of C and C++ in ASCII: UTF-8 in octal, as is what would begin a trigraph. NUL would end it, and half a surrogate
     pair is no text: both are U+FFFD."""
     kept = set(range(32, 127)) - set(b'"\\?')
-    whole = "".join("\ufffd" if character == "\0" or 0xD800 <= ord(character) < 0xE000 else character for character in text)
+    whole = "".join("\ufffd" if character == "\0" else _whole(character) for character in text)
     return '"' + "".join(chr(byte) if byte in kept else f"\\{byte:03o}" for byte in whole.encode()) + '"'
 
 
-def quoted(text: str) -> str:
-    """A literal that means the same in all four languages. Kotlin would read $ as a template, C would read ?? as a trigraph, and universal
-    character names differ, so what is not plain ASCII is refused where it is not printable, and kept as UTF-8 else."""
-    made = json.dumps(text, ensure_ascii=False)
-    return made.replace("\\/", "/")
+def _literal(text: str, special: str, escape: Callable[[str], str]) -> str:
+    """``text`` in quotes: a backslash before each of ``special``, ``escape`` of what is not printable, the rest as it is."""
+    made = ("\\" + one if one in special else one if one.isprintable() else escape(one) for one in text)
+    return '"' + "".join(made) + '"'
+
+
+def _whole(character: str) -> str:
+    """Half a surrogate pair is no text: U+FFFD stands for it."""
+    return "\ufffd" if 0xD800 <= ord(character) < 0xE000 else character

@@ -159,11 +159,6 @@ def build(spec: Spec) -> nn.Module:
     return lazy.load("edgekd.students.conv1d_net:Conv1dNet")(spec)
 
 
-def resolution(spec: Spec) -> tuple[int, int]:
-    """Frames and frequencies that the student is fed: the data's own."""
-    return spec.height, spec.width
-
-
 def wide(shape: Shape) -> tuple[dict[str, Any], dict[str, list[Any]]]:
     """Two to four stages of any widths and depths, with kernels of 60 to 300 ms where a frame is 20 ms; separable or not."""
     del shape
@@ -178,4 +173,4 @@ def wide(shape: Shape) -> tuple[dict[str, Any], dict[str, list[Any]]]:
     }
 
 
-FAMILY = Family("conv1d", candidates, restore, common.describe, resolution, sketch, build, wide)
+FAMILY = Family("conv1d", candidates, restore, common.describe, common.resolution, sketch, build, wide)

@@ -94,11 +94,6 @@ def build(spec: Spec) -> nn.Module:
     return lazy.load("edgekd.students.ds_cnn_net:DsCnnNet")(spec)
 
 
-def resolution(spec: Spec) -> tuple[int, int]:
-    """Frames and frequencies that the student is fed: the data's own."""
-    return spec.height, spec.width
-
-
 def wide(shape: Shape) -> tuple[dict[str, Any], dict[str, list[Any]]]:
     """Channels, depth, and how fast frames and frequencies are left behind."""
     del shape
@@ -132,4 +127,4 @@ def parts(net: Any, spec: Spec) -> dict[str, Any]:
     return {"stem": net.stem, **{f"block{n}": block for n, block in enumerate(net.blocks)}, "classifier": net.classifier}
 
 
-FAMILY = Family("ds_cnn", candidates, restore, common.describe, resolution, sketch, build, wide, Shared(kin, fixed, hull, parts))
+FAMILY = Family("ds_cnn", candidates, restore, common.describe, common.resolution, sketch, build, wide, Shared(kin, fixed, hull, parts))

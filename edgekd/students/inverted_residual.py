@@ -16,7 +16,7 @@ from edgekd.quant.graph import QuantGraph
 from edgekd.quant.scheme import Scheme
 from edgekd.students.family import Family, Shape, Shared, combinations
 from edgekd.students.sketch import Sketch
-from edgekd.students.spec import channels, chosen, describe, distinct, multiplier, restored, whole, wholes
+from edgekd.students.spec import channels, chosen, describe, distinct, multiplier, resolution, restored, whole, wholes
 
 if TYPE_CHECKING:
     from torch import nn
@@ -180,11 +180,6 @@ def sketch(spec: Spec, scheme: Scheme) -> QuantGraph:
 def build(spec: Spec) -> nn.Module:
     """The untrained module. Raises MissingDependency without torch."""
     return lazy.load("edgekd.students.inverted_residual_net:InvertedResidualNet")(spec)
-
-
-def resolution(spec: Spec) -> tuple[int, int]:
-    """Height and width that the student is fed."""
-    return spec.height, spec.width
 
 
 def wide(shape: Shape) -> tuple[dict[str, Any], dict[str, list[Any]]]:

@@ -76,3 +76,8 @@ def restored(cls: Callable[..., S], body: Mapping[str, Any], where: str) -> S:
     if wrong := [name for name in {**body, **names} if name not in names or (names[name] and name not in body)]:
         raise InputError(f"keys {sorted(wrong)}", where=where, expected=", ".join(sorted(names)))
     return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in body.items()})
+
+
+def resolution(spec: Any) -> tuple[int, int]:
+    """Height and width, of sounds frames and frequencies, that the student is fed."""
+    return spec.height, spec.width

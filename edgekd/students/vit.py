@@ -26,7 +26,7 @@ from edgekd.errors import InputError
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.scheme import Scheme
 from edgekd.students.family import Family, Shape, combinations
-from edgekd.students.spec import chosen, describe, distinct, multiplier, restored, whole
+from edgekd.students.spec import chosen, describe, distinct, multiplier, resolution, restored, whole
 
 if TYPE_CHECKING:
     from torch import nn
@@ -120,11 +120,6 @@ def candidates(options: Mapping[str, Any], space: Mapping[str, list[Any]], shape
 def restore(body: Mapping[str, Any]) -> Spec:
     """The spec that ``describe`` wrote. Raises InputError if keys are missing or unknown."""
     return restored(Spec, body, _WHERE)
-
-
-def resolution(spec: Spec) -> tuple[int, int]:
-    """Height and width that the student is fed."""
-    return spec.height, spec.width
 
 
 def sketch(spec: Spec, scheme: Scheme) -> QuantGraph:

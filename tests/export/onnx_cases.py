@@ -175,11 +175,13 @@ class Builder:
         self.constant(f"{name}.b", bias, None if scale is None or len(scale) == 1 else 0, scale)
         return (x, f"{name}.w", f"{name}.b")
 
+    # size: a parameter is an attribute of the operator.
     def conv(self, name, x, out, kernel=3, stride=1, padding=(1, 1, 1, 1), groups=1, activation="none", **scale):
         each = self.tensors[x].shape[3] // groups
         inputs = self.weights(name, x, (out, kernel, kernel, each), 0)
         return self.op(Conv2D(name, inputs, (name,), (stride, stride), padding, (1, 1), groups, activation), **scale)
 
+    # size: a parameter is an attribute of the operator.
     def depthwise(self, name, x, kernel=3, stride=1, padding=(1, 1, 1, 1), multiplier=1, activation="none", **scale):
         inputs = self.weights(name, x, (1, kernel, kernel, self.tensors[x].shape[3] * multiplier), 3)
         return self.op(DepthwiseConv2D(name, inputs, (name,), (stride, stride), padding, (1, 1), multiplier, activation), **scale)

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -14,11 +12,7 @@ from onnx import numpy_helper
 from edgekd.errors import InputError
 from edgekd.export.onnx import FILE, OPSET, build, export, read_metadata
 from edgekd.runtimes.onnxruntime import open_model
-
-_spec = importlib.util.spec_from_file_location("onnx_cases", Path(__file__).parent / "onnx_cases.py")
-assert _spec and _spec.loader
-cases = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(cases)
+from tests.export import onnx_cases as cases
 
 
 def kinds(model: onnx.ModelProto) -> Counter[str]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from collections import Counter
@@ -12,11 +11,7 @@ import pytest
 from edgekd.errors import InputError
 from edgekd.export.openvino import export, read_metadata
 from edgekd.runtimes.openvino import FLAGS, open_model, where
-
-_spec = importlib.util.spec_from_file_location("onnx_cases", Path(__file__).parent / "onnx_cases.py")
-assert _spec and _spec.loader
-cases = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(cases)
+from tests.export import onnx_cases as cases
 
 #: Without these, int8 products are summed in saturating 16 bits, and no simulation of exact sums holds.
 EXACT = any(flag in where(1) for flag in FLAGS if flag != "avx2")
@@ -56,11 +51,10 @@ def test_same_graph_same_bytes_in_any_process(tmp_path):
     export(cases.zoo()[0], tmp_path / "0")
     one = export(cases.student()[0], tmp_path / "1")
     program = (
-        "import sys; from importlib.util import module_from_spec, spec_from_file_location; from pathlib import Path;"
-        "s = spec_from_file_location('c', sys.argv[1]); c = module_from_spec(s); s.loader.exec_module(c);"
-        "from edgekd.export.openvino import export; print(export(c.student()[0], Path(sys.argv[2])).sha256)"
+        "import sys; from pathlib import Path; from edgekd.export.openvino import export; from tests.export import onnx_cases as cases;"
+        "print(export(cases.student()[0], Path(sys.argv[1])).sha256)"
     )
-    command = [sys.executable, "-c", program, str(Path(__file__).parent / "onnx_cases.py"), str(tmp_path / "2")]
+    command = [sys.executable, "-c", program, str(tmp_path / "2")]
     two = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     assert two.stdout.strip() == one.sha256
     for name in one.files:

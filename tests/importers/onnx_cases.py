@@ -91,6 +91,7 @@ class Case:
 TABLE = Quantization.per_tensor(1 / 256, -128)
 
 
+# size: one table of every operator.
 def cases(dtype: str = "int8") -> dict[str, Case]:
     """Every operator once or more, in ``dtype`` (int8, int16 or float32)."""
     wide = dtype == "int16"

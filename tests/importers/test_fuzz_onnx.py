@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import tracemalloc
 from pathlib import Path
 
@@ -17,11 +16,8 @@ from edgekd.errors import InputError
 from edgekd.export.onnx import build
 from edgekd.importers.onnx import READ, read
 from edgekd.importers.onnx_qlinear import BINARY, SPECIAL, UNARY
+from tests.importers import onnx_cases as cases
 
-_spec = importlib.util.spec_from_file_location("onnx_importer_cases_fuzz", Path(__file__).parent / "onnx_cases.py")
-assert _spec and _spec.loader
-cases = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(cases)
 SEEDS = [build(case.graph()).SerializeToString() for case in cases.cases().values()]
 QUIET = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

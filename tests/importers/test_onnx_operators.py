@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import onnx
 import pytest
@@ -17,11 +14,8 @@ from edgekd.quant.graph import QuantGraph, Quantization, Tensor
 from edgekd.quant.reference import run
 from edgekd.quant.reference.profiles import UNSUPPORTED
 from edgekd.runtimes.onnxruntime import open_model
+from tests.importers import onnx_cases as cases
 
-_spec = importlib.util.spec_from_file_location("onnx_importer_cases", Path(__file__).parent / "onnx_cases.py")
-assert _spec and _spec.loader
-cases = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(cases)
 NAMES = list(cases.cases())
 #: How far onnxruntime may be off; sums are three operators in a row.
 MOST = 2

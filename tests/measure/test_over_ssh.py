@@ -19,23 +19,11 @@ from edgekd.errors import DeviceError, Lost
 from edgekd.export import tflite
 from edgekd.measure import attached
 from edgekd.measure.device import Asked, Bench, Subject
-from edgekd.quant.graph import QuantGraph, Quantization, Tensor
-from edgekd.quant.ops import FullyConnected
 from edgekd.verify.returned import judge
+from tests.graph_cases import dense
 from tests.transports import sshd
 
 pytestmark = pytest.mark.skipif(bool(sshd.missing()), reason=sshd.missing() or "-")
-
-
-def graph(seed: int = 0) -> QuantGraph:
-    rng = np.random.default_rng(seed)
-    tensors = (
-        Tensor("x", "int8", (1, 64), Quantization.per_tensor(1 / 128)),
-        Tensor("w", "int8", (4, 64), Quantization.per_tensor(0.01), rng.integers(-127, 128, (4, 64)).astype(np.int8)),
-        Tensor("b", "int32", (4,), Quantization.per_tensor(0.01 / 128), np.zeros(4, np.int32)),
-        Tensor("y", "int8", (1, 4), Quantization.per_tensor(0.05)),
-    )
-    return QuantGraph("g", "channels_last", {t.name: t for t in tensors}, (FullyConnected("fc", ("x", "w", "b"), ("y",)),), ("x",), ("y",))
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +49,11 @@ def python(server: sshd.Server, script: str) -> None:
 
 @pytest.fixture
 def subject(server: sshd.Server, tmp_path: Path) -> Subject:
-    tflite.export(graph(), tmp_path)
+    tflite.export(dense(), tmp_path)
     x = np.random.default_rng(1).integers(-128, 128, (8, 64)).astype(np.int8)
     asked = Asked(seconds=0.3, repeats=6, invocations=1, warmup_s=0.1)
     return Subject(
-        graph(), None, x, None, "8 samples", write, address=server.address(), asked=asked, file=tmp_path / "model.tflite", judge=judge
+        dense(), None, x, None, "8 samples", write, address=server.address(), asked=asked, file=tmp_path / "model.tflite", judge=judge
     )
 
 
@@ -88,7 +76,7 @@ def test_a_model_is_measured_and_is_the_reference(server: sshd.Server, subject: 
 
 
 def test_a_model_that_computes_something_else_has_failed(subject: Subject) -> None:
-    found = bench(replace(subject, graph=graph(seed=7)))
+    found = bench(replace(subject, graph=dense(seed=7)))
     assert not found.ok
     assert "computes something else than the reference" in found.rows[0].failed
 

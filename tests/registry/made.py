@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from edgekd import runs
+from edgekd.registry.history import Who
 from edgekd.released import MANIFEST, encode
 
+NAME = "tiny-pixel-8"
+ADA = Who("ada", "because")
 
-def release(folder: Path, version: str = "1.0.0", *, artifact: str = "tiny-pixel-8", weights: bytes = b"weights", **more: Any) -> Path:
+
+def release(folder: Path, version: str = "1.0.0", *, artifact: str = NAME, weights: bytes = b"weights", **more: Any) -> Path:
     """``folder``/<artifact>-<version>; ``more`` are keys of the manifest."""
     made = folder / f"{Path(artifact).name}-{version}"
     for name, content in {"model/model.tflite": weights, "graph/graph.json": b"{}", "MODEL_CARD.md": b"# Tiny\n"}.items():

@@ -15,19 +15,7 @@ from edgekd.registry import history
 from edgekd.registry.folder import FolderStore, default_folder
 from edgekd.registry.history import Who
 from edgekd.released import encode
-from tests.registry.made import gate_record, release
-
-NAME = "tiny-pixel-8"
-ADA = Who("ada", "because")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> FolderStore:
-    """With 1.0.0, 1.1.0 and 2.0.0-rc.1; nothing in a stage."""
-    made = FolderStore(tmp_path / "store")
-    for version in ("1.0.0", "1.1.0", "2.0.0-rc.1"):
-        made.add(release(tmp_path / "releases", version, weights=version.encode()), ADA)
-    return made
+from tests.registry.made import ADA, NAME, gate_record, release
 
 
 def writable(path: Path) -> Path:

@@ -15,16 +15,14 @@ from edgekd.errors import InputError
 from edgekd.registry import folder, history
 from edgekd.registry.folder import FolderStore
 from edgekd.registry.history import Who
-from tests.registry.made import release
+from tests.registry.made import ADA, NAME, release
 from tests.small_builds import edgekd
-
-NAME = "tiny-pixel-8"
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> FolderStore:
     made = FolderStore(tmp_path / "store")
-    made.add(release(tmp_path / "releases"), Who("ada", "because"))
+    made.add(release(tmp_path / "releases"), ADA)
     return made
 
 

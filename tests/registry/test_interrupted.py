@@ -16,19 +16,7 @@ from edgekd.errors import InputError
 from edgekd.registry import folder
 from edgekd.registry.folder import FolderStore
 from edgekd.registry.history import Who
-from tests.registry.made import release
-
-NAME = "tiny-pixel-8"
-ADA = Who("ada", "because")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> FolderStore:
-    """With 1.0.0, 1.1.0 and 2.0.0-rc.1; nothing in a stage."""
-    made = FolderStore(tmp_path / "store")
-    for version in ("1.0.0", "1.1.0", "2.0.0-rc.1"):
-        made.add(release(tmp_path / "releases", version, weights=version.encode()), ADA)
-    return made
+from tests.registry.made import ADA, NAME, release
 
 
 def _promote_many(root: str, version: str, times: int) -> None:

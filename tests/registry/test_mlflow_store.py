@@ -11,10 +11,7 @@ import pytest
 from edgekd.errors import InputError, NotReleasable
 from edgekd.registry.history import Who
 from edgekd.registry.mlflow_store import MlflowStore
-from tests.registry.made import gate_record, release
-
-NAME = "tiny-pixel-8"
-ADA = Who("ada", "because")
+from tests.registry.made import ADA, NAME, gate_record, release
 
 pytestmark = pytest.mark.slow  # MLflow's first database takes seconds
 

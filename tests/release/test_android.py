@@ -13,16 +13,16 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
-import numpy as np
 import pytest
 
 from edgekd.errors import InputError
 from edgekd.release.android import CHECKSUMS, pack, package_of
 from edgekd.release.archive import PAGE
+from edgekd.release.facts import Facts
 from edgekd.release.template import kotlin
 from tests.generated_code import computed, literals, mistakes
-from tests.release.test_ios import HOSTILE, KINDS, with_labels
-from tests.released import facts
+from tests.release.bundles import ODD_INPUTS, check_constants, check_hostile_labels, with_other_answers, with_other_inputs
+from tests.released import KINDS, facts
 
 HOME = "maven/com/example/models/golden-pixel-8"
 STEM = f"{HOME}/1.4.0/golden-pixel-8-1.4.0"
@@ -41,6 +41,12 @@ def tool(*command: str | Path, cwd: Path | None = None) -> str:
 
 def accessor(out: Path) -> str:
     return (out / "kotlin/com/example/models/golden_pixel_8/GoldenPixel8.kt").read_text(encoding="utf-8")
+
+
+def packed(made: Facts, folder: Path) -> str:
+    """The accessor of a bundle."""
+    pack(made, folder)
+    return accessor(folder)
 
 
 @pytest.fixture
@@ -184,63 +190,36 @@ def own_local_repository(folder: Path) -> Path:
 @pytest.mark.parametrize("kind", KINDS)
 def test_kotlin_parses(tmp_path: Path, kind: str):
     made = facts(tmp_path, kind, formats=("android",))
-    for exact in (False, True):
-        for probabilities in (False, True):
-            folder = tmp_path / f"{exact}{probabilities}"
-            pack(replace(made, vectors=replace(made.vectors, exact=exact), vectors_by_format={}, probabilities=probabilities), folder)
-            text = accessor(folder)
-            assert mistakes(text, ".kt") == []
-            assert computed(text, ".kt") == []
+    for name, one in with_other_answers(made):
+        text = packed(one, tmp_path / name)
+        assert mistakes(text, ".kt") == []
+        assert computed(text, ".kt") == []
     module = (tmp_path / "FalseFalse/ai-pack/golden_pixel_8/build.gradle.kts").read_text()
     assert mistakes(module, ".kts") == []
 
 
-@pytest.mark.parametrize(("dtype", "scale"), (("int8", 0.05), ("int16", 1 / 32768)))
+@pytest.mark.parametrize(("dtype", "scale"), ODD_INPUTS)
 def test_other_inputs_parse(tmp_path: Path, dtype: str, scale: float):
-    made = facts(tmp_path, "int8", formats=("android",))
-    model = made.models["tflite"]
-    odd = replace(model, input=replace(model.input, dtype=dtype, scale=scale, zero_point=0))
-    vectors = replace(made.vectors, x=made.vectors.x.astype(dtype))
-    for value in ({}, {"input": {"value": "decibels"}}):
-        pack(
-            replace(made, models={"tflite": odd}, vectors=vectors, vectors_by_format={}, graph=made.graph.with_metadata(**value)),
-            tmp_path / "out",
-        )
-        text = accessor(tmp_path / "out")
+    for made, pixels in with_other_inputs(facts(tmp_path, "int8", formats=("android",)), dtype, scale):
+        text = packed(made, tmp_path / "out")
         assert mistakes(text, ".kt") == []
         assert "private fun quantized(value: Float): Int" in text and "if (value.isNaN()) return INPUT.zeroPoint" in text
-        assert ("classify(pixels: ByteArray)" in text) is (not value)
+        assert ("classify(pixels: ByteArray)" in text) is pixels
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_constants_are_the_models(tmp_path: Path, kind: str):
     made = facts(tmp_path, kind, formats=("android",))
-    pack(made, tmp_path / "out")
-    text, model = accessor(tmp_path / "out"), made.models["tflite"]
+    text = packed(made, tmp_path / "out")
     borders = re.findall(r"Border\(DataType\.(\w+), listOf\(([\d, ]+)\), ([\d.e-]+)f, (-?\d+)\)", text)
-    expected = [model.input, *(head.output for head in model.heads)]
-    assert len(borders) == len(expected)
-    for (dtype, shape, scale, zero_point), border in zip(borders, expected, strict=True):
-        assert (dtype.lower(), tuple(int(d) for d in shape.split(","))) == (border.dtype, border.shape)
-        assert (np.float32(scale), int(zero_point)) == (np.float32(border.scale or 0), border.zero_point or 0)
-    said = literals(text, ".kt")
-    assert model.sha256 in said and "1.4.0" in said and f"{ASSETS}/" in said
-    labels = [label for head in model.heads for label in head.labels]
-    start = said.index(labels[0])
-    assert said[start : start + len(labels)] == labels
+    check_constants(text, ".kt", [(dtype.lower(), *rest) for dtype, *rest in borders], made)
+    assert f"{ASSETS}/" in literals(text, ".kt")
     assert ("Bitmap" in text) is (kind != "sound")
 
 
 def test_hostile_labels_stay_text(tmp_path: Path):
-    made = facts(tmp_path, "int8", formats=("android",))
-    for labels in (HOSTILE[:6], HOSTILE[5:]):
-        pack(with_labels(made, labels), tmp_path / "out")
-        text = accessor(tmp_path / "out")
-        assert mistakes(text, ".kt") == []
-        assert computed(text, ".kt") == []
-        said = literals(text, ".kt")
-        start = said.index(labels[0])
-        assert said[start : start + len(labels)] == list(labels)
+    check_hostile_labels(packed, ".kt", facts(tmp_path, "int8", formats=("android",)), tmp_path)
+    assert computed(accessor(tmp_path / "plain"), ".kt") == []
 
 
 def test_what_is_not_printable_is_escaped_in_utf_16():
@@ -273,16 +252,6 @@ def test_ai_pack_holds_the_same_files(out: Path):
     assets = {path.name: path.read_bytes() for path in (folder / "src/main/assets" / ASSETS).iterdir()}
     with zipfile.ZipFile(out / f"{STEM}.aar") as aar:
         assert assets == {name: aar.read(f"assets/{ASSETS}/{name}") for name in ("model.tflite", "edgekd.json", "vectors.bin")}
-
-
-def test_same_facts_make_the_same_bytes(tmp_path: Path):
-    made = facts(tmp_path, "two_tasks", formats=("android",))
-    files = pack(made, tmp_path / "a")
-    assert pack(made, tmp_path / "b") == files == tuple(sorted(files))
-    found = sorted(path.relative_to(tmp_path / "a").as_posix() for path in (tmp_path / "a").rglob("*") if path.is_file())
-    assert found == list(files)
-    for name in files:
-        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
 def test_readme_says_that_nothing_was_compiled(out: Path):

@@ -12,6 +12,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from edgekd.release.bom import bom, encode, problems
+from tests.released import KINDS
 from tests.releases import facts_of, made, tiny
 
 LISTED = {"model/model.tflite": {"sha256": "0" * 64, "bytes": 1, "from": {"by": "test", "of": []}}}
@@ -19,7 +20,7 @@ TEACHER = {"sources": [{"source": "residual_cnn"}], "sha256": "1" * 64, "license
 DATA = {"source": "numpy", "sha256": "2" * 64, "license": "MIT OR Apache-2.0", "options": {"file": "data.npz", "labels": ["a"]}}
 
 
-@pytest.mark.parametrize("kind", ["int8", "float", "two_tasks", "sound"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_strict_validator_takes_what_is_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     tiny(monkeypatch)
     released = made(tmp_path, kind).released

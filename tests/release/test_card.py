@@ -9,10 +9,11 @@ import pytest
 
 from edgekd.records import Examined, Figure
 from edgekd.release.card import classes, escape, number, text
+from tests.released import KINDS
 from tests.releases import facts_of
 
 
-@pytest.mark.parametrize("kind", ["int8", "float", "two_tasks", "sound"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_it_has_all_of_its_sections(tmp_path: Path, kind: str) -> None:
     card = text(facts_of(tmp_path, kind))
     sections = [line[3:] for line in card.splitlines() if line.startswith("## ")]

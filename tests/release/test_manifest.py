@@ -11,6 +11,7 @@ import pytest
 
 from edgekd.errors import InputError
 from edgekd.release.manifest import document, problems, schema
+from tests.released import KINDS
 from tests.releases import facts_of, made, tiny
 
 
@@ -36,7 +37,7 @@ def test_the_schema_is_one_and_refuses_what_it_does_not_name() -> None:
     assert all(one["additionalProperties"] is False and one["required"] == sorted(one["properties"]) for one in objects(schema()))
 
 
-@pytest.mark.parametrize("kind", ["int8", "float", "two_tasks", "sound"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_manifests_of_all_kinds_are_as_the_schema_demands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     tiny(monkeypatch)
     document = made(tmp_path, kind).released.manifest

@@ -15,21 +15,15 @@ import pytest
 
 from edgekd.errors import InputError
 from edgekd.quant import reference
-from edgekd.release.facts import Facts, Vectors
+from edgekd.release.facts import Vectors
 from edgekd.release.mcu import ACCESSOR_BYTES, pack, text_of
 from edgekd.release_facts import Inputs
 from tests.c_layers import fully_connected
 from tests.firmware_bundles import STRICT, compiled, needs, packed, ran
+from tests.release.bundles import with_labels
 from tests.released import exported, facts
 
 HOSTILE = ("a\"b\\", "??/\n??'", "*/ #error", "drèss 🐈‍⬛", "%s%n", "nul\0l", "\ud800", "$(exit 1) ${X} `x`", "\u202eright")  # fmt: skip
-
-
-def with_labels(made: Facts, labels: tuple[str, ...]) -> Facts:
-    model = made.models["c"]
-    head = model.heads[0]
-    named = replace(head, labels=(*labels, *head.labels[len(labels) :])[: len(head.labels)])
-    return replace(made, models={"c": replace(model, heads=(named, *model.heads[1:]))})
 
 
 def test_what_check_and_accessor_cost_in_flash(tmp_path: Path):
@@ -159,9 +153,9 @@ int main(void) {
 
 
 def test_hostile_labels_are_text(tmp_path: Path):
-    made = with_labels(facts(tmp_path, "int8", formats=("mcu",)), HOSTILE[:6])
+    made = with_labels(facts(tmp_path, "int8", formats=("mcu",)), HOSTILE[:6], "c")
     for at, labels in enumerate((HOSTILE[:6], HOSTILE[3:])):
-        folder = packed(with_labels(made, labels), tmp_path / str(at))
+        folder = packed(with_labels(made, labels, "c"), tmp_path / str(at))
         app = tmp_path / f"{at}.c"
         app.write_text(
             '#include <stdio.h>\n#include "golden_pixel_8_model.h"\n'
@@ -183,14 +177,6 @@ def test_contract_and_verified_library(tmp_path: Path):
     assert hashlib.sha256((folder / stated["model"]["file"]).read_bytes()).hexdigest() == model.sha256
     assert [output["task"] for output in stated["outputs"]] == ["shape", "light"]
     assert stated["vectors"]["exact"] and stated["vectors"]["count"] == 8
-
-
-def test_the_same_facts_make_the_same_bytes(tmp_path: Path):
-    made = facts(tmp_path, "sound", formats=("mcu",))
-    one, two = packed(made, tmp_path / "one"), packed(made, tmp_path / "two")
-    for path in one.rglob("*"):
-        if path.is_file():
-            assert path.read_bytes() == (two / path.relative_to(one)).read_bytes()
 
 
 def test_what_cannot_be_packed_is_said(tmp_path: Path):

@@ -14,9 +14,7 @@ from ai_edge_litert.interpreter import Interpreter
 from edgekd.errors import InputError
 from edgekd.importers.tflite import read
 from edgekd.release.mobile import CONTRACT, MODEL, VECTORS, payload
-from tests.released import facts
-
-KINDS = ("int8", "float", "two_tasks", "sound")
+from tests.released import KINDS, facts
 
 
 def stated(tmp_path: Path, kind: str) -> tuple[dict[str, Any], bytes, bytes]:

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from edgekd.errors import InputError
 from edgekd.release.facts import Facts
-from edgekd.release.oci import ARTIFACT, contents, pack
+from edgekd.release.oci import ARTIFACT, contents
+from tests.release import bundles
 from tests.released import facts
 
 TITLE = "org.opencontainers.image.title"
@@ -23,10 +23,7 @@ TITLE = "org.opencontainers.image.title"
 
 def packed(made: Facts, out: Path) -> Path:
     """The image layout."""
-    out.mkdir(parents=True)
-    files = pack(made, out)
-    assert list(files) == sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
-    return out / made.artifact
+    return bundles.packed("oci", made, out) / made.artifact
 
 
 def skopeo(*words: str | Path) -> str:
@@ -162,18 +159,3 @@ def test_hostile_texts_stay_texts(tmp_path: Path):
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == [list(labels)]
     assert (folder / "labels.txt").read_text().splitlines()[1] == "a b"
-
-
-def test_the_same_facts_make_the_same_bytes(tmp_path: Path):
-    made = facts(tmp_path, "int8", formats=("oci",))
-    one, two = packed(made, tmp_path / "one"), packed(made, tmp_path / "two")
-    for path in one.rglob("*"):
-        if path.is_file():
-            assert path.read_bytes() == (two / path.relative_to(one)).read_bytes()
-
-
-def test_a_changed_model_is_refused(tmp_path: Path):
-    made = facts(tmp_path, "int8", formats=("oci",))
-    made.models["tflite"].path.write_bytes(b"other")
-    with pytest.raises(InputError, match="is another file than the one that was verified"):
-        pack(made, tmp_path / "oci")

@@ -11,24 +11,15 @@ import numpy as np
 import openvino as ov
 import pytest
 
-from edgekd.errors import InputError
 from edgekd.quant import reference
-from edgekd.release.facts import Facts
-from edgekd.release.openvino import pack
+from tests.release.bundles import packed
 from tests.released import facts
-
-
-def packed(made: Facts, out: Path) -> Path:
-    out.mkdir(parents=True)
-    files = pack(made, out)
-    assert list(files) == sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
-    return out
 
 
 @pytest.mark.parametrize("kind", ("int8", "two_tasks", "sound", "float"))
 def test_openvino_reads_the_repository_and_gives_the_expected_outputs(tmp_path: Path, kind: str):
     made = facts(tmp_path, kind, formats=("openvino",))
-    out = packed(made, tmp_path / "openvino")
+    out = packed("openvino", made, tmp_path / "openvino")
     served = json.loads((out / "config.json").read_text())["model_config_list"][0]["config"]
     assert served == {"name": made.artifact, "base_path": f"/models/{made.artifact}"}
     versions = [path for path in (out / made.artifact).iterdir() if path.is_dir()]
@@ -50,7 +41,7 @@ def test_openvino_reads_the_repository_and_gives_the_expected_outputs(tmp_path: 
 
 
 def test_the_accessor_passes_its_vectors(tmp_path: Path):
-    out = packed(facts(tmp_path, "two_tasks", formats=("openvino",)), tmp_path / "openvino")
+    out = packed("openvino", facts(tmp_path, "two_tasks", formats=("openvino",)), tmp_path / "openvino")
     done = subprocess.run([sys.executable, "golden-pixel-8/edgekd_model.py"], cwd=out, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "golden-pixel-8 1.4.0, openvino: 8 test vectors pass\n"), done.stderr
     weights = bytearray((out / "golden-pixel-8/1/model.bin").read_bytes())
@@ -59,18 +50,3 @@ def test_the_accessor_passes_its_vectors(tmp_path: Path):
     done = subprocess.run([sys.executable, "golden-pixel-8/edgekd_model.py"], cwd=out, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "model.bin is" in done.stderr and "take accessor and model from the same release" in done.stderr
-
-
-def test_the_same_facts_make_the_same_bytes(tmp_path: Path):
-    made = facts(tmp_path, "int8", formats=("openvino",))
-    one, two = packed(made, tmp_path / "one"), packed(made, tmp_path / "two")
-    for path in one.rglob("*"):
-        if path.is_file():
-            assert path.read_bytes() == (two / path.relative_to(one)).read_bytes()
-
-
-def test_a_changed_model_is_refused(tmp_path: Path):
-    made = facts(tmp_path, "int8", formats=("openvino",))
-    made.models["openvino"].path.write_bytes(b"other")
-    with pytest.raises(InputError, match="is another file than the one that was verified"):
-        pack(made, tmp_path / "openvino")

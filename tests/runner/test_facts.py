@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import pytest
 
 from edgekd.doctor.facts import judged
 from edgekd.measure.attached import RUNNER
+from tests.runner.loaded import load_runner
 
 
 def tree(root: Path, files: dict[str, str]) -> Path:
@@ -28,15 +28,6 @@ def tree(root: Path, files: dict[str, str]) -> Path:
 def facts(root: Path) -> dict[str, Any]:
     done = subprocess.run([sys.executable, str(RUNNER), "facts", "--json", "--root", str(root)], capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
-
-
-def runner() -> Any:
-    spec = importlib.util.spec_from_file_location("edgekd_runner", RUNNER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 CPU = "sys/devices/system/cpu/cpu{}/cpufreq/{}"
@@ -86,7 +77,7 @@ def test_a_jetson_orin(tmp_path: Path) -> None:
     assert found["throttling"] == {"over-current oc3": 7}
     assert found["memory"]["MemAvailable"] == 5120000 * 1024
     assert found["power"] == ["VDD_CPU_GPU_CV", "VDD_IN"]
-    watts = runner().powers(str(tmp_path))
+    watts = load_runner().powers(str(tmp_path))
     assert watts["VDD_IN"]() == pytest.approx(5.016 * 0.968)
     said = {check.name: check.mend for check in judged(found) if check.state == "note"}
     assert said["power mode"] == "sudo nvpmodel -m 0"
@@ -102,7 +93,7 @@ def test_rails_of_an_older_jetson(tmp_path: Path) -> None:
     place = "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0/"
     files = {place + "rail_name_0": "POM_5V_IN\n", place + "in_power0_input": "2345\n", place + "rail_name_1": "POM_5V_GPU\n",
              place + "in_power1_input": "123\n"}  # fmt: skip
-    watts = runner().powers(str(tree(tmp_path, files)))
+    watts = load_runner().powers(str(tree(tmp_path, files)))
     assert {name: read() for name, read in watts.items()} == {"POM_5V_IN": 2.345, "POM_5V_GPU": 0.123}
 
 
@@ -152,7 +143,7 @@ def test_a_laptop_with_an_intel_processor(tmp_path: Path) -> None:
     assert (found["model"], found["soc"]) == ("NUC13ANHi5", "13th Gen Intel(R) Core(TM) i5-1340P")
     assert found["throttling"] == {"core_throttle_count": 7, "cooling Processor": 2}
     assert found["battery"] == {"BAT0": {"status": "Discharging", "capacity": "12"}}
-    assert runner().powers(str(tmp_path))["battery"]() == pytest.approx(11.8 * 0.85)
+    assert load_runner().powers(str(tmp_path))["battery"]() == pytest.approx(11.8 * 0.85)
     assert any(check.name == "battery" and "12 %" in check.said for check in judged(found))
 
 
@@ -170,5 +161,5 @@ def test_files_that_hold_nonsense(tmp_path: Path) -> None:
 
 
 def test_trtexec_states_its_version() -> None:
-    version = runner().trt_version
+    version = load_runner().trt_version
     assert [version(number) for number in (8502, 8602, 100300, 101301)] == ["8.5.2", "8.6.2", "10.3.0", "10.13.1"]

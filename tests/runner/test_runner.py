@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import json
 import subprocess
 import sys
@@ -16,11 +15,12 @@ import pytest
 from edgekd.bench import write
 from edgekd.export import onnx
 from edgekd.export.tflite import export
+from edgekd.measure.attached import RUNNER
 from edgekd.measure.device import Subject
 from edgekd.measure.files import model_file
 from edgekd.quant import io
+from tests.runner.loaded import load_runner
 
-RUNNER = Path(__file__).resolve().parents[2] / "edgekd" / "runner" / "edgekd_runner.py"
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "inverted_residual"
 SHORT = {"seconds": 0.12, "repeats": 6, "invocations": 2, "warmup_s": 0.05}
 
@@ -35,15 +35,6 @@ def folder(tmp_path: Path) -> Path:
     with np.load(GOLDEN / "inputs.npz") as file:
         np.save(tmp_path / "x.npy", next(iter(file.values()))[:5])
     return tmp_path
-
-
-def load_runner() -> Any:
-    spec = importlib.util.spec_from_file_location("edgekd_runner", RUNNER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def border(file: Path) -> dict[str, Any]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,30 +16,19 @@ from edgekd.errors import DeviceError
 from edgekd.export import onnx
 from edgekd.measure import attached
 from edgekd.measure.device import Asked, Subject
-from edgekd.quant.graph import QuantGraph, Quantization, Tensor
-from edgekd.quant.ops import FullyConnected
 from edgekd.verify.returned import judge
+from tests.graph_cases import dense
+from tests.runner.loaded import load_runner
 
 STAND_IN = Path(__file__).resolve().parents[1] / "trtexec_stand_in.py"
 
 
-def graph() -> QuantGraph:
-    rng = np.random.default_rng(0)
-    tensors = (
-        Tensor("x", "int8", (1, 64), Quantization.per_tensor(1 / 128)),
-        Tensor("w", "int8", (4, 64), Quantization.per_tensor(0.01), rng.integers(-127, 128, (4, 64)).astype(np.int8)),
-        Tensor("b", "int32", (4,), Quantization.per_tensor(0.01 / 128), np.zeros(4, np.int32)),
-        Tensor("y", "int8", (1, 4), Quantization.per_tensor(0.05)),
-    )
-    return QuantGraph("g", "channels_last", {t.name: t for t in tensors}, (FullyConnected("fc", ("x", "w", "b"), ("y",)),), ("x",), ("y",))
-
-
 @pytest.fixture
 def subject(tmp_path: Path) -> Subject:
-    onnx.export(graph(), tmp_path)
+    onnx.export(dense(), tmp_path)
     x = np.random.default_rng(1).integers(-128, 128, (2, 64)).astype(np.int8)
     asked = Asked(seconds=0.6, repeats=6, invocations=1, warmup_s=0.1, provider="trtexec")
-    return Subject(graph(), None, x, None, "2 samples", write, asked=asked, file=tmp_path / "model.onnx", judge=judge)
+    return Subject(dense(), None, x, None, "2 samples", write, asked=asked, file=tmp_path / "model.onnx", judge=judge)
 
 
 @pytest.fixture
@@ -87,15 +74,6 @@ def test_what_is_given_up_does_not_go_on(subject: Subject, trtexec: Path, tmp_pa
     (model,) = json.loads((tmp_path / "RESULT.json").read_text())["models"]
     assert model["error"] == "took over 4.5 s and was ended"
     assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
-
-
-def load_runner() -> Any:
-    spec = importlib.util.spec_from_file_location("edgekd_runner", attached.RUNNER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_a_file_that_it_cannot_read_says_so(subject: Subject, trtexec: Path) -> None:

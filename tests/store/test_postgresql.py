@@ -20,7 +20,7 @@ from edgekd.errors import EdgekdError
 from edgekd.store import Query, Result
 from edgekd.store.results import find, save, there
 from edgekd.store.tables import connect
-from tests.store.test_results import result
+from tests.store.made import result
 
 BIN = max(glob.glob("/usr/lib/postgresql/*/bin"), default=os.path.dirname(shutil.which("initdb") or ""))
 pytestmark = [

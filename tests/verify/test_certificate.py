@@ -10,33 +10,19 @@ import pytest
 import small
 
 from edgekd.errors import InputError
-from edgekd.export import EXPORTERS, c, onnx, openvino, tflite
 from edgekd.quant import reference
 from edgekd.quant.compare import top1
 from edgekd.quant.graph import QuantGraph
 from edgekd.records import Verdict
 from edgekd.runtimes import RUNTIMES
-from edgekd.verify.certificate import RULES, Samples, Subject, verify
+from edgekd.verify.certificate import RULES, Samples, verify
+from tests.verify.subjects import subject
 
 X = small.samples(400)
-FORMATS = {
-    "tflm": "tflite",
-    "litert_ref": "tflite",
-    "litert_xnnpack": "tflite",
-    "onnxruntime": "onnx",
-    "openvino": "openvino",
-    "c_host": "c",
-}
-EXPORT = {"tflite": tflite.export, "onnx": onnx.export, "openvino": openvino.export, "c": c.export}
 
 
 def labels(graph: QuantGraph) -> np.ndarray:
     return top1(reference.run(graph, X, "xnnpack")[graph.outputs[0]])
-
-
-def subject(graph: QuantGraph, runtime: str, folder: Path) -> Subject:
-    kind = FORMATS[runtime]
-    return Subject(runtime, RUNTIMES[runtime], folder / EXPORT[kind](graph, folder).path, EXPORTERS[kind])
 
 
 def check(graph: QuantGraph, file_of: QuantGraph, runtime: str, folder: Path) -> Verdict:

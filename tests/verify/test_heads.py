@@ -10,7 +10,6 @@ import pytest
 import small
 
 from edgekd.errors import InputError
-from edgekd.export import EXPORTERS, c, onnx, openvino, tflite
 from edgekd.quant import reference
 from edgekd.quant.compare import top1
 from edgekd.quant.graph import QuantGraph
@@ -19,30 +18,17 @@ from edgekd.quant.passes.heads import split_heads
 from edgekd.quant.reference.profiles import PROFILES
 from edgekd.records import Verdict
 from edgekd.runtimes import RUNTIMES
-from edgekd.verify.certificate import Samples, Subject, verify
+from edgekd.verify.certificate import Samples, verify
 from edgekd.verify.foretell import branch_point, foretell
 from edgekd.verify.layers import compare_layers
+from tests.verify.subjects import subject
 
 X = small.samples(300)
-FORMATS = {
-    "tflm": "tflite",
-    "litert_ref": "tflite",
-    "litert_xnnpack": "tflite",
-    "onnxruntime": "onnx",
-    "openvino": "openvino",
-    "c_host": "c",
-}
-EXPORT = {"tflite": tflite.export, "onnx": onnx.export, "openvino": openvino.export, "c": c.export}
 SIZES = {"kind": 3, "who": 2}
 
 
 def two() -> QuantGraph:
     return split_heads(small.graph(), SIZES, alike=False).with_metadata(labels=None, tasks={"kind": ["a", "b", "c"], "who": ["x", "y"]})
-
-
-def subject(graph: QuantGraph, runtime: str, folder: Path) -> Subject:
-    kind = FORMATS[runtime]
-    return Subject(runtime, RUNTIMES[runtime], folder / EXPORT[kind](graph, folder).path, EXPORTERS[kind])
 
 
 def labels(graph: QuantGraph) -> np.ndarray:

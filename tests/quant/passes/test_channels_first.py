@@ -1,19 +1,12 @@
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from edgekd.quant.graph import QuantGraph, Quantization, Tensor
 from edgekd.quant.ops import Add, Concat, FullyConnected, Mean, Op, Pad, Relu, Reshape, Softmax, Transpose
 from edgekd.quant.passes.channels_first import channels_first
-
-_spec = importlib.util.spec_from_file_location("onnx_cases", Path(__file__).parents[2] / "export" / "onnx_cases.py")
-assert _spec and _spec.loader
-cases = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(cases)
+from tests.export import onnx_cases as cases
 
 
 def float_graph(ops: list[Op], shapes: dict[str, tuple[int, ...]], output: str, **weights: np.ndarray) -> QuantGraph:

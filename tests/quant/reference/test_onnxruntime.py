@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,9 @@ from edgekd.quant.graph import QuantGraph, Quantization, Tensor
 from edgekd.quant.io import load
 from edgekd.quant.reference import run
 from edgekd.runtimes.onnxruntime import open_model
+from tests.importers import onnx_cases as cases
 
 TESTS = Path(__file__).parents[2]
-_spec = importlib.util.spec_from_file_location("onnx_cases_of_reference", TESTS / "importers" / "onnx_cases.py")
-assert _spec and _spec.loader
-cases = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(cases)
 #: The least share of integers foretold where onnxruntime sums or interpolates in float32 in an order of its own; never more than one off.
 SHARES = {"mean_rows": 0.9, "sum": 0.9, "bilinear": 0.97, "bilinear_half": 0.97, "bilinear_corners": 0.97}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +15,9 @@ from edgekd.quant.io import load
 from edgekd.quant.reference import run
 from edgekd.quant.reference.openvino import holds_on
 from edgekd.runtimes.openvino import open_model
+from tests.importers import onnx_cases as cases
 
 TESTS = Path(__file__).parents[2]
-_spec = importlib.util.spec_from_file_location("onnx_cases_of_openvino", TESTS / "importers" / "onnx_cases.py")
-assert _spec and _spec.loader
-cases = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(cases)
 pytestmark = pytest.mark.skipif(not holds_on(environment()["cpu_flags"].split()), reason="the rules were found on another instruction set")
 #: The least share of integers foretold where ties fall another way; never more than one off.
 SHARES = {"mean_rows": 0.9, "sum": 0.9, "bilinear": 0.9, "bilinear_half": 0.95}
