@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from edgekd import host
@@ -66,8 +66,6 @@ class Outcome:
 Measure = Callable[[Member, Order], Sequence[Result]]
 #: Told of every outcome as it comes, one after another, in any thread: stores it, says it.
 Told = Callable[[Outcome], None]
-
-
 #: Told once, at Ctrl-C, of the devices that are waited for.
 Waiting = Callable[[Sequence[str]], None]
 
@@ -81,63 +79,80 @@ def run(
     Never raises for a device; what ``told`` raises ends everything, after what runs. Ctrl-C starts nothing further, and what
     then fails is not told.
     """
-    one, stop, busy = threading.Lock(), threading.Event(), set[str]()
-
-    def tell(outcome: Outcome) -> Outcome:
-        try:
-            with one:
-                told(outcome)
-        except BaseException:
-            stop.set()
-            raise
-        return outcome
-
-    def try_it(member: Member, order: Order, before: int = 0) -> Outcome:
-        busy.add(member.name)
-        try:
-            outcome = _try(fleet, member, order, measure, stop)
-            outcome = replace(outcome, tries=outcome.tries + before)
-            if not before and disturbed(outcome):
-                return outcome  # told when it was tried once more, with no other device busy
-            # A terminal's Ctrl-C goes to compilers, emulators and adb too: that they end is no failure of the device.
-            cut = outcome.state == "failed" and not any(result.row for result in outcome.results) and stop.wait(_CTRL_C_S)
-            return outcome if cut else tell(outcome)
-        finally:
-            busy.discard(member.name)
-
-    def disturbed(outcome: Outcome) -> bool:
-        return _DISTURBED in outcome.failed and outcome.tries <= _retries(fleet, outcome.member)
-
-    def each(member: Member) -> list[Outcome]:
-        outcomes: list[Outcome] = []
-        for order in orders:
-            if stop.is_set():
-                break
-            if order.key(member) in there:
-                outcomes.append(tell(Outcome(member, order, "there")))
-            elif gone := next((outcome for outcome in outcomes if outcome.lost), None):
-                outcomes.append(tell(_failure(member, order, 0, f"not tried: {gone.failed}")))
-            else:
-                outcomes.append(try_it(member, order))
-        return outcomes
-
+    work = _Work(fleet, measure, told)
     groups: dict[str, list[Member]] = {}
     for member in fleet.devices:
         groups.setdefault(_place(member.device), []).append(member)
     pool = ThreadPoolExecutor(fleet.jobs, thread_name_prefix="device")
     try:  # what runs is waited for: a device that is left in the middle keeps its lock
-        futures = [pool.submit(lambda group: [outcome for member in group for outcome in each(member)], group) for group in groups.values()]
+        futures = [
+            pool.submit(lambda group: [outcome for member in group for outcome in work.each(member, orders, there)], group)
+            for group in groups.values()
+        ]
         found = [outcome for future in futures for outcome in future.result()]
-        found = [try_it(one.member, one.order, one.tries) if disturbed(one) else one for one in found]
+        found = [work.one(outcome.member, outcome.order, outcome.tries) if work.again(outcome) else outcome for outcome in found]
     except KeyboardInterrupt:
-        stop.set()
-        waiting(sorted(busy))
+        work.stop.set()
+        waiting(sorted(work.busy))
         raise
     finally:
-        stop.set()
+        work.stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
     order_of = {member.name: at for at, member in enumerate(fleet.devices)}
     return sorted(found, key=lambda outcome: order_of[outcome.member.name])
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the threads of a run share."""
+
+    fleet: Fleet
+    measure: Measure
+    told: Told
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    stop: threading.Event = field(default_factory=threading.Event)
+    busy: set[str] = field(default_factory=set)
+
+    def each(self, member: Member, orders: Sequence[Order], there: Collection[str]) -> list[Outcome]:
+        """Every order on one device."""
+        outcomes: list[Outcome] = []
+        for order in orders:
+            if self.stop.is_set():
+                break
+            if order.key(member) in there:
+                outcomes.append(self._tell(Outcome(member, order, "there")))
+            elif gone := next((outcome for outcome in outcomes if outcome.lost), None):
+                outcomes.append(self._tell(_failure(member, order, 0, f"not tried: {gone.failed}")))
+            else:
+                outcomes.append(self.one(member, order))
+        return outcomes
+
+    def one(self, member: Member, order: Order, before: int = 0) -> Outcome:
+        """One order on one device, tried ``before`` so often."""
+        self.busy.add(member.name)
+        try:
+            outcome = _try(self.fleet, member, order, self.measure, self.stop)
+            outcome = replace(outcome, tries=outcome.tries + before)
+            if not before and self.again(outcome):
+                return outcome  # told when it was tried once more, with no other device busy
+            # A terminal's Ctrl-C goes to compilers, emulators and adb too: that they end is no failure of the device.
+            cut = outcome.state == "failed" and not any(result.row for result in outcome.results) and self.stop.wait(_CTRL_C_S)
+            return outcome if cut else self._tell(outcome)
+        finally:
+            self.busy.discard(member.name)
+
+    def again(self, outcome: Outcome) -> bool:
+        """Other work disturbed it, and the device has a retry left."""
+        return _DISTURBED in outcome.failed and outcome.tries <= _retries(self.fleet, outcome.member)
+
+    def _tell(self, outcome: Outcome) -> Outcome:
+        try:
+            with self.lock:
+                self.told(outcome)
+        except BaseException:
+            self.stop.set()
+            raise
+        return outcome
 
 
 def _try(fleet: Fleet, member: Member, order: Order, measure: Measure, stop: threading.Event) -> Outcome:
