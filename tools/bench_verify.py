@@ -1,11 +1,12 @@
-"""What follows training: start-up, export, verification of a whole test set, and the reference beside TFLite Micro. Seconds of CPU and clock.
+"""What follows training: start-up, export, verification of a test set, and the reference beside TFLite Micro. Seconds of CPU and clock.
 
-    OMP_NUM_THREADS=1 python tools/bench_verify.py [--run DIR] [--images 10000] [--rounds 3] [--workers 0] [--json]
+    OMP_NUM_THREADS=1 python tools/bench_verify.py [--run DIR] [--images 10000] [--rounds 3] [--workers 0] [--kept FILE] [--json]
 
 --run is a run folder of `edgekd build` (or any folder with ``graph/``); without it a student of that kind with random weights. Images are
 Fashion-MNIST's test set where they fit it, else noise. A round verifies every runtime of this host at once, the fast ones with the profile
 of each, and lets each runtime run the same images by its own API in a process of its own (bench_verify_own.py).
-CPU seconds of a verification are those of all its processes, imports and loading too. Exit code 1 where a demand is not met.
+CPU seconds of a verification are those of all its processes, imports and loading too. With --kept a run that is repeated goes on behind
+the last whole round. Exit code 1 where a demand is not met.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from edgekd.runtimes.tflm import open_model
 from edgekd.verify.certificate import Samples, Subject, verify
 
 HERE = Path(__file__).resolve().parent
-#: Runtime → the exporter whose file it runs. TFLite Micro and LiteRT's reference kernels take a hundred times what the fast ones do.
+#: Runtime → the exporter whose file it runs. TFLite Micro and LiteRT's reference kernels take some forty times what the fast ones do.
 FORMAT = {
     "tflm": "tflite",
     "litert_ref": "tflite",
@@ -132,16 +133,18 @@ def verified(graph: QuantGraph, subjects: Sequence[Subject], samples: Samples, w
 
 def rounds(graph: QuantGraph, files: dict[str, Path], samples: Samples, options: argparse.Namespace) -> list[dict[str, Any]]:
     subjects = {name: Subject(name, RUNTIMES[name], files[name]) for name in files}
-    found: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = json.loads(options.kept.read_text()) if options.kept and options.kept.is_file() else []
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         np.save(Path(folder) / "x.npy", samples.x)
-        for number in range(options.rounds):
+        for number in range(len(found), options.rounds):
             order = list(files) if number % 2 == 0 else list(files)[::-1]
             tool, images = str(HERE / "bench_verify_own.py"), str(Path(folder) / "x.npy")
             alone = {name: json.loads(child([tool, name, str(files[name]), images])[2])["cpu_s"] for name in order}
             everything = verified(graph, list(subjects.values()), samples, options.workers)
             fast = verified(graph, [subjects[name] for name in FAST if name in subjects], samples, options.workers)
             found.append({"alone": alone, "everything": everything, "fast": fast})
+            if options.kept:
+                options.kept.write_text(json.dumps(found))
             print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
     return found
 
@@ -218,20 +221,20 @@ def judged(each: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def demands(found: dict[str, Any]) -> list[dict[str, Any]]:
     verification = found["verification"]
     slowest = max(found["profiles"][name]["ratio"]["high"] for name in PROFILES)
+    exported, fast = found["exports"]["all"]["first"]["cpu_s"]["high"], verification["fast"]["cpu_s"]["mean"]
     rows = [
-        ("export of all formats, CPU s", found["exports"]["all"]["first"]["cpu_s"]["high"], EXPORT_S),
-        ("the fast runtimes and the profile of each, CPU s (the clock cannot need more on a quiet core)", verification["fast"]["cpu_s"]["mean"], FAST_S),
+        ("export of all formats, CPU s", exported, EXPORT_S),
+        ("the fast runtimes and the profile of each, CPU s (a quiet core needs no longer by the clock)", fast, FAST_S),
         ("everything, CPU s to the runtimes' own", verification["everything"]["ratio_alone"]["mean"], RATIO),
         ("the slowest rounding profile, CPU s to TFLM's, interval included", slowest, SLOWER),
-    ]  # fmt: skip
+    ]
     return [{"demand": name, "found": value, "at_most": most, "ok": value <= most} for name, value, most in rows]
 
 
 def said(found: dict[str, Any]) -> list[str]:
-    how, lines = found["how"], []
-    lines.append(
-        f"{found['student']['name']}, {how['images']} of {how['of']}, {how['workers']} workers, load {how['load'][0]:.1f} to {how['load'][1]:.1f}"
-    )
+    how, lines = found["how"], list[str]()
+    load = " to ".join(f"{one:.1f}" for one in how["load"])
+    lines.append(f"{found['student']['name']}, {how['images']} of {how['of']}, {how['workers']} workers, load {load}")
     for name, row in found["starts"].items():
         lines.append(f"  {name:16s} {_of(row['cpu_s'])} CPU s, {_of(row['clock_s'])} s")
     for name, row in found["exports"].items():
@@ -242,10 +245,10 @@ def said(found: dict[str, Any]) -> list[str]:
             f"  {name:16s} alone {row['mean']:.2f} CPU s, in the verification {verification['runtime_in_it_cpu_s'][name]['mean']:.2f}"
         )
     for part in ("everything", "fast"):
-        row = verification[part]
+        row, alone = verification[part], verification[part]["ratio_alone"]
         lines.append(
-            f"  {part:16s} {row['cpu_s']['mean']:.1f} CPU s, {row['clock_s']['mean']:.1f} s, {row['ratio_alone']['mean']:.3f} of the runtimes alone "
-            f"(sd {row['ratio_alone']['sd'] or 0:.3f}, n = {row['ratio_alone']['n']}), {row['ratio_in_it']['mean']:.3f} of what they took in it"
+            f"  {part:16s} {row['cpu_s']['mean']:.1f} CPU s, {row['clock_s']['mean']:.1f} s, {alone['mean']:.3f} of the runtimes alone "
+            f"(sd {alone['sd'] or 0:.3f}, n = {alone['n']}), {row['ratio_in_it']['mean']:.3f} of what they took in it"
         )
     for name, row in found["profiles"].items():
         ratio = row["ratio"]
@@ -268,6 +271,7 @@ def main() -> int:
     parser.add_argument("--sample", type=int, default=200, help="images of a round of the profiles")
     parser.add_argument("--profile-rounds", type=int, default=10)
     parser.add_argument("--workers", type=int, default=0, help="processes of a verification at a time; 0: one a core")
+    parser.add_argument("--kept", type=Path, help="a file that keeps the rounds; of the same run, images and workers")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     try:
