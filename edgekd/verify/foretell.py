@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from edgekd.errors import InputError
@@ -9,6 +11,7 @@ from edgekd.quant import ops, reference
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.outputs import joined
 from edgekd.quant.passes.suffix import suffix
+from edgekd.quant.reference.engine import Step
 from edgekd.quant.reference.profiles import RULES
 
 #: Operator → its rule in the table of profiles; "" for those that only move or compare integers, whatever the profile.
@@ -38,16 +41,27 @@ WHOLE = ""
 
 def foretell(graph: QuantGraph, x: np.ndarray, profiles: tuple[str, ...]) -> np.ndarray:
     """What the reference answers to ``x`` [N, ...] under each profile: [N, profiles, ...], outputs joined where there are several."""
+    return foretelling(graph, profiles)(x)
+
+
+def foretelling(graph: QuantGraph, profiles: tuple[str, ...]) -> Callable[[np.ndarray], np.ndarray]:
+    """``foretell`` for many ``x``: what two of them have in common, compiling, is done once."""
     first = profiles[0]
     branches = {profile: branch_point(graph, first, profile) for profile in profiles[1:]}
+    rests = {profile: suffix(graph, name) if name else graph for profile, name in branches.items()}
     kept = tuple({name for name in branches.values() if name})
-    trunk = reference.run(graph, x, first, keep=kept)
-    results = [trunk]
-    for profile, name in branches.items():
-        rest = graph if not name else suffix(graph, name)
-        same = name == WHOLE or not rest.ops
-        results.append(trunk if same else reference.run(rest, trunk[name] if name else x, profile))
-    return np.stack([joined([found[name] for name in graph.outputs]) for found in results], axis=1)
+    compiled: dict[str, dict[str, tuple[Step, ...]]] = {profile: {} for profile in profiles}
+
+    def answers(x: np.ndarray) -> np.ndarray:
+        trunk = reference.run(graph, x, first, keep=kept, compiled=compiled[first])
+        results = [trunk]
+        for profile, name in branches.items():
+            rest, start = rests[profile], trunk[name] if name else x
+            same = name == WHOLE or not rest.ops
+            results.append(trunk if same else reference.run(rest, start, profile, compiled=compiled[profile]))
+        return np.stack([joined([found[name] for name in graph.outputs]) for found in results], axis=1)
+
+    return answers
 
 
 def group(profiles: tuple[str, ...], graph: QuantGraph) -> list[tuple[str, ...]]:

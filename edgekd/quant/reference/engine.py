@@ -70,20 +70,32 @@ class Step:
     last: tuple[str, ...]
 
 
-def run(graph: QuantGraph, x: np.ndarray, profile: str, *, keep: Collection[str] = (), batch: int = 64) -> dict[str, np.ndarray]:
+def run(
+    graph: QuantGraph,
+    x: np.ndarray,
+    profile: str,
+    *,
+    keep: Collection[str] = (),
+    batch: int = 64,
+    compiled: dict[str, tuple[Step, ...]] | None = None,
+) -> dict[str, np.ndarray]:
     """Outputs of ``graph`` (channels last), and the tensors named in ``keep``, for ``x`` [N, ...].
 
     ``profile`` is one of PROFILES for a graph with quantized activations, "float" for one without; each operator is computed by the dtype
     of its tensors, so a quantized graph may hold float operators, and either may read int32 indices. ``x`` and what comes back have the
     dtypes of their tensors, float16 as float32 (float16 constants are widened, everything is computed in float32). At most ``batch``
     samples are computed at a time, fewer where that keeps activations in the cache. Results do not depend on it, nor (for integers) on
-    how many threads BLAS uses, which is the caller's decision (OMP_NUM_THREADS).
+    how many threads BLAS uses, which is the caller's decision (OMP_NUM_THREADS). ``compiled`` belongs to the caller and to this graph:
+    what was compiled for a profile is put there, and taken from there the next time.
 
     Raises InputError: unknown profile, layout, shape, dtype or name; an operator whose inputs do not share the scale that they must share.
     """
     _check(graph, x, profile, keep)
     wanted = tuple(dict.fromkeys((*graph.outputs, *keep)))
-    steps = compile_graph(graph, profile)
+    compiled = {} if compiled is None else compiled
+    if profile not in compiled:
+        compiled[profile] = compile_graph(graph, profile)
+    steps = compiled[profile]
     largest = max(math.prod(t.shape) for t in graph.tensors.values() if not t.is_constant)
     size = max(1, min(batch, CACHED // largest))
     results = {name: np.empty((len(x), *graph.tensor(name).shape[1:]), outside(graph.tensor(name))) for name in wanted}
