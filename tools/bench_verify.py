@@ -6,7 +6,8 @@
 Fashion-MNIST's test set where they fit it, else noise. A round verifies every runtime of this host at once, the fast ones with the profile
 of each, and lets each runtime run the same images by its own API in a process of its own (bench_verify_own.py).
 CPU seconds of a verification are those of all its processes, imports and loading too. With --kept a run that is repeated goes on behind
-the last whole round. Exit code 1 where a demand is not met.
+the last whole round. Exit code 1 where a demand is not met; of the two ratios the one to what the runtimes took in the verification itself
+counts, for on a machine with other work a second of CPU does more or less at another time.
 """
 
 from __future__ import annotations
@@ -225,7 +226,7 @@ def demands(found: dict[str, Any]) -> list[dict[str, Any]]:
     rows = [
         ("export of all formats, CPU s", exported, EXPORT_S),
         ("the fast runtimes and the profile of each, CPU s (a quiet core needs no longer by the clock)", fast, FAST_S),
-        ("everything, CPU s to the runtimes' own", verification["everything"]["ratio_alone"]["mean"], RATIO),
+        ("everything, CPU s to the runtimes' own in it", verification["everything"]["ratio_in_it"]["mean"], RATIO),
         ("the slowest rounding profile, CPU s to TFLM's, interval included", slowest, SLOWER),
     ]
     return [{"demand": name, "found": value, "at_most": most, "ok": value <= most} for name, value, most in rows]
