@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -107,7 +108,7 @@ class Tensor:
     @property
     def nbytes(self) -> int:
         """Bytes that the values take on a device (int4 packed, two a byte)."""
-        return (int(np.prod(self.shape)) * BITS[self.dtype] + 7) // 8
+        return (math.prod(self.shape) * BITS[self.dtype] + 7) // 8
 
 
 @dataclass(frozen=True, eq=False)

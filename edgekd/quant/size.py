@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-
-import numpy as np
 
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.ops import BatchMatMul, Conv2D, DepthwiseConv2D, FullyConnected, Op, TransposeConv2D
@@ -33,7 +32,7 @@ def macs(graph: QuantGraph) -> int:
 
 def parameters(graph: QuantGraph) -> int:
     """Elements of all constants: weights and biases."""
-    return sum(int(np.prod(t.shape)) for t in graph.tensors.values() if t.is_constant)
+    return sum(math.prod(t.shape) for t in graph.tensors.values() if t.is_constant)
 
 
 def weight_bytes(graph: QuantGraph) -> int:
@@ -53,12 +52,12 @@ def _macs(graph: QuantGraph, op: Op) -> int:
     x, weight, out = (graph.tensor(name).shape for name in (*op.inputs[:2], op.outputs[0]))
     last = graph.layout == "channels_last"
     if isinstance(op, BatchMatMul):
-        return int(np.prod(out)) * x[-1]
+        return math.prod(out) * x[-1]
     if isinstance(op, TransposeConv2D):
         # Each position of the input meets every weight once.
-        return int(np.prod(x)) * int(np.prod(weight)) // (x[3] if last else x[1])
+        return math.prod(x) * math.prod(weight) // (x[3] if last else x[1])
     if isinstance(op, DepthwiseConv2D):
         # One filter an output channel, whichever way the weights lie: [1, kh, kw, out] or [out, 1, kh, kw].
-        return int(np.prod(out)) * int(np.prod(weight)) // (out[3] if last else out[1])
+        return math.prod(out) * math.prod(weight) // (out[3] if last else out[1])
     # One output value takes as many products as one output channel has weights.
-    return int(np.prod(out)) * int(np.prod(weight[1:]))
+    return math.prod(out) * math.prod(weight[1:])

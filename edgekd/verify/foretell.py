@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 
-from edgekd.errors import InputError
 from edgekd.quant import ops, reference
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.outputs import joined
-from edgekd.quant.passes.suffix import suffix
-from edgekd.quant.reference.profiles import RULES
+from edgekd.quant.reference.engine import Step, go_on
+from edgekd.quant.reference.profiles import RULES, rules_of
 
 #: Operator → its rule in the table of profiles; "" for those that only move or compare integers, whatever the profile.
 RULE_OF: dict[type[ops.Op], str] = {
@@ -32,29 +34,43 @@ RULE_OF: dict[type[ops.Op], str] = {
 }
 
 
-#: Where profiles compute everything the same and there is no one tensor that all goes through: several outputs.
-WHOLE = ""
-
-
 def foretell(graph: QuantGraph, x: np.ndarray, profiles: tuple[str, ...]) -> np.ndarray:
     """What the reference answers to ``x`` [N, ...] under each profile: [N, profiles, ...], outputs joined where there are several."""
+    return foretelling(graph, profiles)(x)
+
+
+def foretelling(graph: QuantGraph, profiles: tuple[str, ...]) -> Callable[[np.ndarray], np.ndarray]:
+    """``foretell`` for many ``x``: what two of them have in common, compiling, is done once."""
     first = profiles[0]
-    branches = {profile: branch_point(graph, first, profile) for profile in profiles[1:]}
-    kept = tuple({name for name in branches.values() if name})
-    trunk = reference.run(graph, x, first, keep=kept)
-    results = [trunk]
-    for profile, name in branches.items():
-        rest = graph if not name else suffix(graph, name)
-        same = name == WHOLE or not rest.ops
-        results.append(trunk if same else reference.run(rest, trunk[name] if name else x, profile))
-    return np.stack([joined([found[name] for name in graph.outputs]) for found in results], axis=1)
+    rests = {profile: rest(graph, alike(graph, first, profile)) for profile in profiles[1:]}
+    kept = tuple(dict.fromkeys(name for left in rests.values() for name in left.inputs if name != graph.inputs[0]))
+    compiled: dict[str, dict[str, tuple[Step, ...]]] = {profile: {} for profile in profiles}
+
+    def answers(x: np.ndarray) -> np.ndarray:
+        trunk = {graph.inputs[0]: x, **reference.run(graph, x, first, keep=kept, compiled=compiled[first])}
+        results = [trunk]
+        for profile, left in rests.items():
+            given = {name: trunk[name] for name in left.inputs}
+            results.append(go_on(left, given, profile, compiled[profile]) if left.ops else trunk)
+        return np.stack([joined([found[name] for name in graph.outputs]) for found in results], axis=1)
+
+    return answers
+
+
+def rest(graph: QuantGraph, count: int) -> QuantGraph:
+    """``graph`` without its first ``count`` operators; its inputs are the tensors of theirs that it still reads or answers."""
+    left = graph.ops[count:]
+    made = {name for op in left for name in op.outputs}
+    read = dict.fromkeys(name for op in left for name in op.inputs if not graph.tensor(name).is_constant)
+    inputs = tuple(name for name in dict.fromkeys((*read, *graph.outputs)) if name not in made)
+    return replace(graph, ops=left, inputs=inputs)
 
 
 def group(profiles: tuple[str, ...], graph: QuantGraph) -> list[tuple[str, ...]]:
     """Profiles in groups that share work; each group's first is the one that the others branch off."""
     groups: list[tuple[str, ...]] = []
     for profile in profiles:
-        at = next((i for i, names in enumerate(groups) if branch_point(graph, names[0], profile) is not None), None)
+        at = next((i for i, names in enumerate(groups) if alike(graph, names[0], profile)), None)
         if at is None:
             groups.append((profile,))
         else:
@@ -62,27 +78,17 @@ def group(profiles: tuple[str, ...], graph: QuantGraph) -> list[tuple[str, ...]]
     return groups
 
 
-def branch_point(graph: QuantGraph, a: str, b: str) -> str | None:
-    """The last tensor up to which profiles ``a`` and ``b`` compute the same and through which all the rest goes; None if there is none.
-
-    WHOLE if they compute the same to the end, and there are several outputs.
-    """
+def alike(graph: QuantGraph, a: str, b: str) -> int:
+    """How many of the first operators profiles ``a`` and ``b`` compute the same; none where all is by other bounds."""
     if a not in RULES or b not in RULES or RULES[a]["bounds"] != RULES[b]["bounds"]:
-        return None
+        return 0
     if any(tensor.dtype == "int16" for tensor in graph.tensors.values()):
-        return None  # the table's rules are those of int8
-    alike = []
-    for op in graph.ops:
+        return 0  # the table's rules are those of int8
+    for count, op in enumerate(graph.ops):
         rule = RULE_OF.get(type(op))
-        if rule is None or (rule and (rule not in RULES[a] or RULES[a][rule] != RULES[b].get(rule))):
-            break
-        alike.append(op.outputs[0])
-    if len(alike) == len(graph.ops):
-        return graph.outputs[0] if len(graph.outputs) == 1 else WHOLE
-    for name in reversed(alike):
-        try:
-            suffix(graph, name)
-        except InputError:
-            continue
-        return name
-    return None
+        mine, theirs = (rules_of(op, graph, profile) for profile in (a, b))
+        if rule is None or mine["bounds"] != theirs["bounds"]:
+            return count
+        if rule and (rule not in mine or mine[rule] != theirs.get(rule)):
+            return count
+    return len(graph.ops)

@@ -39,10 +39,10 @@ def _runtime(order: dict[str, str | int]) -> tuple[Callable[[np.ndarray], np.nda
 
 def _reference(order: dict[str, str | int]) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
     from edgekd.quant import io
-    from edgekd.verify.foretell import foretell
+    from edgekd.verify.foretell import foretelling
 
     graph, profiles = io.load(Path(str(order["path"]))), tuple(str(order["profiles"]).split(","))
-    return lambda x: foretell(graph, x, profiles), f"reference, {' and '.join(profiles)}"
+    return foretelling(graph, profiles), f"reference, {' and '.join(profiles)}"
 
 
 def _say(**message: object) -> None:

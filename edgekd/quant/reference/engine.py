@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,33 +70,63 @@ class Step:
     last: tuple[str, ...]
 
 
-def run(graph: QuantGraph, x: np.ndarray, profile: str, *, keep: Collection[str] = (), batch: int = 64) -> dict[str, np.ndarray]:
+def run(
+    graph: QuantGraph,
+    x: np.ndarray,
+    profile: str,
+    *,
+    keep: Collection[str] = (),
+    batch: int = 64,
+    compiled: dict[str, tuple[Step, ...]] | None = None,
+) -> dict[str, np.ndarray]:
     """Outputs of ``graph`` (channels last), and the tensors named in ``keep``, for ``x`` [N, ...].
 
     ``profile`` is one of PROFILES for a graph with quantized activations, "float" for one without; each operator is computed by the dtype
     of its tensors, so a quantized graph may hold float operators, and either may read int32 indices. ``x`` and what comes back have the
     dtypes of their tensors, float16 as float32 (float16 constants are widened, everything is computed in float32). At most ``batch``
     samples are computed at a time, fewer where that keeps activations in the cache. Results do not depend on it, nor (for integers) on
-    how many threads BLAS uses, which is the caller's decision (OMP_NUM_THREADS).
+    how many threads BLAS uses, which is the caller's decision (OMP_NUM_THREADS). ``compiled`` belongs to the caller and to this graph:
+    what was compiled for a profile is put there, and taken from there the next time.
 
     Raises InputError: unknown profile, layout, shape, dtype or name; an operator whose inputs do not share the scale that they must share.
     """
     _check(graph, x, profile, keep)
     wanted = tuple(dict.fromkeys((*graph.outputs, *keep)))
-    steps = compile_graph(graph, profile)
+    return _computed(graph, {graph.inputs[0]: x}, profile, wanted, batch, {} if compiled is None else compiled)
+
+
+def go_on(
+    graph: QuantGraph, given: Mapping[str, np.ndarray], profile: str, compiled: dict[str, tuple[Step, ...]], *, batch: int = 64
+) -> dict[str, np.ndarray]:
+    """Outputs of ``graph``, what is left of one of which ``run`` computed the beginning: its inputs, several perhaps, are ``given`` as
+    ``run`` gave them back. ``compiled`` and ``batch`` as there."""
+    return _computed(graph, given, profile, tuple(dict.fromkeys(graph.outputs)), batch, compiled)
+
+
+def _computed(
+    graph: QuantGraph,
+    given: Mapping[str, np.ndarray],
+    profile: str,
+    wanted: Collection[str],
+    batch: int,
+    compiled: dict[str, tuple[Step, ...]],
+) -> dict[str, np.ndarray]:
+    if profile not in compiled:
+        compiled[profile] = compile_graph(graph, profile)
     largest = max(math.prod(t.shape) for t in graph.tensors.values() if not t.is_constant)
-    size = max(1, min(batch, CACHED // largest))
-    results = {name: np.empty((len(x), *graph.tensor(name).shape[1:]), outside(graph.tensor(name))) for name in wanted}
+    size, count = max(1, min(batch, CACHED // largest)), len(given[graph.inputs[0]])
+    results = {name: np.empty((count, *graph.tensor(name).shape[1:]), outside(graph.tensor(name))) for name in wanted}
     memory = Memory()
     constants = {t.name: enter(t, np.asarray(t.data)) for t in constants_of(graph)}
-    for start in range(0, len(x), size):
-        part = slice(start, min(start + size, len(x)))
+    for start in range(0, count, size):
+        part = slice(start, min(start + size, count))
         values = dict(constants)
-        values[graph.inputs[0]] = enter(graph.tensor(graph.inputs[0]), x[part])
+        for name, x in given.items():
+            values[name] = enter(graph.tensor(name), x[part])
         for name in wanted:
             if name in values:
                 leave(graph.tensor(name), values[name], results[name][part])
-        for step in steps:
+        for step in compiled[profile]:
             execute(step, memory, values)
             name = step.op.outputs[0]
             if name in results:
