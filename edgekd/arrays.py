@@ -16,8 +16,8 @@ from numpy.lib import format as npy
 
 #: What numpy, its parser of heads (which reads a piece of Python) and zipfile are known to raise on damaged files.
 BROKEN = (
-    OSError, ValueError, TypeError, EOFError, SyntaxError, LookupError, AttributeError, ArithmeticError, RuntimeError, NotImplementedError, MemoryError,
-    TokenError, struct.error, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
+    OSError, ValueError, TypeError, EOFError, SyntaxError, LookupError, AttributeError, ArithmeticError, RuntimeError,
+    MemoryError, TokenError, struct.error, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
 )  # fmt: skip
 
 

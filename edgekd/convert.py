@@ -14,6 +14,7 @@ from edgekd.arrays import BROKEN, read_npz
 from edgekd.errors import Disagreement, EdgekdError, InputError
 from edgekd.export import EXPORTERS
 from edgekd.importers import IMPORTERS
+from edgekd.importers.check import check
 from edgekd.lazy import load
 from edgekd.quant import io
 from edgekd.quant.graph import STORAGE, QuantGraph
@@ -76,7 +77,9 @@ def read_model(path: Path) -> QuantGraph:
     except UnicodeEncodeError as error:
         raise InputError("its name is no text", where=str(path), expected="a name in UTF-8", mend="rename it") from error
     if path.is_dir():
-        return io.load(path / "graph" if (path / "graph" / io.GRAPH).is_file() else path)
+        folder = path / "graph" if (path / "graph" / io.GRAPH).is_file() else path
+        graph = io.load(folder)
+        return check(graph, str(folder / io.GRAPH)) if graph.layout == "channels_last" else graph
     if path.suffix not in IMPORTERS:
         raise InputError(
             f"a {path.suffix or 'nameless'} file", where=str(path), expected=f"{', '.join(IMPORTERS)}, or a folder with graph.json"

@@ -1,4 +1,4 @@
-"""What devices, lines, workers and stores answer: name → (valid seeds, made in a folder; what reads one that was damaged).
+"""What devices and lines answer: name → (valid seeds, made in a folder; what reads one that was damaged).
 
 Transports and ports are stood in for by what says the damaged answer, whatever it is asked.
 """
@@ -8,14 +8,16 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import sqlite3
+import struct
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+
+from fuzz_files import GOLDEN, Parse, Seeds, each
 
 from edgekd.errors import Lost
 from edgekd.transports import Ran
-from fuzz_files import Parse, Seeds, _each, placed
 
 
 class Saying:
@@ -113,10 +115,7 @@ def output_files(folder: Path) -> list[bytes]:
 
 
 def output_file(content: bytes, folder: Path) -> None:
-    from types import SimpleNamespace
-
     from edgekd.measure import attached
-    from fuzz_files import GOLDEN
     from edgekd.quant import io as graphs
 
     subject = SimpleNamespace(graph=graphs.load(GOLDEN))
@@ -126,7 +125,7 @@ def output_file(content: bytes, folder: Path) -> None:
 
 def android_texts(folder: Path) -> list[bytes]:
     lines = [
-        "INFO: STARTING!", "INFO: Inference timings in us: Init: 5321, First inference: 1403, Warmup (avg): 1290.5, Inference (avg): 1250.7",
+        "INFO: STARTING!", "INFO: Inference timings in us: Init: 5321, First inference: 1403, Warmup (avg): 1290, Inference (avg): 1250.7",
         "INFO: count=50 first=1403 curr=1210 min=1198 max=1502 avg=1250.7 std=12 p5=1199 median=1244 p95=1400",
     ]  # fmt: skip
     return ["\n".join(lines).encode()]
@@ -170,7 +169,7 @@ def frame(content: bytes, folder: Path) -> None:
     for one in Decoder().feed(content):
         one.words()
     said = [(piece[0], piece[2:]) for piece in content.split(b"\n") if len(piece) > 1]
-    _each(
+    each(
         lambda: Link(Line([content])).ask(b"EKRQ" + bytes(8), limit_s=0.05),
         lambda: Link(Line(_frames(said))).ask(b"EKRQ" + bytes(8), limit_s=0.05),
         lambda: Link(Line(_frames(said))).begin(0.02),
@@ -189,8 +188,6 @@ def _greeted(said: Sequence[tuple[int, bytes]]) -> None:
 
 
 def answers(folder: Path) -> list[bytes]:
-    import struct
-
     head = struct.pack("<4s5I", b"EKPA", 4, 2, 3, 10, 5)
     first = struct.pack("<I", 100) + b"ab" + struct.pack("<4I", 30, 30, 30, 512)
     return [head + first + struct.pack("<I", 101) + b"cd" + b"EKND", head]
@@ -199,7 +196,7 @@ def answers(folder: Path) -> list[bytes]:
 def answer(content: bytes, folder: Path) -> None:
     from edgekd.mcu import answers
 
-    _each(lambda: answers.answer(content, 4), lambda: answers.sizes(content))
+    each(lambda: answers.answer(content, 4), lambda: answers.sizes(content))
 
 
 def board_texts(folder: Path) -> list[bytes]:
@@ -218,96 +215,11 @@ def board_texts(folder: Path) -> list[bytes]:
 def board_text(content: bytes, folder: Path) -> None:
     from edgekd.mcu.mlperf import Text
 
-    _each(
+    each(
         lambda: Text(Line([content])).infer(10, 1, 0.02),
         lambda: Text(Line([content] * 4)).load(bytes(62)),
         lambda: Text(Line([content])).begin(0.02),
     )
-
-
-# ---- workers and stores
-
-
-def worker_lines(folder: Path) -> list[bytes]:
-    return [b'["progress", ["train", 1, 5]]', b'["outcome", ["", 0]]', b'["warning", ["a word"]]', b'["detail", ["loss", "0.5"]]']
-
-
-def worker_line(content: bytes, folder: Path) -> None:
-    from edgekd.worker import heard
-
-    heard(content.decode("utf-8", "replace"))
-
-
-def latencies(folder: Path) -> list[bytes]:
-    from dataclasses import asdict
-
-    from edgekd.plan.latency_work import work_of
-    from edgekd.quant import io as graphs
-    from fuzz_files import GOLDEN
-
-    plain = {"schema_version": 1, "created": "now", "cpu": "a", "caches": [1 << 15, 1 << 20, 1 << 24], "runtime": "litert", "threads": 1}
-    line = json.dumps({**plain, "model": "m", "where": "here", "latency_ms": 1.5, "work": asdict(work_of(graphs.load(GOLDEN)))})
-    return [line.encode(), f"{line}\n{line.replace(chr(34) + 'm' + chr(34), chr(34) + 'n' + chr(34))}\n".encode()]
-
-
-def latency(content: bytes, folder: Path) -> None:
-    """And a prediction from what was read."""
-    from edgekd.plan.latency import host_device, predict
-    from edgekd.plan.latency_store import measured
-
-    rows = measured(placed(folder, "latency.jsonl", content))
-    if rows:
-        predict(rows[0].timed.work, host_device(), "litert", measured=rows)
-
-
-def stores(folder: Path) -> list[bytes]:
-    from edgekd.records import Figure
-    from edgekd.store import Result
-    from edgekd.store.results import save
-    from edgekd.store.tables import connect
-
-    path = folder / "seed.sqlite"
-    figures = {"latency_ms": Figure(2.0, "ms", "measured", "there", 40, 1.9, 2.1)}
-    plain = Result(
-        "2026-11-22T15:00:00+00:00", "kw", "f" * 64, "raspberry-pi-4", "ssh:pi", "asked", figures=figures, document={"notes": ["x"]}
-    )
-    engine = connect(str(path))
-    save(engine, [plain, plain])
-    engine.dispose()
-    return [path.read_bytes(), json.dumps({"notes": ["x"], "layers": [{"name": "conv", "ms": 1.0}], "environment": {"cpu": "a"}}).encode()]
-
-
-def store(content: bytes, folder: Path) -> None:
-    """The file itself; and one whose rows hold other documents than edgekd writes."""
-    from edgekd.store import Query
-    from edgekd.store.results import find, there
-    from edgekd.store.tables import existing
-
-    path = folder / "store.sqlite"
-    for old in folder.glob("store.sqlite*"):
-        old.unlink()
-    if content[:6] == b"SQLite":
-        path.write_bytes(content)
-    else:
-        path.write_bytes((folder / "seed.sqlite").read_bytes())
-        with contextlib.closing(sqlite3.connect(path)) as raw, raw:
-            raw.execute("UPDATE edgekd_results SET document = ?", (content.decode("utf-8", "replace"),))
-    engine = existing(str(path))
-    if engine is None:
-        return
-    try:
-        _each(lambda: _exported(find(engine, Query())), lambda: find(engine, Query(newest=True)), lambda: there(engine, ["asked"]))
-    finally:
-        engine.dispose()
-
-
-def _exported(found: Sequence[Any]) -> None:
-    import tempfile
-
-    from edgekd.store.export import csv
-
-    with tempfile.TemporaryDirectory() as folder:
-        csv(found, Path(folder) / "results.csv")
 
 
 PARSERS: dict[str, tuple[Seeds, Parse]] = {
@@ -319,7 +231,4 @@ PARSERS: dict[str, tuple[Seeds, Parse]] = {
     "frames": (frame_lines, frame),
     "firmware_answer": (answers, answer),
     "mlperf_text": (board_texts, board_text),
-    "worker": (worker_lines, worker_line),
-    "latency_store": (latencies, latency),
-    "store": (stores, store),
 }

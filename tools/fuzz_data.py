@@ -1,18 +1,17 @@
-"""Datasets, models and releases: name → (valid seeds, made in a folder; what reads one that was damaged), as in fuzz_files.py."""
+"""Datasets and models: name → (valid seeds, made in a folder; what reads one that was damaged), as in fuzz_files.py."""
 
 from __future__ import annotations
 
 import contextlib
-import datetime
 import io
 import json
 import shutil
+import tempfile
 import wave
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from fuzz_files import GOLDEN, ROOT, Parse, Seeds, _each, _golden, _npz, _numbers, placed
+from fuzz_files import GOLDEN, ROOT, Parse, Seeds, each, npz, numbers, placed
 
 # ---- datasets
 
@@ -21,8 +20,8 @@ def data_sets(folder: Path) -> list[bytes]:
     import numpy as np
 
     images, plain = np.zeros((20, 4, 4, 1), np.uint8), np.random.default_rng(0).random((6, 4, 4, 1)).astype(np.float32)
-    whole = _npz(x_train=images, y_train=_numbers(20), x_test=images[:4], y_test=_numbers(4))
-    return [whole, _npz(x=plain, y=_numbers(6)), _npz(x=images), _npz(x=images, y=_numbers(20), x_validation=images)]
+    whole = npz(x_train=images, y_train=numbers(20), x_test=images[:4], y_test=numbers(4))
+    return [whole, npz(x=plain, y=numbers(6)), npz(x=images), npz(x=images, y=numbers(20), x_validation=images)]
 
 
 def data_set(content: bytes, folder: Path) -> None:
@@ -31,7 +30,7 @@ def data_set(content: bytes, folder: Path) -> None:
     from edgekd.quantize.data import open_data
 
     path = placed(folder, "data.npz", content)
-    _each(lambda: load(path), lambda: open_data(str(path), None, count=4, seed=0))
+    each(lambda: load(path), lambda: open_data(str(path), None, count=4, seed=0))
 
 
 def teacher_outputs(folder: Path) -> list[bytes]:
@@ -39,7 +38,7 @@ def teacher_outputs(folder: Path) -> list[bytes]:
 
     logits, made = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32), io.BytesIO()
     np.save(made, logits)
-    return [made.getvalue(), _npz(outputs=logits, labels=np.array(["a", "b", "c"]), data_sha256=np.array("f" * 64), test=logits)]
+    return [made.getvalue(), npz(outputs=logits, labels=np.array(["a", "b", "c"]), data_sha256=np.array("f" * 64), test=logits)]
 
 
 def teacher_output(content: bytes, folder: Path) -> None:
@@ -99,7 +98,7 @@ def label_list(content: bytes, folder: Path) -> None:
     from edgekd.teachers.answers import beside, columns, named
 
     names = beside(placed(folder, "labels.txt", content))
-    _each(lambda: columns(names, 3, ("cat", "dog"), "x"), lambda: named(content.decode("utf-8", "replace"), "x"))
+    each(lambda: columns(names, 3, ("cat", "dog"), "x"), lambda: named(content.decode("utf-8", "replace"), "x"))
 
 
 def _metadata() -> bytes:
@@ -110,8 +109,6 @@ def _metadata() -> bytes:
 
 @cache
 def _exported(kind: str) -> Path:
-    import tempfile
-
     from edgekd.lazy import load
     from edgekd.quant import io
 
@@ -135,7 +132,7 @@ def tflite_file(content: bytes, folder: Path) -> None:
     from edgekd.runtimes.tflite_border import border_of
 
     path = placed(folder, "model.tflite", content)
-    _each(lambda: read_bytes(content), lambda: read_metadata(path), lambda: border_of(content))
+    each(lambda: read_bytes(content), lambda: read_metadata(path), lambda: border_of(content))
 
 
 def onnx_files(folder: Path) -> list[bytes]:
@@ -147,7 +144,7 @@ def onnx_file(content: bytes, folder: Path) -> None:
     from edgekd.importers.onnx import read
 
     path = placed(folder, "model.onnx", content)
-    _each(lambda: read(path), lambda: read_metadata(path))
+    each(lambda: read(path), lambda: read_metadata(path))
 
 
 def documents(folder: Path) -> list[bytes]:
@@ -164,14 +161,14 @@ def document(content: bytes, folder: Path) -> None:
 
     with contextlib.suppress(ValueError, RecursionError):  # what reads the file has made JSON of it before
         found = json.loads(content)
-        _each(lambda: Border.from_metadata(found, "x"))
+        each(lambda: Border.from_metadata(found, "x"))
     model = onnx.load(_exported("onnx"))
     for entry in model.metadata_props:
         if entry.key == exported.KEY:
             entry.value = content.decode("utf-8", "replace")
     path = folder / "said.onnx"
     onnx.save(model, path)
-    _each(lambda: exported.read_metadata(path), lambda: read(path))
+    each(lambda: exported.read_metadata(path), lambda: read(path))
 
 
 def openvino_files(folder: Path) -> list[bytes]:
@@ -204,7 +201,7 @@ def c_header(content: bytes, folder: Path) -> None:
     placed(folder, "model.h", content)
     graph = io.load(GOLDEN)
     (folder / "cut").mkdir(exist_ok=True)
-    _each(lambda: why_not(folder / "model.c"), lambda: cut(folder / "model.c", graph, graph.outputs[0], folder / "cut"))
+    each(lambda: why_not(folder / "model.c"), lambda: cut(folder / "model.c", graph, graph.outputs[0], folder / "cut"))
 
 
 def ports(folder: Path) -> list[bytes]:
@@ -215,116 +212,6 @@ def port(content: bytes, folder: Path) -> None:
     from edgekd.mcu.boards import read_port
 
     read_port(placed(folder, "board.c", content))
-
-
-# ---- releases and registries
-
-
-def manifests(folder: Path) -> list[bytes]:
-    return [(_release(folder) / "manifest.json").read_bytes()]
-
-
-@cache
-def _release(folder: Path) -> Path:
-    from tests.registry.made import release
-
-    return release(folder)
-
-
-def manifest(content: bytes, folder: Path) -> None:
-    """As it is; and with the hash of itself made to fit, as whoever makes one up would write it."""
-    from edgekd import gating, released
-    from edgekd.gate.judge import judge
-    from edgekd.registry import history
-
-    made = _release(folder)
-
-    def read() -> None:
-        found = released.load(made)
-        (made / "manifest.json").write_bytes(released.encode(found.manifest))
-        again = released.load(made)
-        released.verify_files(again)
-        again.demand_nouns()
-        history.admitted(made)
-
-    placed(made, "manifest.json", content)
-    _each(read, lambda: judge(gating.read(made), None, today=datetime.date(2026, 1, 1)))
-
-
-def signatures(folder: Path) -> list[bytes]:
-    from edgekd.release.sign import sign
-    from tests.releases import keys
-
-    private, _ = keys(folder)
-    good = sign(_release(folder), private, "").read_bytes()
-    (folder / "good.sig").write_bytes(good)
-    return [good]
-
-
-def signature(content: bytes, folder: Path) -> None:
-    """A signature that is damaged is never good."""
-    from edgekd.release.sign import why_not
-
-    made = _release(folder)
-    placed(made, "model.sig", content)
-    if not why_not(made, folder / "key.pub") and content != (folder / "good.sig").read_bytes():
-        raise AssertionError("a damaged signature is taken for a good one")
-
-
-def pems(folder: Path) -> list[bytes]:
-    from tests.releases import keys
-
-    return [path.read_bytes() for path in (*keys(folder), *keys(folder, "hidden", "secret"))]
-
-
-def pem(content: bytes, folder: Path) -> None:
-    from edgekd.release.sign import check_key, check_public_key
-
-    path = placed(folder, "some.pem", content)
-    _each(lambda: check_key(path, ""), lambda: check_key(path, "secret"), lambda: check_public_key(path))
-
-
-def histories(folder: Path) -> list[bytes]:
-    from edgekd.registry.history import Who
-
-    store = _store(folder)
-    for version in ("1.0.0", "1.1.0"):
-        store.add(_versioned(folder, version), Who("ada", "because"))
-        store.promote("tiny-pixel-8", version, "staging", Who("ada"))
-    store.rollback("tiny-pixel-8", "staging", Who("ada"))
-    return [(folder / "store/tiny-pixel-8/history.json").read_bytes()]
-
-
-def _versioned(folder: Path, version: str) -> Path:
-    from tests.registry.made import release
-
-    return release(folder / "releases", version)
-
-
-def _store(folder: Path) -> Any:
-    from edgekd.registry.folder import FolderStore
-
-    return FolderStore(folder / "store")
-
-
-def history(content: bytes, folder: Path) -> None:
-    placed(folder / "store/tiny-pixel-8", "history.json", content)
-    model = _store(folder).model("tiny-pixel-8")
-    model.find("latest") if "latest" in model.versions else sorted(model.versions)
-    _ = model.stages
-
-
-def gates(folder: Path) -> list[bytes]:
-    from tests.registry.made import gate_record
-
-    return [gate_record(folder / "gate.json", _release(folder)).read_bytes()]
-
-
-def gate(content: bytes, folder: Path) -> None:
-    from edgekd import released
-    from edgekd.registry.history import passed_gate
-
-    passed_gate(placed(folder, "gate.json", content), released.load(_release(folder)))
 
 
 PARSERS: dict[str, tuple[Seeds, Parse]] = {
@@ -339,9 +226,4 @@ PARSERS: dict[str, tuple[Seeds, Parse]] = {
     "openvino": (openvino_files, openvino_file),
     "c_header": (c_headers, c_header),
     "port": (ports, port),
-    "manifest": (manifests, manifest),
-    "signature": (signatures, signature),
-    "key": (pems, pem),
-    "history": (histories, history),
-    "gate": (gates, gate),
 }

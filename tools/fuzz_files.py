@@ -8,11 +8,8 @@ from __future__ import annotations
 import datetime
 import hashlib
 import io
-import json
 import re
-import shutil
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +27,20 @@ def placed(folder: Path, name: str, content: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path
+
+
+def each(*reads: Callable[[], object]) -> None:
+    """All of them, for one that refuses keeps the next one from nothing."""
+    from edgekd.errors import EdgekdError
+
+    refused = None
+    for read in reads:
+        try:
+            read()
+        except EdgekdError as error:
+            refused = error
+    if refused is not None:
+        raise refused
 
 
 # ---- settings
@@ -92,102 +103,6 @@ def waiver(content: bytes, folder: Path) -> None:
         one.expired(datetime.date(2026, 1, 1))
 
 
-# ---- runs
-
-
-@cache
-def _run(folder: Path) -> Path:
-    from edgekd import runs
-    from edgekd.records import Artifact
-    from tests.examined_runs import run, write
-
-    made = run(folder / "runs")
-    (made / "m.tflite").write_bytes(b"model")
-    write(made, "export", [Artifact("tflite", "m.tflite", runs.sha256_file(made / "m.tflite"), {}, ("m.tflite",))])
-    shutil.copytree(made, folder / "whole")
-    return made
-
-
-def records(folder: Path) -> list[bytes]:
-    return [path.read_bytes() for path in sorted((_run(folder) / "records").glob("*.json"))]
-
-
-def record(content: bytes, folder: Path) -> None:
-    """Whole again afterwards. The stage is the one that the content says first, damaged or not."""
-    said = re.search(rb'"stage": "(\w{1,20})"', content)
-    path = _run(folder) / "records" / f"{said[1].decode() if said else 'plan'}.json"
-    whole = folder / "whole" / "records" / path.name
-    _read_run(path, content, whole)
-
-
-def requests(folder: Path) -> list[bytes]:
-    from edgekd.recipe.load import load
-
-    recipe = load(ROOT / "models" / "fashion_mnist").recipe.model_dump(mode="json")
-    asked = {**json.loads((_run(folder) / "request.json").read_bytes()), "recipe": recipe, "data": "d" * 64}
-    return [json.dumps(asked).encode(), json.dumps({**asked, "command": "quantize"}).encode()]
-
-
-def request(content: bytes, folder: Path) -> None:
-    from edgekd import jobs
-
-    run = _run(folder)
-    _each(lambda: _read_run(run / "request.json", content, folder / "whole" / "request.json"))
-    (run / "request.json").write_bytes(content)
-    jobs.asked_of(run)
-
-
-def _read_run(path: Path, content: bytes, whole: Path) -> None:
-    """As `gate`, `report` and `report --html` do."""
-    from edgekd import gating, report, runs
-    from edgekd.gate.judge import judge
-    from edgekd.report import page
-    from edgekd.report.gather import views
-
-    run = path.parent.parent if path.parent.name == "records" else path.parent
-    path.write_bytes(content)
-    try:
-        _each(
-            lambda: judge(gating.read(run), None, today=datetime.date(2026, 1, 1)),
-            lambda: report.documents([run]) and report.table([run]),
-            lambda: page.render(views([run])),
-            lambda: [runs.changed(run, stage) for stage in runs.stages(run)] and runs.unchained(run),
-        )
-    finally:
-        if whole.is_file():
-            shutil.copyfile(whole, path)
-        else:
-            path.unlink()
-
-
-def _each(*reads: Callable[[], object]) -> None:
-    """All of them, for one that refuses keeps the next one from nothing."""
-    from edgekd.errors import EdgekdError
-
-    refused = None
-    for read in reads:
-        try:
-            read()
-        except EdgekdError as error:
-            refused = error
-    if refused is not None:
-        raise refused
-
-
-def searches(folder: Path) -> list[bytes]:
-    candidate = {"family": "vit", "spec": {"width": 8}, "model_bytes": 1000, "macs": 5000}
-    line = json.dumps({"op_code": 8, "user_attr": {"edgekd": "x", "candidate": json.dumps(candidate)}})
-    return [line.encode(), json.dumps({"found": [{"own": {"candidate": candidate}, "best": None}]}).encode(), b'{"accuracy": 0.91}']
-
-
-def search(content: bytes, folder: Path) -> None:
-    from edgekd.report.searched import beside
-
-    for name in ("study.journal", "search.json", "x/aabb-1.5.json"):
-        placed(folder / "clothes-search-0", name, content)
-    beside(folder / "clothes-pixel-8-0", "clothes")
-
-
 # ---- graphs, weights, checkpoints
 
 
@@ -210,11 +125,11 @@ def graph(content: bytes, folder: Path) -> None:
     placed(folder, io.WEIGHTS, weights)
     found = io.load(folder)
     io.fingerprint(found)
-    _each(lambda: arena.arrange(found), lambda: work_of(found))
+    each(lambda: arena.arrange(found), lambda: work_of(found))
 
 
 def samples(folder: Path) -> list[bytes]:
-    return [_npz(x=_golden()[:2], y=_numbers(2)), _npz(x=_golden()[:2].astype("float32") / 128)]
+    return [npz(x=_golden()[:2], y=numbers(2)), npz(x=_golden()[:2].astype("float32") / 128)]
 
 
 def sample(content: bytes, folder: Path) -> None:
@@ -238,7 +153,7 @@ def checkpoint(content: bytes, folder: Path) -> None:
     from edgekd.teachers.teacher import load_weights
 
     path = placed(folder, "float.safetensors", content)
-    _each(lambda: load_weights(_module(), path), lambda: with_weights(_module(), path, torch.zeros(1, 1, 4, 4)))
+    each(lambda: load_weights(_module(), path), lambda: with_weights(_module(), path, torch.zeros(1, 1, 4, 4)))
 
 
 def _module() -> Any:
@@ -308,13 +223,13 @@ def _golden() -> Any:
         return file[file.files[0]]
 
 
-def _numbers(count: int) -> Any:
+def numbers(count: int) -> Any:
     import numpy as np
 
     return np.arange(count) % 2
 
 
-def _npz(**arrays: Any) -> bytes:
+def npz(**arrays: Any) -> bytes:
     import numpy as np
 
     made = io.BytesIO()
@@ -328,9 +243,6 @@ PARSERS: dict[str, tuple[Seeds, Parse]] = {
     "student": (students, student),
     "fleet": (fleets, fleet),
     "waivers": (waivers, waiver),
-    "record": (records, record),
-    "request": (requests, request),
-    "search": (searches, search),
     "graph": (graphs, graph),
     "samples": (samples, sample),
     "checkpoint": (checkpoints, checkpoint),

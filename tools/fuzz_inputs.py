@@ -5,7 +5,8 @@
 Each parser starts from valid seeds, which are damaged by what they are (fuzz_mutations.py): a value of JSON is replaced, a line of text
 moved, a member of an archive packed again with another head. The same seed gives the same inputs, however long it runs. Each parser runs in
 a process of its own, so that one that crashes or takes all memory is found as well. An input that makes trouble is written into --out
-(crash-PARSER-SHA256), and read again with --input FILE --only PARSER. The tables of parsers: fuzz_files.py, fuzz_data.py, fuzz_answers.py;
+(crash-PARSER-SHA256), and read again with --input FILE --only PARSER. The tables of parsers: fuzz_files.py, fuzz_runs.py, fuzz_data.py,
+fuzz_releases.py, fuzz_answers.py, fuzz_stores.py;
 importers, guided by coverage: fuzz_importers.py.
 
 Exit code 0: nothing was found; 1: something was; 2: no such parser.
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
 import hashlib
 import json
 import logging
@@ -32,18 +34,27 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE)]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import fuzz_answers
 import fuzz_data
 import fuzz_files
+import fuzz_releases
+import fuzz_runs
+import fuzz_stores
 from fuzz_files import Parse, Seeds
 from fuzz_mutations import mutated
 
 from edgekd.errors import EdgekdError
 
-PARSERS: dict[str, tuple[Seeds, Parse]] = {**fuzz_files.PARSERS, **fuzz_data.PARSERS, **fuzz_answers.PARSERS}
+PARSERS: dict[str, tuple[Seeds, Parse]] = {
+    **fuzz_files.PARSERS,
+    **fuzz_runs.PARSERS,
+    **fuzz_data.PARSERS,
+    **fuzz_releases.PARSERS,
+    **fuzz_answers.PARSERS,
+    **fuzz_stores.PARSERS,
+}
 #: Seconds and bytes of memory that one input may take; and of addresses, beyond what the process has when it begins.
 LONGEST_S, MOST_BYTES, ROOM = 10.0, 512 << 20, 4 << 30
 #: Findings of a parser after which it is not asked on: the same mistake is met by many inputs.
@@ -191,6 +202,7 @@ def apart(name: str, options: argparse.Namespace) -> Fuzzed:
 def _in_child(name: str, options: argparse.Namespace, answer: Path) -> None:
     """Never returns."""
     code = 1
+    faulthandler.disable()  # the parent says that it died
     try:
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if Path("/proc/self/statm").is_file() else 0
         resource.setrlimit(resource.RLIMIT_AS, (used + 4 * ROOM, resource.RLIM_INFINITY))
@@ -237,9 +249,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         all_of.append(one := apart(name, options))
         if not options.json:
             seeds = f"{one.seeds} seeds, {one.seeds_refused} refused" if one.seeds_refused else f"{one.seeds} seeds"
-            print(
-                f"{one.parser:16} {one.executions:7} inputs  {one.refused:7} refused  {one.seconds:6.1f} s  {len(one.findings)} findings  {seeds}"
-            )
+            print(f"{one.parser:16} {one.executions:7} inputs {one.refused:7} refused {one.seconds:6.1f} s", end="")
+            print(f" {len(one.findings)} findings, {seeds}", flush=True)
             for finding in one.findings:
                 print(f"    {finding.what}\n        {finding.at}, {finding.count} times; {finding.file}", flush=True)
     if options.json:

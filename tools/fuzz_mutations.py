@@ -14,8 +14,8 @@ from typing import Any
 #: What a hostile writer puts where something else belongs. The two last are spelled out only in the text: Python would not write them.
 HUGE, DEEP = "@huge@", "@deep@"
 VALUES: tuple[Any, ...] = (
-    None, True, False, 0, 1, -1, 2**31, 2**63, -(2**63) - 1, 10**40, 0.5, -0.0, 1e308, float("nan"), float("inf"), "", "0", "nan", " ", "a" * 3000,
-    "\x00", "\x1b[2J", "\ud800", "../../etc/passwd", "/dev/zero", "é" * 70, "{}", "%s%n", "<script>", [], [[]], [0] * 50, {}, {"a": {"a": 1}},
+    None, True, False, 0, 1, -1, 2**31, 2**63, -(2**63) - 1, 10**40, 0.5, -0.0, 1e308, float("nan"), float("inf"), "", " ", "a" * 3000,
+    "\x00", "\x1b[2J", "\ud800", "../../etc/passwd", "é" * 70, "{}", "%s%n", "<script>", [], [[]], [0] * 50, {}, {"a": {"a": 1}},
     HUGE, DEEP,
 )  # fmt: skip
 WORDS = (
