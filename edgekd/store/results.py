@@ -66,7 +66,7 @@ def find(engine: sql.Engine, query: Query) -> list[Result]:
         return [Result(**_sound(row), figures=figures.get(row["id"], {})) for row in rows]
     except SQLAlchemyError as error:
         raise broken(engine, error) from error
-    except (ValueError, TypeError, InputError) as error:
+    except (ValueError, TypeError, RecursionError, InputError) as error:
         raise InputError(
             f"a row of it is damaged: {error}".splitlines()[0][:300],
             where=shown(engine.url),
