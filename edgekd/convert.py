@@ -14,7 +14,7 @@ from edgekd.arrays import BROKEN, read_npz
 from edgekd.errors import Disagreement, EdgekdError, InputError
 from edgekd.export import EXPORTERS
 from edgekd.importers import IMPORTERS
-from edgekd.importers.check import check
+from edgekd.importers.check import read_folder
 from edgekd.lazy import load
 from edgekd.quant import io
 from edgekd.quant.graph import STORAGE, QuantGraph
@@ -77,9 +77,7 @@ def read_model(path: Path) -> QuantGraph:
     except UnicodeEncodeError as error:
         raise InputError("its name is no text", where=str(path), expected="a name in UTF-8", mend="rename it") from error
     if path.is_dir():
-        folder = path / "graph" if (path / "graph" / io.GRAPH).is_file() else path
-        graph = io.load(folder)
-        return check(graph, str(folder / io.GRAPH)) if graph.layout == "channels_last" else graph
+        return read_folder(path / "graph" if (path / "graph" / io.GRAPH).is_file() else path)
     if path.suffix not in IMPORTERS:
         raise InputError(
             f"a {path.suffix or 'nameless'} file", where=str(path), expected=f"{', '.join(IMPORTERS)}, or a folder with graph.json"

@@ -112,6 +112,7 @@ def graphs(folder: Path) -> list[bytes]:
 
 def graph(content: bytes, folder: Path) -> None:
     """Weights with their hash in graph.json, as whoever makes them up would write it."""
+    from edgekd.importers.check import read_folder
     from edgekd.plan.latency_work import work_of
     from edgekd.quant import arena, io
 
@@ -123,7 +124,7 @@ def graph(content: bytes, folder: Path) -> None:
         weights = content
     placed(folder, io.GRAPH, text)
     placed(folder, io.WEIGHTS, weights)
-    found = io.load(folder)
+    found = read_folder(folder)
     io.fingerprint(found)
     each(lambda: arena.arrange(found), lambda: work_of(found))
 
