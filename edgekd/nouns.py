@@ -47,7 +47,7 @@ def decode_body(raw: Any) -> Any:
     noun, value = raw.get("noun"), raw.get("value")
     if noun is None:
         return value
-    if noun not in NOUNS:
+    if not isinstance(noun, str) or noun not in NOUNS:
         raise InputError(f"noun {noun!r}", where="body", expected=", ".join(NOUNS))
     cls = NOUNS[noun]
     return [decode(cls, item, f"body[{i}]") for i, item in enumerate(value)] if isinstance(value, list) else decode(cls, value, "body")

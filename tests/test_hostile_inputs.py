@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgekd import report
 from edgekd.arrays import BROKEN, read_npz
 from edgekd.convert import load_samples, read_model
 from edgekd.data import numpy_file
@@ -27,6 +28,7 @@ from edgekd.teachers import outputs_file
 from edgekd.transports import Ran
 from edgekd.transports.lock import held
 from edgekd.worker import heard
+from tests import examined_runs
 
 GOLDEN = Path(__file__).parent / "golden" / "branches_per_tensor"
 DEEP = "[" * 100_000 + "]" * 100_000
@@ -159,7 +161,7 @@ def test_a_search_beside_a_run(tmp_path: Path) -> None:
 class Says:
     """A device that answers everything alike."""
 
-    where, folder = "ssh:x", "/home/x/work"
+    where, folder = "ssh:x", "/data/work"
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -230,3 +232,22 @@ def test_a_store_whose_documents_are_nested_too_deep(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a row of it is damaged"):
         find(engine, Query())
     engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("stage", "change", "said"),
+    [
+        ("plan", lambda record: record["body"].update(noun=["Plan"]), "noun"),
+        ("plan", lambda record: record["body"].update(noun={}), "noun"),
+        ("baseline", lambda record: record["body"].update(value=[record["body"]["value"]]), "does not hold what its stage writes"),
+        ("baseline", lambda record: record.update(body={"noun": None, "value": 3}), "does not hold what its stage writes"),
+    ],
+)
+def test_a_record_of_another_noun(stage: str, change: Any, said: str, tmp_path: Path) -> None:
+    run = examined_runs.run(tmp_path)
+    path = run / "records" / f"{stage}.json"
+    record = json.loads(path.read_bytes())
+    change(record)
+    path.write_text(json.dumps(record))
+    with pytest.raises(InputError, match=rf"{stage}\.json: .*{said}"):
+        report.table([run])

@@ -23,7 +23,7 @@ from edgekd.transports import Ran
 class Saying:
     """A transport that answers everything with one content."""
 
-    where, folder = "ssh:pi@10.0.0.7", "/home/pi/.edgekd/work"
+    where, folder = "ssh:pi@10.0.0.7", "/data/work"
 
     def __init__(self, content: bytes) -> None:
         self._content = content

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from edgekd import runs
-from edgekd.errors import plain
+from edgekd.errors import InputError, plain
 from edgekd.records import Checkpoint, Figure, Measurement, Plan, Verdict
 
 #: Budgets that a figure of the exported file can exceed. Latency is not among them: what this host takes says nothing about the device.
@@ -72,6 +72,9 @@ def _row(run: Path) -> dict[str, Any]:
     for stage in runs.stages(run):
         record = runs.read(run, stage)
         if stage == "baseline":  # what post-training quantization makes of the same float student; no figure of this run
+            if not isinstance(record.body, Measurement):
+                where = str(Path(run) / "records" / f"{stage}.json")
+                raise InputError("does not hold what its stage writes", where=where, mend="edgekd build … --resume")
             baseline = record.body.figures.get("accuracy")
             continue
         if stage.startswith("bench-"):  # of another device, of fewer samples, or even rejected: `edgekd results` shows them
