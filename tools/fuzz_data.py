@@ -8,8 +8,10 @@ import json
 import shutil
 import tempfile
 import wave
+import zipfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from fuzz_files import GOLDEN, ROOT, Parse, Seeds, each, npz, numbers, placed
 
@@ -88,6 +90,42 @@ def picture(content: bytes, folder: Path) -> None:
 
 
 # ---- models, and what is written in them
+
+
+def transformers_files(folder: Path) -> list[bytes]:
+    """config.json and preprocessor_config.json of a small network."""
+    from transformers import ViTConfig, ViTForImageClassification
+
+    sizes: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    sizes |= {"image_size": 32, "patch_size": 8}
+    names = {0: "fox", 1: "cat"}
+    ViTForImageClassification(ViTConfig(**sizes, id2label=names, label2id={"fox": 0, "cat": 1})).save_pretrained(folder / "vit")
+    (folder / "whole.json").write_bytes((folder / "vit/config.json").read_bytes())
+    processor = {"do_normalize": True, "image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.3, 0.4], "do_rescale": True, "size": 32}
+    return [(folder / "whole.json").read_bytes(), json.dumps(processor).encode()]
+
+
+def transformers_file(content: bytes, folder: Path) -> None:
+    from edgekd.teachers.transformers import load
+
+    (folder / "vit/config.json").write_bytes((folder / "whole.json").read_bytes())
+    placed(folder / "vit", "preprocessor_config.json" if b"image_" in content and b"hidden_size" not in content else "config.json", content)
+    load(root=folder, channels=3, folder="vit")
+
+
+def keras_files(folder: Path) -> list[bytes]:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for name in ("config.json", "metadata.json", "model.weights.h5"):
+            archive.writestr(name, json.dumps({"module": "keras", "class_name": "Functional", "config": {"name": name}}))
+    return [made.getvalue()]
+
+
+def keras_file(content: bytes, folder: Path) -> None:
+    """What is read before Keras itself reads it."""
+    from edgekd.teachers.keras import check_archive
+
+    check_archive(placed(folder, "model.keras", content))
 
 
 def label_lists(folder: Path) -> list[bytes]:
@@ -219,6 +257,8 @@ PARSERS: dict[str, tuple[Seeds, Parse]] = {
     "teacher_outputs": (teacher_outputs, teacher_output),
     "wav": (recordings, recording),
     "image": (pictures, picture),
+    "transformers": (transformers_files, transformers_file),
+    "keras": (keras_files, keras_file),
     "labels": (label_lists, label_list),
     "tflite": (tflite_files, tflite_file),
     "onnx": (onnx_files, onnx_file),

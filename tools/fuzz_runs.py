@@ -7,7 +7,7 @@ import datetime
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import cache
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def page(content: bytes, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _damaged(content: bytes, folder: Path) -> Iterator[Path]:
+def _damaged(content: bytes, folder: Path) -> Generator[Path]:
     """A run with ``content`` in the place of one of its records: of that stage that it says first. The run is whole again afterwards."""
     said, run = re.search(rb'"stage": "(\w{1,20})"', content), _run(folder)
     path = run / "records" / f"{said[1].decode() if said else 'plan'}.json"

@@ -18,7 +18,7 @@ FEW = (
     dict.fromkeys(("page",), 4) | dict.fromkeys(("record", "request"), 12) | dict.fromkeys(("store", "manifest", "shards", "c_header"), 20)
 )
 #: What they import takes seconds.
-HEAVY = ("signature", "key", "checkpoint", "state", "openvino", "onnx", "metadata", "page")
+HEAVY = ("signature", "key", "checkpoint", "state", "openvino", "onnx", "metadata", "page", "transformers", "keras")
 #: What stands in for a device is cut, or holds nothing that is wanted: there a whole seed is refused as well.
 REFUSED = {"device_lock", "frames", "mlperf_text", "key", "labels", "numpy", "tflite"}
 
