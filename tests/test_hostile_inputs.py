@@ -251,3 +251,35 @@ def test_a_record_of_another_noun(stage: str, change: Any, said: str, tmp_path: 
     path.write_text(json.dumps(record))
     with pytest.raises(InputError, match=rf"{stage}\.json: .*{said}"):
         report.table([run])
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        (
+            "DROP TABLE edgekd_store; CREATE TABLE edgekd_store (version TEXT); INSERT INTO edgekd_store VALUES ('one')",
+            "its version is 'one'",
+        ),
+        ("UPDATE edgekd_store SET version = 99", "a store of version 99"),
+        ("UPDATE edgekd_results SET model = CAST(x'80' AS TEXT)", "damaged|cannot be used"),
+        ("UPDATE edgekd_results SET asked = CAST(x'80' AS TEXT)", "damaged|cannot be used"),
+        ("UPDATE edgekd_figures SET value = 'much'", "damaged|cannot be used"),
+    ],
+)
+def test_a_store_that_holds_something_else(statement: str, said: str, tmp_path: Path) -> None:
+    import sqlite3
+
+    from edgekd.errors import EdgekdError
+    from edgekd.records import Figure
+    from edgekd.store import Query, Result
+    from edgekd.store.results import find, save
+    from edgekd.store.tables import connect
+
+    path, figures = tmp_path / "store.sqlite", {"latency_ms": Figure(2.0, "ms", "measured", "there")}
+    engine = connect(str(path))
+    save(engine, [Result("2026-11-22T15:00:00+00:00", "a", "f", "pixel-8", "host", "asked", figures=figures)])
+    engine.dispose()
+    with contextlib.closing(sqlite3.connect(path)) as raw, raw:
+        raw.executescript(statement)
+    with pytest.raises(EdgekdError, match=said):
+        find(connect(str(path)), Query())

@@ -90,7 +90,7 @@ def there(engine: sql.Engine, asked: Collection[str]) -> set[str]:
                 last = sql.select(sql.func.max(RESULTS.c.id)).where(some).group_by(RESULTS.c.asked, RESULTS.c.row)
                 for number, key, row, failed in connection.execute(sql.select(*columns).where(RESULTS.c.id.in_(last))):
                     found.setdefault(key, []).append((number, row, not failed))
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, ValueError, TypeError) as error:  # a text of SQLite's may be none
         raise broken(engine, error) from error
     return {key for key, last in found.items() if _done(last)}
 
