@@ -88,6 +88,8 @@ def _decode_dataclass(cls: type, raw: Any, where: str) -> Any:
     raw, hints = table(raw, where=where), _hints(cls)
     if unknown := sorted(set(raw) - set(hints)):
         raise InputError(f"unknown key {unknown[0]!r}", where=where, expected=", ".join(hints))
+    if cls is Figure and (raw.get("low") is None) != (raw.get("high") is None):  # whoever shows one end shows the other
+        raise InputError("an interval with one end", where=where, expected="low and high, or neither")
     try:
         return cls(**{name: decode(hints[name], value, f"{where}.{name}") for name, value in raw.items()})
     except TypeError as error:  # a field is missing

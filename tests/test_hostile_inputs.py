@@ -240,6 +240,7 @@ def test_a_store_whose_documents_are_nested_too_deep(tmp_path: Path) -> None:
         ("plan", lambda record: record["body"].update(noun=["Plan"]), "noun"),
         ("plan", lambda record: record["body"].update(noun={}), "noun"),
         ("baseline", lambda record: record["body"].update(value=[record["body"]["value"]]), "does not hold what its stage writes"),
+        ("measure", lambda record: record["body"]["value"][0]["figures"]["latency_ms"].update(high=None), "an interval with one end"),
         ("baseline", lambda record: record.update(body={"noun": None, "value": 3}), "does not hold what its stage writes"),
     ],
 )
@@ -283,3 +284,17 @@ def test_a_store_that_holds_something_else(statement: str, said: str, tmp_path: 
         raw.executescript(statement)
     with pytest.raises(EdgekdError, match=said):
         find(connect(str(path)), Query())
+
+
+@pytest.mark.parametrize("correct", [10**6, -1])
+def test_a_bin_with_more_right_answers_than_samples(correct: int, tmp_path: Path) -> None:
+    from edgekd.report import page
+    from edgekd.report.gather import views
+
+    run = examined_runs.run(tmp_path)
+    path = run / "records" / "examine.json"
+    record = json.loads(path.read_bytes())
+    record["body"]["value"]["tasks"][0]["teacher_calibration"][0]["correct"] = correct
+    path.write_text(json.dumps(record))
+    with pytest.raises(InputError, match=r"examine\.json: more answers of a bin are right than it has"):
+        page.render(views([run]))
