@@ -1,5 +1,6 @@
 """What tools/fuzz_inputs.py has found: each is refused with a message, or passed over where a reader takes what is whole."""
 
+# size: one case for each finding
 from __future__ import annotations
 
 import contextlib
@@ -298,3 +299,19 @@ def test_a_bin_with_more_right_answers_than_samples(correct: int, tmp_path: Path
     path.write_text(json.dumps(record))
     with pytest.raises(InputError, match=r"examine\.json: more answers of a bin are right than it has"):
         page.render(views([run]))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda record: [budget.update(limit=-1.0) for budget in record["body"]["value"]["budgets"]],
+        lambda record: record["config"]["budgets"]["latency_ms"].update(actual="much", name=[], source=3),
+    ],
+)
+def test_a_budget_that_cannot_be(change: Any, tmp_path: Path) -> None:
+    run = examined_runs.run(tmp_path)
+    path = run / "records" / "plan.json"
+    record = json.loads(path.read_bytes())
+    change(record)
+    path.write_text(json.dumps(record))
+    assert report.documents([run]) and report.table([run]).row_count == 1

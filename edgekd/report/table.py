@@ -97,7 +97,11 @@ def _row(run: Path) -> dict[str, Any]:
     )
     budgets += [{"actual": None, "name": name, **b} for name, b in limits.items() if name not in {known["name"] for known in budgets}]
     failures = [f"{v.runtime}: {v.reason}" + _layer(v) for v in verdicts if not v.ok]
-    failures += [f"{b['name']} {b['actual']:g} of {b['limit']:g} {b['unit']}" for b in budgets if (b["actual"] or 0) > b["limit"]]
+    failures += [
+        f"{b['name']} {b['actual']:g} of {b['limit']:g} {b['unit']}"
+        for b in budgets
+        if (b["actual"] is not None) and b["actual"] > b["limit"]
+    ]
     drop = next((b["limit"] for b in budgets if b["name"] == "accuracy_drop_pp"), None)
     tasks = _tasks(measured, verdicts)
     compared = {task: (one["accuracy"], one["teacher_accuracy"]) for task, one in tasks.items()} or {"": (accuracy, teacher)}
@@ -135,7 +139,8 @@ def _tasks(measured: dict[str, Figure], verdicts: Sequence[Verdict]) -> dict[str
 def _limits(budgets: Any) -> dict[str, dict[str, Any]]:
     """Budgets as a record's configuration has them: name → limit, unit, source. Those that no plan can count stand only there."""
     found = budgets if isinstance(budgets, dict) else {}
-    return {name: b for name, b in found.items() if isinstance(b, dict) and isinstance(b.get("limit"), int | float) and "unit" in b}
+    sound = {name: b for name, b in found.items() if isinstance(b, dict) and isinstance(b.get("limit"), int | float) and "unit" in b}
+    return {name: {"limit": b["limit"], "unit": str(b["unit"]), "source": str(b.get("source", ""))} for name, b in sound.items()}
 
 
 def _actual(name: str, measured: dict[str, Figure]) -> dict[str, float]:
