@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import time
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tokenize import TokenError
-from zipfile import BadZipFile
 
 import numpy as np
 
 from edgekd import runs
+from edgekd.arrays import BROKEN, read_npz
 from edgekd.errors import Disagreement, EdgekdError, InputError
 from edgekd.export import EXPORTERS
 from edgekd.importers import IMPORTERS
+from edgekd.importers.check import read_folder
 from edgekd.lazy import load
 from edgekd.quant import io
 from edgekd.quant.graph import STORAGE, QuantGraph
@@ -27,6 +26,8 @@ from edgekd.runtimes.lacks_tflm import survey
 from edgekd.verify.certificate import Samples, Subject, verify
 from edgekd.verify.jobs import Died
 
+#: Of the arrays of a file of samples, unpacked.
+MAX_BYTES = 8 << 30
 #: Kind of file → the runtimes of this host that run it.
 RUNNERS = {
     ".tflite": ("tflm", "litert_ref", "litert_xnnpack"),
@@ -76,7 +77,7 @@ def read_model(path: Path) -> QuantGraph:
     except UnicodeEncodeError as error:
         raise InputError("its name is no text", where=str(path), expected="a name in UTF-8", mend="rename it") from error
     if path.is_dir():
-        return io.load(path / "graph" if (path / "graph" / io.GRAPH).is_file() else path)
+        return read_folder(path / "graph" if (path / "graph" / io.GRAPH).is_file() else path)
     if path.suffix not in IMPORTERS:
         raise InputError(
             f"a {path.suffix or 'nameless'} file", where=str(path), expected=f"{', '.join(IMPORTERS)}, or a folder with graph.json"
@@ -266,12 +267,9 @@ def load_samples(graph: QuantGraph, path: Path) -> tuple[np.ndarray, np.ndarray 
     """
     tensor = graph.tensor(graph.inputs[0])
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            x, y = file["x"], file["y"] if "y" in file.files else None
-            if not all(isinstance(one, np.ndarray) for one in (x, y) if one is not None):
-                raise ValueError("x or y is no array")  # numpy gives the bytes of a file that is none
-    # TypeError: of an .npy file; TokenError: of a damaged head.
-    except (OSError, ValueError, KeyError, EOFError, TypeError, MemoryError, BadZipFile, zlib.error, TokenError) as error:
+        arrays, _ = read_npz(path, ("x", "y"), MAX_BYTES)
+        x, y = arrays["x"], arrays.get("y")
+    except BROKEN as error:
         raise InputError(f"cannot be read: {error}", where=str(path), expected="an .npz file with x, and perhaps y") from error
     expected = f"[N, {', '.join(map(str, tensor.shape[1:]))}] {tensor.dtype}"
     if x.shape[1:] != tensor.shape[1:] or not len(x):

@@ -11,8 +11,8 @@ import numpy as np
 from edgekd import runs
 from edgekd.convert import Progress, load_samples, random_inputs, read_model, subjects_of
 from edgekd.export import EXPORTERS
+from edgekd.importers.check import read_folder
 from edgekd.jobs import asked_of, built_from
-from edgekd.quant import io
 from edgekd.quant.graph import QuantGraph
 from edgekd.runtimes import RUNTIMES
 from edgekd.stages import HOST_RUNTIMES, device_samples
@@ -42,7 +42,7 @@ def of_run(run: Path, samples: Path | None = None, *, workers: int = 0, progress
 
     Raises InputError if it is no build of this version, or (without samples) its data changed.
     """
-    graph = io.load(run / "graph")
+    graph = read_folder(run / "graph")
     _, profile, _ = asked_of(run)
     artifact = runs.read(run, "export").body[0]
     path, exporter = runs.inside(run, artifact.path), EXPORTERS[profile.deploy.exporter]

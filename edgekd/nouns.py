@@ -47,7 +47,7 @@ def decode_body(raw: Any) -> Any:
     noun, value = raw.get("noun"), raw.get("value")
     if noun is None:
         return value
-    if noun not in NOUNS:
+    if not isinstance(noun, str) or noun not in NOUNS:
         raise InputError(f"noun {noun!r}", where="body", expected=", ".join(NOUNS))
     cls = NOUNS[noun]
     return [decode(cls, item, f"body[{i}]") for i, item in enumerate(value)] if isinstance(value, list) else decode(cls, value, "body")
@@ -88,6 +88,8 @@ def _decode_dataclass(cls: type, raw: Any, where: str) -> Any:
     raw, hints = table(raw, where=where), _hints(cls)
     if unknown := sorted(set(raw) - set(hints)):
         raise InputError(f"unknown key {unknown[0]!r}", where=where, expected=", ".join(hints))
+    if cls is Figure and (raw.get("low") is None) != (raw.get("high") is None):  # whoever shows one end shows the other
+        raise InputError("an interval with one end", where=where, expected="low and high, or neither")
     try:
         return cls(**{name: decode(hints[name], value, f"{where}.{name}") for name, value in raw.items()})
     except TypeError as error:  # a field is missing

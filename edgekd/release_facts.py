@@ -16,9 +16,10 @@ from edgekd import release_records, runs
 from edgekd.convert import COUNT, random_inputs, subjects_of
 from edgekd.errors import EdgekdError, InputError, NotReleasable
 from edgekd.export import EXPORTERS
+from edgekd.importers.check import read_folder
 from edgekd.jobs import asked_of, built_from
 from edgekd.lazy import load
-from edgekd.quant import compare, io, reference
+from edgekd.quant import compare, reference
 from edgekd.quant.graph import QuantGraph, Tensor
 from edgekd.recipe.load import load as load_recipe
 from edgekd.records import Artifact, Examination, Figure, Record, Verdict
@@ -61,7 +62,7 @@ def gather(run: Path, *, version: str, group: str, formats: Sequence[str], progr
     _check_formats(formats)
     recipe, profile, _ = asked_of(run)
     row = _judged(run)
-    graph = io.load(run / "graph")
+    graph = read_folder(run / "graph")
     name, own = recipe.name, profile.deploy.exporter
     inputs = _inputs(run, graph)
     measured: Record = runs.read(run, "measure")

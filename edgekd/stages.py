@@ -19,6 +19,7 @@ from edgekd import jobs, lazy, runs
 from edgekd.data.dataset import Split
 from edgekd.examination import Questions, Student, examine
 from edgekd.export import EXPORTERS
+from edgekd.importers.check import read_folder
 from edgekd.jobs import Job, finished, metadata, named
 from edgekd.measure.harness import Task, measure
 from edgekd.plan.latency_store import remember_graph
@@ -58,7 +59,7 @@ def float_answers(model: Any, run: Path, test: Split, size: tuple[int, int]) -> 
 def verified(run: Path, profile: Profile, artifact: Artifact, samples: Samples, threads: int, progress: Progress) -> list[Verdict]:
     exporter = EXPORTERS[profile.deploy.exporter]
     subjects = [Subject(runtime, RUNTIMES[runtime], runs.inside(run, artifact.path), exporter) for runtime in _runtimes(profile)]
-    graph = io.load(run / "graph")
+    graph = read_folder(run / "graph")
     return list(verify(graph, subjects, samples, workers=threads or None, progress=lambda n, total, _: progress("verify", n, total)))
 
 

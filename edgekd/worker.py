@@ -26,6 +26,13 @@ from edgekd.errors import EdgekdError
 Tell = Callable[[str, str, tuple[Any, ...]], None]
 #: Seconds that an ended worker has to write its state and let go of its own children.
 GRACE_S = 10.0
+#: What a worker tells, and of which types.
+_TOLD: dict[str, tuple[Any, ...]] = {
+    "progress": (str, int | float, int | float),
+    "detail": (str, str),
+    "warning": (str,),
+    "outcome": (str, int),
+}
 
 
 @dataclass(frozen=True)
@@ -66,15 +73,27 @@ def work(task: Task, last: str, tell: Tell, begun: Callable[[subprocess.Popen[st
         except (BrokenPipeError, ValueError):
             pass  # it is gone already: what it said of that is read below
         for line in process.stdout:
-            kind, values = json.loads(line)
+            if (told := heard(line)) is None:
+                continue
+            kind, values = told
             if kind == "outcome":
                 outcome = Outcome(task.target, Path(task.run), *values)
             else:
-                tell(task.target, kind, tuple(values))
+                tell(task.target, kind, values)
         code = process.wait()
         process.stdout.close()
         stop(process)
         return outcome or Outcome(task.target, Path(task.run), _last_words(code, errors), 2)
+
+
+def heard(line: str) -> tuple[str, tuple[Any, ...]] | None:
+    """What a worker told, and with what; None for a line that is none of these: a process that is killed leaves half a line."""
+    try:
+        kind, values = json.loads(line)
+        good = all(isinstance(value, known) for value, known in zip(values, _TOLD[kind], strict=True))
+        return (kind, tuple(values)) if good else None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
 
 
 def stop(process: subprocess.Popen[str]) -> None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import struct
 import zipfile
-import zlib
 from difflib import get_close_matches
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 from numpy.lib import format as npy
 
+from edgekd.arrays import BROKEN
 from edgekd.data.dataset import Dataset, Split, Task, stratified
 from edgekd.errors import InputError
 
@@ -125,7 +126,7 @@ def _read(file: Path, where: str) -> dict[str, np.ndarray]:
                     f"unpacks to {total} bytes", where=where, expected=f"at most {MAX_BYTES} bytes", mend="fewer or smaller images"
                 )
             return {name: _array(archive, info, name, where, file) for name, info in wanted.items()}
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+    except BROKEN as error:
         raise InputError(
             f"cannot be read ({error})", where=where, expected="a whole .npz file", mend="write it again with np.savez_compressed"
         ) from error
@@ -168,7 +169,7 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, where: st
         try:
             version = npy.read_magic(stream)
             shape, _, dtype = npy.read_array_header_1_0(stream) if version == (1, 0) else npy.read_array_header_2_0(stream)
-        except ValueError as error:
+        except (ValueError, TypeError, SyntaxError, TokenError) as error:
             raise InputError(f"{name} is no .npy array ({error})", where=where, expected="an array that numpy wrote") from error
         if dtype.hasobject:
             raise InputError(

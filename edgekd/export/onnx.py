@@ -75,7 +75,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
     """The JSON document that the file carries under ``edgekd``. Raises InputError where the file or the document cannot be read."""
     try:
         metadata = metadata_of(onnx.load(path, load_external_data=False))
-    except (OSError, DecodeError, json.JSONDecodeError) as error:
+    except (OSError, DecodeError, ValueError, RecursionError) as error:
         raise InputError(f"not an ONNX file ({error})", where=str(path), expected="an ONNX file that edgekd wrote") from error
     if not metadata:
         raise InputError(f"no metadata under {KEY!r}", where=str(path), expected="a file that edgekd exported")

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgekd.errors import InputError
-from edgekd.quant import ops
+from edgekd.quant import io, ops
 from edgekd.quant.graph import QuantGraph, Tensor
+from edgekd.quant.passes.channels_last import channels_last
 
 Shape = tuple[int, ...]
 FLOATS, ACTIVATIONS = ("float16", "float32"), ("int8", "int16")
 #: dtype of x → dtypes of weight and bias.
 _WEIGHTS = {"int8": (("int8", "int4"), ("int32",)), "int16": (("int8", "int4"), ("int32", "int64"))}
 _BINARY = (ops.Add, ops.Sub, ops.Mul, ops.SquaredDifference, ops.Maximum, ops.Minimum)
+
+
+def read_folder(folder: Path) -> QuantGraph:
+    """The graph saved in ``folder``, which may be anyone's. Raises InputError where it is damaged, or does not hold together."""
+    graph, where = io.load(folder), str(folder / io.GRAPH)
+    try:
+        last = channels_last(graph)
+    except (ValueError, LookupError, TypeError) as error:
+        raise InputError(f"does not hold together ({error})", where=where, expected="shapes that the operators can take") from error
+    check(last, where)
+    return graph
 
 
 def check(graph: QuantGraph, where: str) -> QuantGraph:

@@ -186,7 +186,7 @@ def _metadata(model: Model) -> dict[str, Any]:
     """What edgekd wrote into the file, without the facts about its border; and where it comes from."""
     try:
         found = json.loads(model.properties.get(KEY, "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         found = {}
     metadata: dict[str, Any] = found if isinstance(found, dict) else {}
     for side in ("input", "output"):

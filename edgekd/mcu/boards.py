@@ -92,7 +92,7 @@ def read_port(path: Path) -> Board:
     cores = tuple(stated["cores"].split())
     if not cores or set(cores) - set(CORES):
         raise InputError(f"cores: {stated['cores']!r}", where=str(path), expected=", ".join(CORES))
-    if not stated["timer"].isdecimal() or not int(stated["timer"]):
+    if not re.fullmatch("[0-9]{1,12}", stated["timer"]) or not int(stated["timer"]):
         raise InputError(f"timer: {stated['timer']!r}", where=str(path), expected="the frequency of ekp_ticks in Hz")
     machine = "" if stated["machine"] == "-" else stated["machine"]
     flash, ram = (_memory(stated[key], f"{path}, {key}") for key in ("flash", "ram"))
@@ -100,7 +100,7 @@ def read_port(path: Path) -> Board:
 
 
 def _memory(text: str, where: str) -> Memory:
-    match = re.fullmatch(r"(0x[0-9A-Fa-f]+) (\d+)([KM])", text)
+    match = re.fullmatch(r"(0x[0-9A-Fa-f]{1,16}) ([0-9]{1,9})([KM])", text)
     if not match or not int(match[2]):
         raise InputError(repr(text), where=where, expected="an address and a size, e.g. 0x20000000 128K")
     return Memory(int(match[1], 16), int(match[2]) << (10 if match[3] == "K" else 20))

@@ -8,11 +8,11 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 
+from edgekd.arrays import BROKEN
 from edgekd.errors import DeviceError, InputError
 from edgekd.lazy import load
 from edgekd.measure import protocol, told
@@ -206,7 +206,7 @@ def _outputs(transport: Transport, one: Prepared, found: dict[str, Any], folder:
         try:
             with (folder / name).open("rb") as file:
                 part = np.lib.format.read_array(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError, MemoryError, TokenError) as error:
+        except BROKEN as error:
             raise DeviceError(f"{name} is no array: {error}"[:300], where=transport.where) from error
         if part.dtype.kind not in "iuf":
             raise DeviceError(f"{name} is no array of numbers", where=transport.where)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal, get_args
 
+from edgekd.errors import InputError
 from edgekd.quant import size
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.ops import (
@@ -83,8 +84,11 @@ class Work:
 
 
 def work_of(graph: QuantGraph) -> Work:
-    """The work of one sample; ``graph`` in either layout."""
-    ops = tuple(_work(graph, op, cost) for op, cost in zip(graph.ops, size.count(graph), strict=True))
+    """The work of one sample; ``graph`` in either layout. Raises InputError for one whose shapes cannot be."""
+    try:
+        ops = tuple(_work(graph, op, cost) for op, cost in zip(graph.ops, size.count(graph), strict=True))
+    except (ValueError, IndexError) as error:
+        raise InputError(f"shapes that do not fit one another ({error})", where=f"graph {graph.name}", expected="a whole graph") from error
     read = [graph.tensor(op.inputs[0]).dtype for op, done in zip(graph.ops, ops, strict=True) if done.macs]
     return Work(graph.name, ops, "int16" if "int16" in read else (read or [graph.tensor(graph.inputs[0]).dtype])[0])
 

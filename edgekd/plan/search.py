@@ -124,7 +124,7 @@ def _candidate(trial: FrozenTrial, folder: Path) -> Candidate:
         found = Candidate(**json.loads(trial.user_attrs[_CANDIDATE]))
         if not all(isinstance(n, int | float) for n in (found.macs, found.parameters, found.score, *found.use.values())):
             raise TypeError("not a number")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         found, where = f"trial {trial.number} is damaged ({type(error).__name__})", str(folder / "study.journal")
         raise InputError(found, where=where, expected="what --search wrote", mend="delete the file; trainings are kept") from error
     return found

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from edgekd import lazy
+from edgekd.arrays import BROKEN, read_npz
 from edgekd.data.dataset import Dataset
 from edgekd.data.front_end import FrontEnds
 from edgekd.data.load import load_data
@@ -18,6 +17,8 @@ from edgekd.errors import InputError
 from edgekd.quant.graph import Quantization
 from edgekd.recipe.load import load as load_recipe
 
+#: Of the arrays of an .npz file, unpacked.
+MAX_BYTES = 8 << 30
 Shape = tuple[int | None, ...]
 KINDS = "a recipe, a folder of images, or an .npz file with x (and perhaps y), or x_train, y_train, x_test and y_test"
 
@@ -158,11 +159,10 @@ def _folder(path: Path, shape: Shape | None, count: int, seed: int) -> Data:
 def _npz(path: Path, shape: Shape | None, count: int, seed: int) -> Data:
     where = f"--data {path}"
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            names = file.files
-            x, y = (file[name] if name in names else None for name in ("x", "y"))
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, BadZipFile, zlib.error) as error:  # TypeError: of an .npy file
+        arrays, names = read_npz(path, ("x", "y"), MAX_BYTES)
+    except BROKEN as error:
         raise InputError(f"cannot be read ({error})", where=where, expected=KINDS) from error
+    x, y = arrays.get("x"), arrays.get("y")
     if "x_train" in names:
         return of_dataset(load_data("numpy", {"file": path.name}, path.parent), shape, count=count, seed=seed)
     if x is None or x.ndim < 2 or not x.size or x.dtype.kind not in "fiu":

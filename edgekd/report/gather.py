@@ -11,6 +11,7 @@ from typing import Any
 
 from edgekd import lazy, runs
 from edgekd.errors import EdgekdError, InputError, MissingDependency
+from edgekd.importers.check import read_folder
 from edgekd.plan.latency import Prediction, predict, work_of
 from edgekd.profile.schema import Profile
 from edgekd.quant import arena, io
@@ -120,7 +121,7 @@ def _view(at: int, folder: Path, names: tuple[str, str], row: dict[str, Any], st
     records = {stage: runs.read(folder, stage) for stage in ordered}
     sane.check(folder, records)
     notes: list[str] = []
-    graph = _attempt(lambda: io.load(folder / "graph"), notes) if (folder / "graph" / io.GRAPH).is_file() else None
+    graph = _attempt(lambda: read_folder(folder / "graph"), notes) if (folder / "graph" / io.GRAPH).is_file() else None
     arranged = _attempt(lambda: arena.arrange(graph), notes) if graph is not None else None
     prediction = _attempt(lambda: _predicted(graph, request), notes) if graph is not None else None
     results: tuple[Result, ...] | None = None

@@ -31,6 +31,8 @@ def _check_counts(found: Examination, where: str) -> None:
         theirs = task.teacher_confusion or task.confusion
         if [len(row) for row in theirs] != [len(row) for row in task.confusion]:
             raise InputError("the teacher's confusion matrix is of other classes", where=where, expected="the student's", mend=_MEND)
+        if any(not 0 <= one.correct <= one.n for one in (*task.calibration, *task.teacher_calibration)):
+            raise InputError("more answers of a bin are right than it has", where=where, expected="counts of samples", mend=_MEND)
         if any(count < 0 for row in (*task.confusion, *theirs) for count in row):
             raise InputError("a confusion matrix holds a negative count", where=where, expected="counts of samples", mend=_MEND)
 

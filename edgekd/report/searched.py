@@ -37,7 +37,7 @@ def beside(run: Path, recipe: str) -> tuple[Trial, ...]:
             passes, accuracy = trained.get(name, (0.0, None))
             try:
                 found[name] = Trial(name, int(candidate["model_bytes"]), int(candidate["macs"]), accuracy, passes)
-            except (KeyError, TypeError, ValueError):
+            except (KeyError, TypeError, ValueError, OverflowError):
                 continue
     return tuple(sorted(found.values(), key=lambda t: (t.accuracy is None, t.model_bytes, t.name)))
 
@@ -53,7 +53,7 @@ def _counted(journal: Path) -> dict[str, dict[str, Any]]:
         try:
             candidate = json.loads(json.loads(line)["user_attr"][_CANDIDATE])
             found[_name(candidate)] = candidate
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
             continue
     return found
 
@@ -66,7 +66,7 @@ def _chosen(result: Path) -> dict[str, dict[str, Any]]:
             for trained in (one["own"], one["best"]):
                 if trained is not None:
                     found[_name(trained["candidate"])] = trained["candidate"]
-    except (KeyError, TypeError, ValueError, AttributeError, OSError):
+    except (KeyError, TypeError, ValueError, AttributeError, OSError, RecursionError):
         pass  # an unfinished search has none
     return found
 
@@ -84,7 +84,7 @@ def _trained(folder: Path) -> dict[str, tuple[float, float]]:
         name, _, passes = file.stem.partition("-")
         try:
             one = float(passes), float(json.loads(file.read_text(encoding="utf-8"))["accuracy"])
-        except (KeyError, TypeError, ValueError, OSError):
+        except (KeyError, TypeError, ValueError, OSError, OverflowError, RecursionError):
             continue
         found[name] = max(found.get(name, one), one)
     return found

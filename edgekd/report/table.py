@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from edgekd import runs
-from edgekd.errors import plain
+from edgekd.errors import InputError, plain
 from edgekd.records import Checkpoint, Figure, Measurement, Plan, Verdict
 
 #: Budgets that a figure of the exported file can exceed. Latency is not among them: what this host takes says nothing about the device.
@@ -72,6 +72,9 @@ def _row(run: Path) -> dict[str, Any]:
     for stage in runs.stages(run):
         record = runs.read(run, stage)
         if stage == "baseline":  # what post-training quantization makes of the same float student; no figure of this run
+            if not isinstance(record.body, Measurement):
+                where = str(Path(run) / "records" / f"{stage}.json")
+                raise InputError("does not hold what its stage writes", where=where, mend="edgekd build … --resume")
             baseline = record.body.figures.get("accuracy")
             continue
         if stage.startswith("bench-"):  # of another device, of fewer samples, or even rejected: `edgekd results` shows them
@@ -94,7 +97,11 @@ def _row(run: Path) -> dict[str, Any]:
     )
     budgets += [{"actual": None, "name": name, **b} for name, b in limits.items() if name not in {known["name"] for known in budgets}]
     failures = [f"{v.runtime}: {v.reason}" + _layer(v) for v in verdicts if not v.ok]
-    failures += [f"{b['name']} {b['actual']:g} of {b['limit']:g} {b['unit']}" for b in budgets if (b["actual"] or 0) > b["limit"]]
+    failures += [
+        f"{b['name']} {b['actual']:g} of {b['limit']:g} {b['unit']}"
+        for b in budgets
+        if (b["actual"] is not None) and b["actual"] > b["limit"]
+    ]
     drop = next((b["limit"] for b in budgets if b["name"] == "accuracy_drop_pp"), None)
     tasks = _tasks(measured, verdicts)
     compared = {task: (one["accuracy"], one["teacher_accuracy"]) for task, one in tasks.items()} or {"": (accuracy, teacher)}
@@ -132,7 +139,8 @@ def _tasks(measured: dict[str, Figure], verdicts: Sequence[Verdict]) -> dict[str
 def _limits(budgets: Any) -> dict[str, dict[str, Any]]:
     """Budgets as a record's configuration has them: name → limit, unit, source. Those that no plan can count stand only there."""
     found = budgets if isinstance(budgets, dict) else {}
-    return {name: b for name, b in found.items() if isinstance(b, dict) and isinstance(b.get("limit"), int | float) and "unit" in b}
+    sound = {name: b for name, b in found.items() if isinstance(b, dict) and isinstance(b.get("limit"), int | float) and "unit" in b}
+    return {name: {"limit": b["limit"], "unit": str(b["unit"]), "source": str(b.get("source", ""))} for name, b in sound.items()}
 
 
 def _actual(name: str, measured: dict[str, Figure]) -> dict[str, float]:

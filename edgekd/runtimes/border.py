@@ -62,7 +62,7 @@ class Border:
             held, entry = str(x.get("dtype", "float32")), _stated(x)
             exits = tuple(_stated(y) for y in outputs)
             feeds = "int32" if held == "int64" else entry.reads
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InputError(
                 f"its metadata lacks {error}", where=where, expected="input and output with shape, layout and scale"
             ) from error

@@ -147,7 +147,7 @@ def _read(path: Path) -> _Library:
             raise KeyError("ARENA_BYTES")
         sides = [_Side(STORAGE[side["dtype"]], tuple(side["shape"][1:])) for side in (stated["input"], *stated["outputs"])]
         return _Library(stated["stem"], stated["kernels"], int(arena[1]), sides[0], tuple(sides[1:]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"its header lacks {error}", where=str(header), expected="the header that edgekd wrote") from error
 
 

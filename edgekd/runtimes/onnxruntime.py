@@ -79,7 +79,7 @@ def open_model(path: Path, *, threads: int = 1) -> OnnxRuntimeRunner:
         return OnnxRuntimeRunner(session, border_of(path), threads, str(path))
     try:
         metadata = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"its metadata is not JSON ({error})", where=str(path), mend="export it again") from error
     return OnnxRuntimeRunner(session, Border.from_metadata(metadata, str(path)), threads, str(path))
 

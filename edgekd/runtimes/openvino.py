@@ -95,7 +95,7 @@ def _metadata(path: Path) -> dict[str, Any] | None:
     try:
         entry = ElementTree.parse(path).getroot().find(f"rt_info/{KEY}")
         metadata = None if entry is None else json.loads(entry.attrib["value"])
-    except (ElementTree.ParseError, KeyError, ValueError) as error:
+    except (ElementTree.ParseError, KeyError, ValueError, RecursionError) as error:
         raise InputError(f"not an OpenVINO IR ({error})", where=str(path), expected="an OpenVINO IR (.xml)") from error
     return metadata if isinstance(metadata, dict) else None
 

@@ -5,6 +5,7 @@ A converter may leave a QUANTIZE behind the input and a DEQUANTIZE before the ou
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from edgekd.errors import InputError
 from edgekd.quant.outputs import joined
 
 #: The named metadata of files that edgekd exported, which take any batch.
@@ -68,7 +70,14 @@ class TFLiteBorder:
 
 
 def border_of(content: bytes) -> TFLiteBorder:
-    """Of a file that LiteRT has loaded already, so that its offsets are known to be sound; one input."""
+    """Of a file with one input. Raises InputError where its offsets lead nowhere, which no file has that LiteRT has loaded."""
+    try:
+        return _border_of(content)
+    except (struct.error, TypeError, AttributeError, ValueError, LookupError) as error:
+        raise InputError(f"damaged: {error}", where="the model's file", expected="a whole TFLite file") from error
+
+
+def _border_of(content: bytes) -> TFLiteBorder:
     model: Any = schema.Model.GetRootAs(content, 0)
     graph = model.Subgraphs(0)
     first = graph.Inputs(0)

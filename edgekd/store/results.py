@@ -66,7 +66,7 @@ def find(engine: sql.Engine, query: Query) -> list[Result]:
         return [Result(**_sound(row), figures=figures.get(row["id"], {})) for row in rows]
     except SQLAlchemyError as error:
         raise broken(engine, error) from error
-    except (ValueError, TypeError, InputError) as error:
+    except (ValueError, TypeError, RecursionError, InputError) as error:
         raise InputError(
             f"a row of it is damaged: {error}".splitlines()[0][:300],
             where=shown(engine.url),
@@ -90,7 +90,7 @@ def there(engine: sql.Engine, asked: Collection[str]) -> set[str]:
                 last = sql.select(sql.func.max(RESULTS.c.id)).where(some).group_by(RESULTS.c.asked, RESULTS.c.row)
                 for number, key, row, failed in connection.execute(sql.select(*columns).where(RESULTS.c.id.in_(last))):
                     found.setdefault(key, []).append((number, row, not failed))
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, ValueError, TypeError) as error:  # a text of SQLite's may be none
         raise broken(engine, error) from error
     return {key for key, last in found.items() if _done(last)}
 

@@ -118,6 +118,8 @@ def _prepared(engine: sql.Engine, again: int) -> int:
     """The version. ``again``: how often another process may be ahead that makes the tables at the same time."""
     try:
         return _prepare(engine)
+    except (ValueError, TypeError) as error:  # what SQLite's file says of its own tables is no text, or of another type
+        raise broken(engine, error) from error
     except SQLAlchemyError as error:
         if not again:
             raise broken(engine, error) from error
@@ -129,6 +131,8 @@ def _prepare(engine: sql.Engine) -> int:
     with engine.begin() as connection:
         if sql.inspect(connection).has_table(ABOUT.name):
             stated = connection.execute(sql.select(ABOUT.c.version)).scalars().first()
+            if stated is not None and type(stated) is not int:
+                raise TypeError(f"its version is {stated!r:.40}")
             if stated not in (None, VERSION):
                 return stated
         METADATA.create_all(connection)
@@ -137,7 +141,7 @@ def _prepare(engine: sql.Engine) -> int:
     return VERSION
 
 
-def broken(engine: sql.Engine, error: SQLAlchemyError) -> EdgekdError:
+def broken(engine: sql.Engine, error: Exception) -> EdgekdError:
     """What a database says, as one message, without its password."""
     said = f"the store of measurements cannot be used: {_first(error)}"
     return EdgekdError(f"{shown(engine.url)}: {said}\n  to mend:  name another one with --store")

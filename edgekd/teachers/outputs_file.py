@@ -14,16 +14,13 @@ hold ``test`` (float [N of the test split, classes]), ``labels`` (text [classes]
 
 from __future__ import annotations
 
-import math
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 
+from edgekd.arrays import BROKEN, read_npz
 from edgekd.errors import InputError
 from edgekd.recipe.schema import Teacher
 from edgekd.teachers.answers import SMALLEST, check_kind, columns
@@ -63,8 +60,12 @@ def load(*, root: Path, file: str) -> StoredOutputs:
     path = located(root, file, "file", "an .npy or .npz file of outputs")
     where = str(path)
     try:
-        arrays = _npz(path, where) if zipfile.is_zipfile(path) else {"outputs": np.load(path, mmap_mode="r", allow_pickle=False)}
-    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        arrays = (
+            read_npz(path, ARRAYS, MAX_BYTES)[0]
+            if zipfile.is_zipfile(path)
+            else {"outputs": np.load(path, mmap_mode="r", allow_pickle=False)}
+        )
+    except BROKEN as error:
         raise InputError(f"cannot be read ({error})", where=where, expected="an array of numbers, saved by numpy") from error
     if "outputs" not in arrays:
         raise InputError("holds no array `outputs`", where=where, expected=", ".join(ARRAYS), mend="np.savez(file, outputs=…)")
@@ -124,23 +125,3 @@ def _floats(array: np.ndarray, name: str, where: str) -> np.ndarray:
     if array.dtype.kind != "f":
         raise InputError(f"{name} has the type {array.dtype}", where=where, expected="float16, float32 or float64")
     return array
-
-
-def _npz(path: Path, where: str) -> dict[str, Any]:
-    """The known arrays of the file; nothing is unpacked that its headers do not announce."""
-    found: dict[str, Any] = {}
-    with zipfile.ZipFile(path) as archive:
-        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        wanted = {name: members[name] for name in ARRAYS if name in members}
-        if sum(info.file_size for info in wanted.values()) > MAX_BYTES:
-            raise InputError("unpacks to too much", where=where, expected=f"at most {MAX_BYTES} bytes", mend="save outputs as .npy")
-        for name, info in wanted.items():
-            with archive.open(info) as stream:
-                version = npy.read_magic(stream)
-                header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-                shape, _, dtype = header(stream)
-                if dtype.hasobject or math.prod(shape) * dtype.itemsize != info.file_size - stream.tell():
-                    raise InputError(f"{name} is pickled or cut short", where=where, expected="an array of numbers or text")
-            with archive.open(info) as stream:
-                found[name] = npy.read_array(stream, allow_pickle=False)
-    return found

@@ -6,7 +6,6 @@ import hashlib
 import io
 import logging
 import os
-import pickle
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +35,9 @@ def load_state(path: Path) -> dict[str, Any] | None:
         return torch.load(io.BytesIO(_whole(path.read_bytes())), weights_only=True)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged archive fails in whatever way its parts are read: KeyError, IndexError, AttributeError …
         kept = path.with_name(f"{path.name}.unreadable")
         os.replace(path, kept)
         reason = " ".join(str(error).split())[:150]

@@ -201,7 +201,7 @@ def stored(weights: Path, note: Path) -> History | None:
             return tuple(found["history"])
         LOG.warning("%s is not what was trained (its sha256 is another): it is trained again", weights)
         return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

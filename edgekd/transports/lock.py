@@ -149,7 +149,7 @@ def _owner(transport: Transport, path: str) -> dict[str, str] | None:
     ran = transport.run(["cat", posixpath.join(path, OWNER)], limit_s=_LIMIT_S)
     try:
         found = json.loads(ran.out) if ran.code == 0 else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) and {"host", "pid"} <= found.keys() else None
 

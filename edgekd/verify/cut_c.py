@@ -23,12 +23,13 @@ def cut(path: Path, graph: QuantGraph, tensor: str, folder: Path) -> Path:
     Raises InputError if the library is not edgekd's, or has no layer that writes the tensor.
     """
     wanted = graph.tensor(tensor)
-    source, header = _for_hosts(path.read_text(encoding="utf-8")), path.with_suffix(".h").read_text(encoding="utf-8")
-    said = re.match(r"/\* edgekd (\{.*\}) \*/\n", header)
-    document: dict[str, Any] = json.loads(said[1]) if said else {}
-    if said is None or "c" not in document:
-        raise InputError("no library of edgekd", where=str(path), expected="NAME.c beside the NAME.h that edgekd wrote")
-    stem = document["c"]["stem"]
+    try:
+        source, header = _for_hosts(path.read_text(encoding="utf-8")), path.with_suffix(".h").read_text(encoding="utf-8")
+        said = re.match(r"/\* edgekd (\{.*\}) \*/\n", header)
+        document: dict[str, Any] = json.loads(said[1]) if said else {}
+        stem, end_of_said = str(document["c"]["stem"]), said.end() if said else 0
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise InputError("no library of edgekd", where=str(path), expected="NAME.c beside the NAME.h that edgekd wrote") from error
     end, offset = _written(source, _root(graph, tensor), path)
     document["c"]["outputs"] = [{"name": tensor, "dtype": wanted.dtype, "shape": list(wanted.shape), "scale": None, "zero_point": None}]
     read = (
@@ -38,7 +39,7 @@ def cut(path: Path, graph: QuantGraph, tensor: str, folder: Path) -> Path:
     written.write_text(f"{source[:end]}}}\n{read}", encoding="utf-8")
     comment = json.dumps(document, sort_keys=True).replace("/", "\\/").replace("*", "\\u002a")
     # Further outputs stay declared, which harms nobody.
-    written.with_suffix(".h").write_text(f"/* edgekd {comment} */\n{header[said.end() :]}", encoding="utf-8")
+    written.with_suffix(".h").write_text(f"/* edgekd {comment} */\n{header[end_of_said:]}", encoding="utf-8")
     return written
 
 
