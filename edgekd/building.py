@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from edgekd import lazy, runs
+from edgekd import host, lazy, runs, team
 from edgekd.errors import EdgekdError, InputError
 from edgekd.jobs import Job, Request, check_activations, load_jobs, plan_job
 from edgekd.pipeline import builds, run_folders
@@ -65,12 +66,17 @@ def build(request: Request, root: Path, how: How, tell: Tell) -> list[Outcome]:
     Raises InputError for what is wrong with all of them, or with one that was named; DoesNotFit if one that was named does not fit, or none
     does; and what a single target's build raises.
     """
+    if (here := team.here()).size > 1 and not how.alone:
+        raise InputError("--jobs or --engine", where="command line", expected="neither under torchrun, whose processes train one student")
     if not how.alone:
         request = replace(request, threads=request.threads or 1)  # by itself: whatever the number of workers, the same students
         do_all = lazy.load(ENGINES[how.engine])  # what it lacks is said at once
         if how.address:
             do_all([], "plan", 0, how.address, tell)  # so is a cluster that does not answer
-    ready, left_out = _ready(request, root, how, lambda *values: tell("", "progress", values))
+    mine = how if here.leads else replace(how, resume=True)  # the first has looked whether it may
+    ready, left_out = here.first(lambda: _ready(request, root, mine, lambda *values: tell("", "progress", values)))
+    if here.size > 1:
+        lazy.load("edgekd.train.ranks:check_alike")([one.job.preset.batch for one in ready], _alike(ready), root)
     if how.alone:
         return [*left_out, *_one_by_one(ready, tell)]
     return [*left_out, *_in_workers(request, root, ready, how, tell)]
@@ -119,11 +125,11 @@ def _one_by_one(ready: Sequence[Ready], tell: Tell) -> list[Outcome]:
     for one in _builds(ready, lambda *values: tell(now[0], "progress", values)):
         now[0] = one.job.profile.name
         try:
-            with runs.lock(one.run):
+            with runs.lock(one.run) if team.here().leads else nullcontext():
                 one.all()
             outcomes.append(Outcome(now[0], one.run))
         except EdgekdError as error:
-            if len(ready) == 1:
+            if len(ready) == 1 or team.here().size > 1:
                 raise
             outcomes.append(Outcome(now[0], one.run, str(error), error.exit_code))
     return outcomes
@@ -151,6 +157,12 @@ def _in_workers(request: Request, root: Path, ready: Sequence[Ready], how: How, 
 
 def _builds(ready: Sequence[Ready], progress: Progress) -> list[Build]:
     return builds([r.job for r in ready], [r.plan for r in ready], [r.run for r in ready], progress)
+
+
+def _alike(ready: Sequence[Ready]) -> list[str]:
+    """What must be the same wherever one student is trained."""
+    found = host.environment()
+    return [runs.digest(one.job.identity) for one in ready] + [f"{name} {found.get(name, '')}" for name in ("python", "numpy", "torch")]
 
 
 def _document(request: Request, ready: Ready) -> str:

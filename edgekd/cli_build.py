@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +19,7 @@ from edgekd.lazy import load
 if TYPE_CHECKING:
     from edgekd.building import How
     from edgekd.pipeline import Request
+    from edgekd.team import Team
 
 RecipePath = Annotated[
     str, typer.Argument(metavar="RECIPE", help="Folder with a recipe.toml, such a file, or the name of one that comes with edgekd.")
@@ -110,7 +113,7 @@ def build(
     targets, optional = expand(target)
     how = building.How(optional, resume, jobs, engine, ray_address)
     request = replace(request_of(recipe, list(targets), preset, seed, budget, threads), mlflow=mlflow, student=student)
-    with console.bars() as bars:
+    with _team() as here, console.bars(silent=not here.leads) as bars:
         ways = {"progress": bars, "detail": bars.detail, "warning": lambda text: bars.say(f"edgekd: {bars.prefix}{text}")}
 
         def tell(name: str, kind: str, values: tuple[Any, ...]) -> None:
@@ -121,6 +124,8 @@ def build(
             outcomes = building.build(request, runs, how, tell)
         except KeyboardInterrupt as error:
             raise console.interrupted(_command(replace(request, targets=tuple(target)), runs, how)) from error
+    if not here.leads:
+        return
     failed = [outcome for outcome in outcomes if outcome.said]
     try:
         if done := [outcome.run for outcome in outcomes if outcome.run is not None and not outcome.said]:
@@ -132,6 +137,21 @@ def build(
             typer.echo(plain(f"edgekd: {outcome.target}: {'left out: ' if outcome.run is None else ''}{outcome.said}"), err=True)
     if failed:
         raise typer.Exit(max(outcome.exit_code if outcome.run else 1 for outcome in failed))
+
+
+@contextmanager
+def _team() -> Iterator[Team]:
+    """This process alone, or one of those that torchrun has started; of these one says what went wrong."""
+    from edgekd import team
+
+    if not team.asked():
+        yield team.here()
+        return
+    try:
+        with load("edgekd.train.ranks:joined")() as here:
+            yield here
+    except team.Parted as error:
+        raise typer.Exit(error.exit_code) from error
 
 
 def verify(
@@ -245,7 +265,7 @@ def _command(request: Request, runs: Path, how: How | None = None) -> str:
         words += ["--jobs", str(how.jobs)] if how.jobs else []
         words += ["--engine", how.engine] if how.engine != "local" else []
         words += ["--ray-address", how.address] if how.address else []
-    return shlex.join(words)
+    return load("edgekd.team:launcher")() + shlex.join(words)
 
 
 COMMANDS: dict[str, Any] = {"teach": teach, "build": build, "verify": verify, "report": report}

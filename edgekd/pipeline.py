@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgekd import host, lazy, runs
+from edgekd import host, lazy, runs, team
 from edgekd.errors import Disagreement, EdgekdError, InputError
 from edgekd.jobs import Job, Request, built_from, check_ends, load_data, load_jobs, plan_job
 from edgekd.plan.compressed import student_family
@@ -90,7 +90,9 @@ def builds(jobs: Sequence[Job], plans: Sequence[Plan], folders: Sequence[Path], 
             Build(job, chosen, fed(made_up, job.data), run, progress).rehearse()
 
     opened, fed = (lazy.load(f"edgekd.train.lesson:{name}") for name in ("open_lesson", "fed"))
-    lesson = opened(jobs[0].loaded, jobs[0].data, runs.cache_folder(), progress, jobs[0].preset, rehearse)
+    here = team.here()
+    tried = rehearse if here.leads else None
+    lesson = here.first(lambda: opened(jobs[0].loaded, jobs[0].data, runs.cache_folder(), progress, jobs[0].preset, tried))
     return [Build(job, chosen, fed(lesson, job.data), run, progress) for job, chosen, run in zip(jobs, plans, folders, strict=True)]
 
 
