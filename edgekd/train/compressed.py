@@ -19,9 +19,9 @@ from edgekd.compress.load import with_weights
 from edgekd.compress.sparsity import hold_zeros, prunable, zeros
 from edgekd.recipe.schema_compress import Compress
 from edgekd.records import Checkpoint, Figure
-from edgekd.train.lesson import Progress
 from edgekd.train.judge import evaluate
 from edgekd.train.kept import History, agreed, keep, once
+from edgekd.train.lesson import Progress
 from edgekd.train.loop import Phase, made_criterion
 from edgekd.train.student import FLOAT, Told, Training, checkpoint_of, fit_into, replay_all, warm_up
 from edgekd.train.taps import Tutors

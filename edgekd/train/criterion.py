@@ -96,7 +96,9 @@ class Criterion(nn.Module):
         """What ``term`` compares."""
         logits = outputs[:, self.lessons.columns[term.task]]
         student = (
-            logits if term.student is None else _one_or_all(term.student, [self._tapped(path, logits, batch) for path in listed(term.student)])
+            logits
+            if term.student is None
+            else _one_or_all(term.student, [self._tapped(path, logits, batch) for path in listed(term.student)])
         )
         if term.teacher is None:
             stored = batch.teacher[term.task] if batch.teacher else None

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -34,6 +34,8 @@ LOOK_S = 0.02
 PATIENCE_S = 3.0
 #: The exit code of whom Ctrl-C has ended, who says how to go on.
 INTERRUPTED = 130
+#: Seconds in which a signal comes that is meant for all.
+LOST_S = 1.0
 _FAILED = "failed"
 
 
@@ -125,6 +127,8 @@ class Ranks(Team):
         interrupted = isinstance(error, KeyboardInterrupt) or getattr(error, "exit_code", 0) == INTERRUPTED
         own = not isinstance(error, Parted) and (self.leads or not interrupted)
         until = time.monotonic() + (0 if own else PATIENCE_S)
+        if not own and dist.is_initialized():
+            dist.destroy_process_group()  # who waits for this process in a collective hears no signal
         try:
             while not self._store.check([_FAILED]) and time.monotonic() < until:
                 time.sleep(LOOK_S)
@@ -156,12 +160,16 @@ def check_alike(batches: Sequence[int], mine: list[str], *folders: Path) -> None
         check_batch(batch, here.size)
     theirs = here.told(lambda: mine)
     if mine != theirs:
-        which = next((f"{a}, the first has {b}" for a, b in zip(mine, theirs, strict=False) if a != b and " " in a), "another recipe or data")
+        which = next(
+            (f"{a}, the first has {b}" for a, b in zip(mine, theirs, strict=False) if a != b and " " in a), "another recipe or data"
+        )
         raise InputError(f"has {which}", where=os.uname().nodename, expected="the same recipe, data, edgekd and libraries everywhere")
     for folder in (*folders, runs.cache_folder()):
         name = here.told(partial(_mark, folder))
         if not (folder / name).is_file():
-            raise InputError("is not the first process's", where=f"{os.uname().nodename}: {folder}", expected="a folder that all machines share")
+            raise InputError(
+                "is not the first process's", where=f"{os.uname().nodename}: {folder}", expected="a folder that all machines share"
+            )
         here.together()
         here.told(partial(_unmark, folder / name))
 
@@ -218,4 +226,5 @@ def _parted() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        time.sleep(LOST_S)  # whoever ended the other is about to end this one, and then that is what there is to say
         raise Parted(" ".join(str(error).split())[:200]) from error

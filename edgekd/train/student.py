@@ -34,9 +34,9 @@ from edgekd.records import Checkpoint, Figure
 from edgekd.teachers.teacher import amx
 from edgekd.train.board import Where, boards, replay
 from edgekd.train.distill import Feed, student_input
-from edgekd.train.lesson import Lesson, Progress
 from edgekd.train.judge import best_peer
 from edgekd.train.kept import History, once
+from edgekd.train.lesson import Lesson, Progress
 from edgekd.train.loop import Course, Desk, Phase, first_step, fit, made_criterion
 from edgekd.train.peers import Peers
 from edgekd.train.taps import Tutors, check_path
