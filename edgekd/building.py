@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from edgekd import host, lazy, runs, team
@@ -22,6 +23,10 @@ from edgekd.worker import Outcome, Task, Tell
 
 #: Name → what does tasks elsewhere than in this process: (tasks, how, tell) → an outcome a task, in their order.
 ENGINES = {"local": "edgekd.workers:do_all", "ray": "edgekd.cluster:do_all"}
+
+
+#: Tasks that the teachers' outputs are dealt to where nothing says how many there may be at once.
+SHARES = 64
 
 
 @dataclass(frozen=True)
@@ -138,7 +143,8 @@ def _one_by_one(ready: Sequence[Ready], tell: Tell) -> list[Outcome]:
 def _in_workers(request: Request, root: Path, ready: Sequence[Ready], how: How, tell: Tell) -> list[Outcome]:
     """Shared work here; then students there; times here, one after the other, for a busy machine measures wrongly; the rest there."""
     now = [""]
-    here = _builds(ready, lambda *values: tell(now[0], "progress", values))
+    shared = partial(_ask_in_workers, request, root, ready, how, tell)
+    here = _builds(ready, lambda *values: tell(now[0], "progress", values), shared)
     do_all = lazy.load(ENGINES[how.engine])
     tasks = [Task(r.job.profile.name, str(r.run.resolve()), str(root.resolve()), _document(request, r)) for r in ready]
     outcomes = {o.run: o for o in do_all(_mixed(tasks, ready), "verify", how.jobs, how.address, tell)}
@@ -155,8 +161,21 @@ def _in_workers(request: Request, root: Path, ready: Sequence[Ready], how: How, 
     return [replace(outcomes[one.run.resolve()], run=one.run) for one in here]
 
 
-def _builds(ready: Sequence[Ready], progress: Progress) -> list[Build]:
-    return builds([r.job for r in ready], [r.plan for r in ready], [r.run for r in ready], progress)
+def _builds(ready: Sequence[Ready], progress: Progress, elsewhere: Callable[[], None] = lambda: None) -> list[Build]:
+    return builds([r.job for r in ready], [r.plan for r in ready], [r.run for r in ready], progress, elsewhere)
+
+
+def _ask_in_workers(request: Request, root: Path, ready: Sequence[Ready], how: How, tell: Tell) -> None:
+    """The teachers' outputs, shard by shard, where there are enough of them. What a worker does not leave is computed here."""
+    job, cache = ready[0].job, runs.cache_folder()
+    shards = lazy.load("edgekd.train.sharing:missing")(job.loaded, job.data, cache, job.preset)
+    if (count := min(how.jobs or SHARES, shards)) < 2:
+        return
+    document, where = _document(request, ready[0]), cache / "soft_targets"
+    tasks = [Task("", str(where / f"part {n + 1} of {count}"), str(root.resolve()), document, (n, count)) for n in range(count)]
+    for outcome in lazy.load(ENGINES[how.engine])(tasks, "", how.jobs, how.address, tell):
+        if outcome.said:
+            tell("", "warning", (f"teachers' outputs, {outcome.run and outcome.run.name}: {outcome.said}\n  it is computed here",))
 
 
 def _alike(ready: Sequence[Ready]) -> list[str]:

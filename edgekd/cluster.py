@@ -125,7 +125,7 @@ def _outcome(task: Task, last: str, done: Any) -> Outcome:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         mend = "to mend:  the same command with --resume goes on"
         return Outcome(task.target, run, f"its worker was lost, {RETRIES + 1} times ({first})\n  {mend}", 2)
-    if said:
+    if said or task.share is not None:  # what parts are left is looked at where they are taken in
         return Outcome(task.target, run, said, code)
     try:
         gone = runs.changed(run, last) or () if runs.sha256_file(run / "records" / f"{last}.json") == sha256 else (f"records/{last}.json",)
@@ -138,7 +138,7 @@ def _outcome(task: Task, last: str, done: Any) -> Outcome:
 
 def _look(tasks: Sequence[Task], last: str, seen: dict[str, int], tell: Tell) -> None:
     """Progress, by what lies in the shared folders: one piece a stage."""
-    for task in tasks:
+    for task in (one for one in tasks if one.share is None):
         done = runs.stages(Path(task.run))
         if seen.get(task.run) != len(done):
             seen[task.run] = len(done)
@@ -181,7 +181,7 @@ def _task(document: str, last: str, place: str) -> str:
         finally:
             for one in process:
                 stop(one)
-        sha256 = "" if outcome.said else runs.sha256_file(Path(task.run) / "records" / f"{last}.json")
+        sha256 = "" if outcome.said or task.share is not None else runs.sha256_file(Path(task.run) / "records" / f"{last}.json")
         return json.dumps([outcome.said, outcome.exit_code, sha256])
     except EdgekdError as error:
         return json.dumps([str(error), error.exit_code, ""])

@@ -80,14 +80,24 @@ def run_folders(jobs: Sequence[Job], root: Path, *, resume: bool) -> list[Path]:
     return folders
 
 
-def builds(jobs: Sequence[Job], plans: Sequence[Plan], folders: Sequence[Path], progress: Progress) -> list[Build]:
-    """One a job, ready to be done: what they share, the teachers' outputs among it, is made here, or found in the cache."""
+def builds(
+    jobs: Sequence[Job],
+    plans: Sequence[Plan],
+    folders: Sequence[Path],
+    progress: Progress,
+    elsewhere: Callable[[], None] = lambda: None,
+) -> list[Build]:
+    """One a job, ready to be done: what they share, the teachers' outputs among it, is made here, or found in the cache.
+
+    ``elsewhere`` is called when nothing is wrong, before the teachers are asked: it may have some of their outputs computed by others.
+    """
     lazy.load("torch:set_num_threads")(host.threads(jobs[0].request.threads))
     check_ends(jobs)
 
     def rehearse(made_up: Any) -> None:
         for job, chosen, run in zip(jobs, plans, folders, strict=True):
             Build(job, chosen, fed(made_up, job.data), run, progress).rehearse()
+        elsewhere()
 
     opened, fed = (lazy.load(f"edgekd.train.lesson:{name}") for name in ("open_lesson", "fed"))
     here = team.here()
