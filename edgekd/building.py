@@ -33,6 +33,7 @@ SHARES = 64
 class How:
     """How a build is done; nothing of it decides a student but for ``jobs``, whose workers have one thread where the request says none.
 
+    ``seeds`` are those of the students of each target, none standing for the request's.
     ``optional`` are targets that a pattern found: one that cannot be built is left out. ``jobs`` is how many are built at once, each in a
     process of its own; 0: one after the other in this one, or, on a cluster, as many as it has room for. ``address`` is the cluster's.
     """
@@ -42,6 +43,7 @@ class How:
     jobs: int = 0
     engine: str = "local"
     address: str = ""
+    seeds: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
@@ -63,6 +65,12 @@ class Ready:
     job: Job
     plan: Plan
     run: Path
+    several: bool = False
+
+    @property
+    def name(self) -> str:
+        """How messages call it: by its target, and by its seed where there are several."""
+        return f"{self.job.profile.name}, seed {self.job.request.seed}" if self.several else self.job.profile.name
 
 
 def build(request: Request, root: Path, how: How, tell: Tell) -> list[Outcome]:
@@ -119,16 +127,19 @@ def _ready(request: Request, root: Path, how: How, progress: Progress) -> tuple[
     progress("plan", len(jobs), len(jobs))
     if not plans:
         raise next(iter(refused.values()))
-    folders = run_folders([job for _, job, _ in plans], root, resume=how.resume)
+    seeds = how.seeds or (request.seed,)
+    each = [(t, replace(job, request=replace(job.request, seed=seed)), plan) for seed in seeds for t, job, plan in plans]
+    folders = run_folders([job for _, job, _ in each], root, resume=how.resume)
     left_out = [Outcome(target, None, str(error), error.exit_code) for target, error in refused.items()]
-    return [Ready(*one, run) for one, run in zip(plans, folders, strict=True)], left_out
+    return [Ready(*one, run, len(seeds) > 1) for one, run in zip(each, folders, strict=True)], left_out
 
 
 def _one_by_one(ready: Sequence[Ready], tell: Tell) -> list[Outcome]:
     now = [""]
     outcomes: list[Outcome] = []
-    for one in _builds(ready, lambda *values: tell(now[0], "progress", values)):
-        now[0] = one.job.profile.name
+    made = _builds(ready, lambda *values: tell(now[0], "progress", values))
+    for name, one in zip([one.name for one in ready], made, strict=True):
+        now[0] = name
         try:
             with runs.lock(one.run) if team.here().leads else nullcontext():
                 one.all()
@@ -146,10 +157,10 @@ def _in_workers(request: Request, root: Path, ready: Sequence[Ready], how: How, 
     shared = partial(_ask_in_workers, request, root, ready, how, tell)
     here = _builds(ready, lambda *values: tell(now[0], "progress", values), shared)
     do_all = lazy.load(ENGINES[how.engine])
-    tasks = [Task(r.job.profile.name, str(r.run.resolve()), str(root.resolve()), _document(request, r)) for r in ready]
+    tasks = [Task(r.name, str(r.run.resolve()), str(root.resolve()), _document(request, r)) for r in ready]
     outcomes = {o.run: o for o in do_all(_mixed(tasks, ready), "verify", how.jobs, how.address, tell)}
-    for one in here:
-        now[0], key = one.job.profile.name, one.run.resolve()
+    for name, one in zip([one.name for one in ready], here, strict=True):
+        now[0], key = name, one.run.resolve()
         if not outcomes[key].said:
             try:
                 with runs.lock(one.run):
@@ -185,8 +196,8 @@ def _alike(ready: Sequence[Ready]) -> list[str]:
 
 
 def _document(request: Request, ready: Ready) -> str:
-    """The request for one target alone, as JSON."""
-    return json.dumps(asdict(replace(request, targets=(ready.target,))))
+    """The request for one target and seed alone, as JSON."""
+    return json.dumps(asdict(replace(request, targets=(ready.target,), seed=ready.job.request.seed)))
 
 
 def _mixed(tasks: Sequence[Task], ready: Sequence[Ready]) -> list[Task]:
@@ -194,7 +205,7 @@ def _mixed(tasks: Sequence[Task], ready: Sequence[Ready]) -> list[Task]:
     seen: Counter[str] = Counter()
     turns = []
     for one in ready:
-        spec = json.dumps(one.plan.spec, sort_keys=True, default=str)
+        spec = json.dumps([one.plan.spec, one.job.request.seed], sort_keys=True, default=str)
         turns.append(seen[spec])
         seen[spec] += 1
     return [task for _, task in sorted(zip(turns, tasks, strict=True), key=lambda pair: pair[0])]

@@ -30,6 +30,10 @@ Patterns = Annotated[
 ]
 PresetName = Annotated[str, typer.Option("--preset", help="Which of the recipe's schedules.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same student on the same machine.")]
+Seeds = Annotated[
+    list[int] | None,
+    typer.Option("--seed", min=0, max=2**32 - 1, help="Same seed, same student on the same machine; repeated: one each. [default: 0]"),
+]
 Budgets = Annotated[
     list[str] | None, typer.Option("--budget", help="NAME=LIMIT: model_bytes, peak_ram_bytes, max_macs, latency_ms or accuracy_drop_pp.")
 ]
@@ -81,7 +85,7 @@ def build(
     recipe: RecipePath,
     target: Patterns,
     preset: PresetName = "demo",
-    seed: Seed = 0,
+    seed: Seeds = None,
     budget: Budgets = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a build that was begun before, at its first stage that is not done.")
@@ -111,8 +115,9 @@ def build(
     from edgekd.profile.pattern import expand
 
     targets, optional = expand(target)
-    how = building.How(optional, resume, jobs, engine, ray_address)
-    request = replace(request_of(recipe, list(targets), preset, seed, budget, threads), mlflow=mlflow, student=student)
+    seeds = tuple(dict.fromkeys(seed or [0]))
+    how = building.How(optional, resume, jobs, engine, ray_address, seeds)
+    request = replace(request_of(recipe, list(targets), preset, seeds[0], budget, threads), mlflow=mlflow, student=student)
     with _team() as here, console.bars(silent=not here.leads) as bars:
         ways = {"progress": bars, "detail": bars.detail, "warning": lambda text: bars.say(f"edgekd: {bars.prefix}{text}")}
 
@@ -255,7 +260,9 @@ def _command(request: Request, runs: Path, how: How | None = None) -> str:
     words = ["edgekd", "build", request.recipe]
     for target in request.targets:
         words += ["--target", target]
-    words += ["--preset", request.preset, "--seed", str(request.seed), "--runs", str(runs), "--resume"]
+    words += ["--preset", request.preset]
+    words += [word for seed in (how and how.seeds) or (request.seed,) for word in ("--seed", str(seed))]
+    words += ["--runs", str(runs), "--resume"]
     # Every digit: another limit would be another build.
     words += [word for name, limit in request.overrides.items() for word in ("--budget", f"{name}={limit!r}")]
     words += ["--threads", str(request.threads)] if request.threads else []
