@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -145,7 +145,7 @@ def build(
 
 
 @contextmanager
-def _team() -> Iterator[Team]:
+def _team() -> Generator[Team]:
     """This process alone, or one of those that torchrun has started; of these one says what went wrong."""
     from edgekd import team
 

@@ -6,7 +6,7 @@ All processes of a team run the same command. What is trained they train togethe
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -61,7 +61,7 @@ class Team:
         del module
 
     @contextmanager
-    def batch_norms(self, module: Any) -> Iterator[None]:
+    def batch_norms(self, module: Any) -> Generator[None]:
         """While it lasts, batch norms of ``module`` in training see the samples of all processes."""
         del module
         yield
@@ -76,7 +76,7 @@ def here() -> Team:
 
 
 @contextmanager
-def member(team: Team) -> Iterator[Team]:
+def member(team: Team) -> Generator[Team]:
     """While it lasts, ``team`` is this process's."""
     before, _HERE[0] = _HERE[0], team
     try:

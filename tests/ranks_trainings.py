@@ -31,6 +31,7 @@ from edgekd.quant.scheme import Scheme
 from edgekd.train.distill import Feed, Term, student_input
 from edgekd.train.loop import Course, Desk, Phase, fit
 from edgekd.train.peers import Peers
+from edgekd.train.ranks import joined
 from edgekd.train.taps import Live
 from tests.small_builds import pictures
 from tests.watching import Stopped, quiet, stop_at
@@ -109,8 +110,6 @@ def interrupted(state: Path) -> None:
 
 def main(folder: Path, names: list[str]) -> None:
     torch.set_num_threads(1)
-    if team.asked():
-        from edgekd.train.ranks import joined
     with joined() if team.asked() else nullcontext(team.here()) as here:
         for name in names:
             found = CASES[name](folder / f"{name}.state")

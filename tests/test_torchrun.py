@@ -64,7 +64,7 @@ def test_interrupted_and_resumed_by_another_number(tmp_path: Path) -> None:
             out, err = process.communicate(timeout=120)
         assert process.returncode and out == "" and len(said(err)) == 1, err
         assert "--resume" in err and not any(line.startswith("edgekd: process") for line in said(err))
-    code, out, err = edgekd(*words, "--resume", "--json")
+    code, out, err = edgekd(*map(str, words), "--resume", "--json")
     (row,) = json.loads(out)
     assert code == 0 and row["ok"] is not False, err
     (run,) = root.iterdir()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ def _note(weights: Path) -> Path:
 
 
 @contextmanager
-def _held(shared: Path) -> Iterator[None]:
+def _held(shared: Path) -> Generator[None]:
     """While it lasts, no other build trains there. Of several processes the first sees to that for all."""
     if not team.here().leads:
         yield

@@ -12,7 +12,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,8 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 from edgekd import runs, team
 from edgekd.errors import EdgekdError, InputError
@@ -42,7 +44,7 @@ _FAILED = "failed"
 class Ranks(Team):
     """This process among those that torchrun has started; ``store`` is what they share."""
 
-    def __init__(self, rank: int, size: int, store: dist.Store) -> None:
+    def __init__(self, rank: int, size: int, store: Store) -> None:
         self.rank, self.size = rank, size
         self._store, self._said = store, 0
 
@@ -112,7 +114,7 @@ class Ranks(Team):
             module.load_state_dict(state)  # who keeps something that hangs on it is told
 
     @contextmanager
-    def batch_norms(self, module: nn.Module) -> Iterator[None]:
+    def batch_norms(self, module: nn.Module) -> Generator[None]:
         found = norms(module)
         for norm in found:
             norm.forward = one_norm(norm, self._added)
@@ -185,15 +187,15 @@ def _unmark(file: Path) -> None:
 
 
 @contextmanager
-def joined() -> Iterator[Team]:
+def joined() -> Generator[Team]:
     """This process among those that torchrun has started. Raises Parted, of which nothing is to be said, where another process failed."""
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     try:
-        store, _, _ = next(iter(dist.rendezvous("env://")))
-        dist.init_process_group("gloo", store=dist.PrefixStore("edgekd/gloo", store), rank=rank, world_size=size)
+        store, _, _ = next(iter(rendezvous("env://")))
+        dist.init_process_group("gloo", store=PrefixStore("edgekd/gloo", store), rank=rank, world_size=size)
     except (RuntimeError, ValueError) as error:
         raise EdgekdError(f"process {rank} of {size} found no other ({' '.join(str(error).split())[:200]})") from error
-    ranks = Ranks(rank, size, dist.PrefixStore("edgekd/team", store))
+    ranks = Ranks(rank, size, PrefixStore("edgekd/team", store))
     try:
         with team.member(ranks):
             yield ranks
@@ -221,7 +223,7 @@ def _of_all(ranks: Ranks, error: BaseException) -> BaseException:
 
 
 @contextmanager
-def _parted() -> Iterator[None]:
+def _parted() -> Generator[None]:
     """What the collectives raise where a process has gone becomes Parted."""
     try:
         yield

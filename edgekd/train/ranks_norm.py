@@ -59,7 +59,7 @@ class _Norm(torch.autograd.Function):
         return found, every, spread, float(count)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, *gradients: Any) -> Any:
         x, weight, mean, inverse = ctx.saved_tensors
         gradient = gradients[0].contiguous(memory_format=torch.channels_last) if _last(x) else gradients[0].contiguous()
         mask = [False, True, True]

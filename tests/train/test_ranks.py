@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,10 +24,11 @@ from tests.ranks_trainings import CASES
 
 @pytest.mark.parametrize("shape", [(6, 3, 4, 5), (8, 3)])
 @pytest.mark.parametrize("options", [{}, {"momentum": None}, {"affine": False}, {"track_running_stats": False}])
-def test_a_batch_norm_of_one_process_is_the_usual_one(shape: tuple[int, ...], options: dict[str, object]) -> None:
-    kind = nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d
+def test_a_batch_norm_of_one_process_is_the_usual_one(shape: tuple[int, ...], options: dict[str, Any]) -> None:
+    kind: Any = nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d
     usual, ours = kind(3, **options), kind(3, **options)
     ours.forward = one_norm(ours, lambda x: x)
+    x: list[torch.Tensor] = []
     for seed in range(3):
         x = [(torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * 3 + 50).requires_grad_() for _ in range(2)]
         y = [norm(one) for norm, one in zip((usual, ours), x, strict=True)]
