@@ -205,7 +205,9 @@ def _search(document: str, place: str) -> None:
 
     _arrive(place)
     asked = json.loads(document)
-    request = Request(**{**asked["request"], "targets": tuple(asked["request"]["targets"])})
+    named: dict[str, Any] = asked["request"]
+    named["targets"] = tuple(named["targets"])
+    request = Request(**named)
     rungs = Rungs(asked["first"], tuple(asked["passes"]))
     searching.search(request, Path(asked["root"]), lambda *_: None, trials=asked["trials"], rungs=rungs, supernet=asked["supernet"])
 
