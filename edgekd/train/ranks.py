@@ -33,7 +33,7 @@ T = TypeVar("T")
 #: Seconds between two looks whether the leader has said something.
 LOOK_S = 0.02
 #: Seconds in which whoever failed says so, before another says it for him.
-PATIENCE_S = 3.0
+PATIENCE_S = 10.0
 #: The exit code of whom Ctrl-C has ended, who says how to go on.
 INTERRUPTED = 130
 #: Seconds in which a signal comes that is meant for all.
