@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from edgekd import lazy, runs
+from edgekd import host, lazy, runs, team
 from edgekd.errors import EdgekdError, InputError
 from edgekd.jobs import Job, Request, check_activations, load_jobs, plan_job
 from edgekd.pipeline import builds, run_folders
@@ -23,10 +25,15 @@ from edgekd.worker import Outcome, Task, Tell
 ENGINES = {"local": "edgekd.workers:do_all", "ray": "edgekd.cluster:do_all"}
 
 
+#: Tasks that the teachers' outputs are dealt to where nothing says how many there may be at once.
+SHARES = 64
+
+
 @dataclass(frozen=True)
 class How:
     """How a build is done; nothing of it decides a student but for ``jobs``, whose workers have one thread where the request says none.
 
+    ``seeds`` are those of the students of each target, none standing for the request's.
     ``optional`` are targets that a pattern found: one that cannot be built is left out. ``jobs`` is how many are built at once, each in a
     process of its own; 0: one after the other in this one, or, on a cluster, as many as it has room for. ``address`` is the cluster's.
     """
@@ -36,6 +43,7 @@ class How:
     jobs: int = 0
     engine: str = "local"
     address: str = ""
+    seeds: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
@@ -57,6 +65,12 @@ class Ready:
     job: Job
     plan: Plan
     run: Path
+    several: bool = False
+
+    @property
+    def name(self) -> str:
+        """How messages call it: by its target, and by its seed where there are several."""
+        return f"{self.job.profile.name}, seed {self.job.request.seed}" if self.several else self.job.profile.name
 
 
 def build(request: Request, root: Path, how: How, tell: Tell) -> list[Outcome]:
@@ -65,12 +79,17 @@ def build(request: Request, root: Path, how: How, tell: Tell) -> list[Outcome]:
     Raises InputError for what is wrong with all of them, or with one that was named; DoesNotFit if one that was named does not fit, or none
     does; and what a single target's build raises.
     """
+    if (here := team.here()).size > 1 and not how.alone:
+        raise InputError("--jobs or --engine", where="command line", expected="neither under torchrun, whose processes train one student")
     if not how.alone:
         request = replace(request, threads=request.threads or 1)  # by itself: whatever the number of workers, the same students
         do_all = lazy.load(ENGINES[how.engine])  # what it lacks is said at once
         if how.address:
             do_all([], "plan", 0, how.address, tell)  # so is a cluster that does not answer
-    ready, left_out = _ready(request, root, how, lambda *values: tell("", "progress", values))
+    mine = how if here.leads else replace(how, resume=True)  # the first has looked whether it may
+    ready, left_out = here.first(lambda: _ready(request, root, mine, lambda *values: tell("", "progress", values)))
+    if here.size > 1:
+        lazy.load("edgekd.train.ranks:check_alike")([one.job.preset.batch for one in ready], _alike(ready), root)
     if how.alone:
         return [*left_out, *_one_by_one(ready, tell)]
     return [*left_out, *_in_workers(request, root, ready, how, tell)]
@@ -108,22 +127,25 @@ def _ready(request: Request, root: Path, how: How, progress: Progress) -> tuple[
     progress("plan", len(jobs), len(jobs))
     if not plans:
         raise next(iter(refused.values()))
-    folders = run_folders([job for _, job, _ in plans], root, resume=how.resume)
+    seeds = how.seeds or (request.seed,)
+    each = [(t, replace(job, request=replace(job.request, seed=seed)), plan) for seed in seeds for t, job, plan in plans]
+    folders = run_folders([job for _, job, _ in each], root, resume=how.resume)
     left_out = [Outcome(target, None, str(error), error.exit_code) for target, error in refused.items()]
-    return [Ready(*one, run) for one, run in zip(plans, folders, strict=True)], left_out
+    return [Ready(*one, run, len(seeds) > 1) for one, run in zip(each, folders, strict=True)], left_out
 
 
 def _one_by_one(ready: Sequence[Ready], tell: Tell) -> list[Outcome]:
     now = [""]
     outcomes: list[Outcome] = []
-    for one in _builds(ready, lambda *values: tell(now[0], "progress", values)):
-        now[0] = one.job.profile.name
+    made = _builds(ready, lambda *values: tell(now[0], "progress", values))
+    for name, one in zip([one.name for one in ready], made, strict=True):
+        now[0] = name
         try:
-            with runs.lock(one.run):
+            with runs.lock(one.run) if team.here().leads else nullcontext():
                 one.all()
             outcomes.append(Outcome(now[0], one.run))
         except EdgekdError as error:
-            if len(ready) == 1:
+            if len(ready) == 1 or team.here().size > 1:
                 raise
             outcomes.append(Outcome(now[0], one.run, str(error), error.exit_code))
     return outcomes
@@ -132,12 +154,13 @@ def _one_by_one(ready: Sequence[Ready], tell: Tell) -> list[Outcome]:
 def _in_workers(request: Request, root: Path, ready: Sequence[Ready], how: How, tell: Tell) -> list[Outcome]:
     """Shared work here; then students there; times here, one after the other, for a busy machine measures wrongly; the rest there."""
     now = [""]
-    here = _builds(ready, lambda *values: tell(now[0], "progress", values))
+    shared = partial(_ask_in_workers, request, root, ready, how, tell)
+    here = _builds(ready, lambda *values: tell(now[0], "progress", values), shared)
     do_all = lazy.load(ENGINES[how.engine])
-    tasks = [Task(r.job.profile.name, str(r.run.resolve()), str(root.resolve()), _document(request, r)) for r in ready]
+    tasks = [Task(r.name, str(r.run.resolve()), str(root.resolve()), _document(request, r)) for r in ready]
     outcomes = {o.run: o for o in do_all(_mixed(tasks, ready), "verify", how.jobs, how.address, tell)}
-    for one in here:
-        now[0], key = one.job.profile.name, one.run.resolve()
+    for name, one in zip([one.name for one in ready], here, strict=True):
+        now[0], key = name, one.run.resolve()
         if not outcomes[key].said:
             try:
                 with runs.lock(one.run):
@@ -149,13 +172,32 @@ def _in_workers(request: Request, root: Path, ready: Sequence[Ready], how: How, 
     return [replace(outcomes[one.run.resolve()], run=one.run) for one in here]
 
 
-def _builds(ready: Sequence[Ready], progress: Progress) -> list[Build]:
-    return builds([r.job for r in ready], [r.plan for r in ready], [r.run for r in ready], progress)
+def _builds(ready: Sequence[Ready], progress: Progress, elsewhere: Callable[[], None] = lambda: None) -> list[Build]:
+    return builds([r.job for r in ready], [r.plan for r in ready], [r.run for r in ready], progress, elsewhere)
+
+
+def _ask_in_workers(request: Request, root: Path, ready: Sequence[Ready], how: How, tell: Tell) -> None:
+    """The teachers' outputs, shard by shard, where there are enough of them. What a worker does not leave is computed here."""
+    job, cache = ready[0].job, runs.cache_folder()
+    shards = lazy.load("edgekd.train.sharing:missing")(job.loaded, job.data, cache, job.preset)
+    if (count := min(how.jobs or SHARES, shards)) < 2:
+        return
+    document, where = _document(request, ready[0]), cache / "soft_targets"
+    tasks = [Task("", str(where / f"part {n + 1} of {count}"), str(root.resolve()), document, (n, count)) for n in range(count)]
+    for outcome in lazy.load(ENGINES[how.engine])(tasks, "", how.jobs, how.address, tell):
+        if outcome.said:
+            tell("", "warning", (f"teachers' outputs, {outcome.run and outcome.run.name}: {outcome.said}\n  it is computed here",))
+
+
+def _alike(ready: Sequence[Ready]) -> list[str]:
+    """What must be the same wherever one student is trained."""
+    found = host.environment()
+    return [runs.digest(one.job.identity) for one in ready] + [f"{name} {found.get(name, '')}" for name in ("python", "numpy", "torch")]
 
 
 def _document(request: Request, ready: Ready) -> str:
-    """The request for one target alone, as JSON."""
-    return json.dumps(asdict(replace(request, targets=(ready.target,))))
+    """The request for one target and seed alone, as JSON."""
+    return json.dumps(asdict(replace(request, targets=(ready.target,), seed=ready.job.request.seed)))
 
 
 def _mixed(tasks: Sequence[Task], ready: Sequence[Ready]) -> list[Task]:
@@ -163,7 +205,7 @@ def _mixed(tasks: Sequence[Task], ready: Sequence[Ready]) -> list[Task]:
     seen: Counter[str] = Counter()
     turns = []
     for one in ready:
-        spec = json.dumps(one.plan.spec, sort_keys=True, default=str)
+        spec = json.dumps([one.plan.spec, one.job.request.seed], sort_keys=True, default=str)
         turns.append(seen[spec])
         seen[spec] += 1
     return [task for _, task in sorted(zip(turns, tasks, strict=True), key=lambda pair: pair[0])]

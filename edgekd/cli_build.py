@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +19,7 @@ from edgekd.lazy import load
 if TYPE_CHECKING:
     from edgekd.building import How
     from edgekd.pipeline import Request
+    from edgekd.team import Team
 
 RecipePath = Annotated[
     str, typer.Argument(metavar="RECIPE", help="Folder with a recipe.toml, such a file, or the name of one that comes with edgekd.")
@@ -27,6 +30,10 @@ Patterns = Annotated[
 ]
 PresetName = Annotated[str, typer.Option("--preset", help="Which of the recipe's schedules.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same student on the same machine.")]
+Seeds = Annotated[
+    list[int] | None,
+    typer.Option("--seed", min=0, max=2**32 - 1, help="Same seed, same student on the same machine; repeated: one each. [default: 0]"),
+]
 Budgets = Annotated[
     list[str] | None, typer.Option("--budget", help="NAME=LIMIT: model_bytes, peak_ram_bytes, max_macs, latency_ms or accuracy_drop_pp.")
 ]
@@ -78,7 +85,7 @@ def build(
     recipe: RecipePath,
     target: Patterns,
     preset: PresetName = "demo",
-    seed: Seed = 0,
+    seed: Seeds = None,
     budget: Budgets = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a build that was begun before, at its first stage that is not done.")
@@ -108,9 +115,10 @@ def build(
     from edgekd.profile.pattern import expand
 
     targets, optional = expand(target)
-    how = building.How(optional, resume, jobs, engine, ray_address)
-    request = replace(request_of(recipe, list(targets), preset, seed, budget, threads), mlflow=mlflow, student=student)
-    with console.bars() as bars:
+    seeds = tuple(dict.fromkeys(seed or [0]))
+    how = building.How(optional, resume, jobs, engine, ray_address, seeds)
+    request = replace(request_of(recipe, list(targets), preset, seeds[0], budget, threads), mlflow=mlflow, student=student)
+    with _team() as here, console.bars(silent=not here.leads) as bars:
         ways = {"progress": bars, "detail": bars.detail, "warning": lambda text: bars.say(f"edgekd: {bars.prefix}{text}")}
 
         def tell(name: str, kind: str, values: tuple[Any, ...]) -> None:
@@ -121,6 +129,8 @@ def build(
             outcomes = building.build(request, runs, how, tell)
         except KeyboardInterrupt as error:
             raise console.interrupted(_command(replace(request, targets=tuple(target)), runs, how)) from error
+    if not here.leads:
+        return
     failed = [outcome for outcome in outcomes if outcome.said]
     try:
         if done := [outcome.run for outcome in outcomes if outcome.run is not None and not outcome.said]:
@@ -132,6 +142,21 @@ def build(
             typer.echo(plain(f"edgekd: {outcome.target}: {'left out: ' if outcome.run is None else ''}{outcome.said}"), err=True)
     if failed:
         raise typer.Exit(max(outcome.exit_code if outcome.run else 1 for outcome in failed))
+
+
+@contextmanager
+def _team() -> Generator[Team]:
+    """This process alone, or one of those that torchrun has started; of these one says what went wrong."""
+    from edgekd import team
+
+    if not team.asked():
+        yield team.here()
+        return
+    try:
+        with load("edgekd.train.ranks:joined")() as here:
+            yield here
+    except team.Parted as error:
+        raise typer.Exit(error.exit_code) from error
 
 
 def verify(
@@ -235,7 +260,9 @@ def _command(request: Request, runs: Path, how: How | None = None) -> str:
     words = ["edgekd", "build", request.recipe]
     for target in request.targets:
         words += ["--target", target]
-    words += ["--preset", request.preset, "--seed", str(request.seed), "--runs", str(runs), "--resume"]
+    words += ["--preset", request.preset]
+    words += [word for seed in (how and how.seeds) or (request.seed,) for word in ("--seed", str(seed))]
+    words += ["--runs", str(runs), "--resume"]
     # Every digit: another limit would be another build.
     words += [word for name, limit in request.overrides.items() for word in ("--budget", f"{name}={limit!r}")]
     words += ["--threads", str(request.threads)] if request.threads else []
@@ -245,7 +272,7 @@ def _command(request: Request, runs: Path, how: How | None = None) -> str:
         words += ["--jobs", str(how.jobs)] if how.jobs else []
         words += ["--engine", how.engine] if how.engine != "local" else []
         words += ["--ray-address", how.address] if how.address else []
-    return shlex.join(words)
+    return load("edgekd.team:launcher")() + shlex.join(words)
 
 
 COMMANDS: dict[str, Any] = {"teach": teach, "build": build, "verify": verify, "report": report}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ import typer
 
 from edgekd.cli_build import Budgets, Json, PresetName, RecipePath, Root, Seed, StudentFile, Targets, Threads, request_of
 from edgekd.errors import InputError
+from edgekd.lazy import load
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,6 +40,9 @@ Supernet = Annotated[
     typer.Option(min=0, max=1e5, help="With --search: passes of one supernet; students are cut out of it, not trained. 0: none."),
 ]
 
+Engine = Annotated[str, typer.Option(help="With --search: local: this process; ray: also tasks on a cluster that shares folders.")]
+RayAddress = Annotated[str, typer.Option(metavar="A", help="Of the Ray cluster; none: one of this machine.", show_default=False)]
+
 
 # size: to typer one function is one command, and a parameter is an option.
 def plan(
@@ -54,6 +59,8 @@ def plan(
     student: StudentFile = "",
     runs: Root = Path("runs"),
     threads: Threads = 0,
+    engine: Engine = "local",
+    ray_address: RayAddress = "",
     as_json: Json = False,
 ) -> None:
     """Which student fits, and what it uses of each budget. Exit code 1 if none fits.
@@ -85,12 +92,19 @@ def plan(
             expected="one of the two",
             mend="delete --passes: no student is trained by itself",
         )
+    if engine not in ("local", "ray") or (ray_address and engine == "local"):
+        raise InputError(f"--engine {engine}", where="command line", expected="local, or ray, with or without --ray-address")
+    if engine == "ray":
+        request = replace(request, threads=request.threads or 1)  # whoever trains, the same bits
     rungs = _rungs(trained, PASSES if passes is None else passes)
     with console.bars() as bars:
         try:
-            found = searching.search(request, runs, bars, trials=trials, rungs=rungs, supernet=supernet)
+            asked = {"request": asdict(request), "root": str(runs), "trials": trials, **asdict(rungs), "supernet": supernet}
+            with load("edgekd.cluster:along")(json.dumps(asked), request.threads, 0, ray_address) if engine == "ray" else nullcontext():
+                found = searching.search(request, runs, bars, trials=trials, rungs=rungs, supernet=supernet)
         except KeyboardInterrupt as error:
             how = ("--supernet", f"{supernet:g}") if supernet else ("--passes", ",".join(f"{p:g}" for p in rungs.passes))
+            how += ("--engine", engine, *(("--ray-address", ray_address) if ray_address else ())) if engine == "ray" else ()
             raise console.interrupted(shlex.join([*_command(request, runs, trials, rungs.first), *how])) from error
     if as_json:
         typer.echo(json.dumps(found.document(), indent=2))

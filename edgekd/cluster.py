@@ -12,7 +12,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -46,7 +46,7 @@ def do_all(tasks: Sequence[Task], last: str, jobs: int, address: str, tell: Tell
     with _connected(address):
         remote: Any = ray.remote(max_retries=RETRIES)(_task)
         waiting, running, outcomes = list(tasks), {}, {}
-        place = json.dumps({"cwd": os.getcwd(), "environment": _environment(), "versions": _versions()})
+        place = _place()
         seen: dict[str, int] = {}
         lost = _dead()
         _room(tasks, tell)
@@ -72,7 +72,24 @@ def do_all(tasks: Sequence[Task], last: str, jobs: int, address: str, tell: Tell
 
 
 @contextmanager
-def _connected(address: str) -> Iterator[None]:
+def along(search: str, threads: int, jobs: int, address: str) -> Generator[None]:
+    """While it lasts, tasks on the cluster at ``address`` do the same ``search`` (JSON, see ``_search``) in the same folder, where each
+    trial and each training is done by one of them; ``jobs`` of them, 0: as many as there is room for. What one that is lost had not
+    finished the others do.
+    """
+    with _connected(address):
+        remote: Any = ray.remote(max_retries=RETRIES)(_search)
+        count = jobs or max(1, int(ray.cluster_resources().get("CPU", 1)) // threads)
+        running = [remote.options(num_cpus=threads).remote(search, _place()) for _ in range(count)]
+        try:
+            yield
+        finally:
+            for one in running:
+                ray.cancel(one)
+
+
+@contextmanager
+def _connected(address: str) -> Generator[None]:
     """Raises DeviceError if there is no cluster at ``address``. Ray prints pages of its logs where a node dies: not shown."""
     sys.stdout.flush()
     stdout, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
@@ -88,14 +105,14 @@ def _connected(address: str) -> Iterator[None]:
 
 
 @contextmanager
-def _initialized(address: str) -> Iterator[None]:
+def _initialized(address: str) -> Generator[None]:
     _answers(address)
     try:
         more: dict[str, Any] = (
             {"address": address} if address else {"address": "local", "num_cpus": host.cores(), "include_dashboard": False}
         )
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **more)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # of a machine that is too busy to start one in time Ray raises no other
         raise DeviceError(
             f"no Ray cluster answers ({error})", where=address or "this machine", mend="ray start --head, or another --ray-address"
         ) from error
@@ -125,7 +142,7 @@ def _outcome(task: Task, last: str, done: Any) -> Outcome:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         mend = "to mend:  the same command with --resume goes on"
         return Outcome(task.target, run, f"its worker was lost, {RETRIES + 1} times ({first})\n  {mend}", 2)
-    if said:
+    if said or task.share is not None:  # what parts are left is looked at where they are taken in
         return Outcome(task.target, run, said, code)
     try:
         gone = runs.changed(run, last) or () if runs.sha256_file(run / "records" / f"{last}.json") == sha256 else (f"records/{last}.json",)
@@ -138,7 +155,7 @@ def _outcome(task: Task, last: str, done: Any) -> Outcome:
 
 def _look(tasks: Sequence[Task], last: str, seen: dict[str, int], tell: Tell) -> None:
     """Progress, by what lies in the shared folders: one piece a stage."""
-    for task in tasks:
+    for task in (one for one in tasks if one.share is None):
         done = runs.stages(Path(task.run))
         if seen.get(task.run) != len(done):
             seen[task.run] = len(done)
@@ -167,21 +184,46 @@ def _versions() -> dict[str, str]:
     return {name: found.get(name, "") for name in _ALIKE}
 
 
+def _place() -> str:
+    return json.dumps({"cwd": os.getcwd(), "environment": _environment(), "versions": _versions()})
+
+
+def _arrive(place: str) -> None:
+    """On the cluster: be where the command was started. Raises InputError where that is not possible."""
+    where = json.loads(place)
+    if (here := _versions()) != where["versions"]:
+        raise InputError(f"has {here}", where=f"Ray worker {os.uname().nodename}", expected=f"{where['versions']}, as where it began")
+    os.chdir(where["cwd"])
+    os.environ.update(where["environment"])
+
+
+def _search(document: str, place: str) -> None:
+    """On the cluster: take part in a search."""
+    from edgekd import searching
+    from edgekd.jobs import Request
+    from edgekd.plan.halving import Rungs
+
+    _arrive(place)
+    asked = json.loads(document)
+    named: dict[str, Any] = asked["request"]
+    named["targets"] = tuple(named["targets"])
+    request = Request(**named)
+    rungs = Rungs(asked["first"], tuple(asked["passes"]))
+    searching.search(request, Path(asked["root"]), lambda *_: None, trials=asked["trials"], rungs=rungs, supernet=asked["supernet"])
+
+
 def _task(document: str, last: str, place: str) -> str:
     """On the cluster: the outcome of one task as JSON, with the sha256 of its last record."""
-    task, where = Task(**json.loads(document)), json.loads(place)
+    task = Task(**json.loads(document))
     try:
-        if (here := _versions()) != where["versions"]:
-            raise InputError(f"has {here}", where=f"Ray worker {os.uname().nodename}", expected=f"{where['versions']}, as where it began")
-        os.chdir(where["cwd"])
-        os.environ.update(where["environment"])
+        _arrive(place)
         process: list[subprocess.Popen[str]] = []
         try:
             outcome = work(task, last, lambda *_: None, process.append)
         finally:
             for one in process:
                 stop(one)
-        sha256 = "" if outcome.said else runs.sha256_file(Path(task.run) / "records" / f"{last}.json")
+        sha256 = "" if outcome.said or task.share is not None else runs.sha256_file(Path(task.run) / "records" / f"{last}.json")
         return json.dumps([outcome.said, outcome.exit_code, sha256])
     except EdgekdError as error:
         return json.dumps([str(error), error.exit_code, ""])

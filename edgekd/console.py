@@ -24,9 +24,10 @@ LOG = logging.getLogger("edgekd")
 
 
 @contextmanager
-def bars() -> Generator[Bars]:
-    """Bars that live as long as the context; where stderr is no terminal, one line for each finished piece of work, and one a minute."""
-    console = Console(stderr=True)
+def bars(*, silent: bool = False) -> Generator[Bars]:
+    """Bars that live as long as the context; where stderr is no terminal, one line for each finished piece of work, and one a minute.
+    ``silent``: nothing at all."""
+    console = Console(stderr=True, quiet=silent)
     columns = (
         TextColumn("{task.description:<28}"),
         BarColumn(),
@@ -34,8 +35,8 @@ def bars() -> Generator[Bars]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    shown = Bars(Progress(*columns, console=console, disable=not console.is_terminal), console)
-    with Live(shown, console=console) if console.is_terminal else nullcontext():
+    shown = Bars(Progress(*columns, console=console, disable=silent or not console.is_terminal), console)
+    with Live(shown, console=console) if console.is_terminal and not silent else nullcontext():
         listener = _Listener(shown)
         LOG.addHandler(listener)
         LOG.setLevel(logging.INFO)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgekd import host, lazy, runs
+from edgekd import host, lazy, runs, team
 from edgekd.errors import Disagreement, EdgekdError, InputError
 from edgekd.jobs import Job, Request, built_from, check_ends, load_data, load_jobs, plan_job
 from edgekd.plan.compressed import student_family
@@ -80,17 +80,29 @@ def run_folders(jobs: Sequence[Job], root: Path, *, resume: bool) -> list[Path]:
     return folders
 
 
-def builds(jobs: Sequence[Job], plans: Sequence[Plan], folders: Sequence[Path], progress: Progress) -> list[Build]:
-    """One a job, ready to be done: what they share, the teachers' outputs among it, is made here, or found in the cache."""
+def builds(
+    jobs: Sequence[Job],
+    plans: Sequence[Plan],
+    folders: Sequence[Path],
+    progress: Progress,
+    elsewhere: Callable[[], None] = lambda: None,
+) -> list[Build]:
+    """One a job, ready to be done: what they share, the teachers' outputs among it, is made here, or found in the cache.
+
+    ``elsewhere`` is called when nothing is wrong, before the teachers are asked: it may have some of their outputs computed by others.
+    """
     lazy.load("torch:set_num_threads")(host.threads(jobs[0].request.threads))
     check_ends(jobs)
 
     def rehearse(made_up: Any) -> None:
         for job, chosen, run in zip(jobs, plans, folders, strict=True):
             Build(job, chosen, fed(made_up, job.data), run, progress).rehearse()
+        elsewhere()
 
     opened, fed = (lazy.load(f"edgekd.train.lesson:{name}") for name in ("open_lesson", "fed"))
-    lesson = opened(jobs[0].loaded, jobs[0].data, runs.cache_folder(), progress, jobs[0].preset, rehearse)
+    here = team.here()
+    tried = rehearse if here.leads else None
+    lesson = here.first(lambda: opened(jobs[0].loaded, jobs[0].data, runs.cache_folder(), progress, jobs[0].preset, tried))
     return [Build(job, chosen, fed(lesson, job.data), run, progress) for job, chosen, run in zip(jobs, plans, folders, strict=True)]
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgekd import jobs, lazy, runs
+from edgekd import jobs, lazy, runs, team
 from edgekd.data.dataset import Split
 from edgekd.examination import Questions, Student, examine
 from edgekd.export import EXPORTERS
@@ -71,6 +71,8 @@ def _runtimes(profile: Profile) -> tuple[str, ...]:
     return tuple(r for r in wanted if r != "tflm")[-1:] if profile.deploy.runtime in ("tflm", "ethos-u") else wanted[:1]
 
 
+#: Stages that several processes do together, where there are several; the others are the first's.
+_TOGETHER = ("intermediates", "float", "qat")
 #: Stages after which data that lies in a file, not in memory, is looked at again; trainings do so themselves.
 _READ_DATA = ("verify", "examine")
 
@@ -86,8 +88,9 @@ class Build:
     progress: Progress
 
     def all(self, *, last: str = "examine") -> None:
-        """Do every stage that is not done, up to ``last``. The run folder's lock must be held."""
-        runs.sweep(self.run)
+        """Do every stage that is not done, up to ``last``. The run folder's lock must be held, of several processes by the first."""
+        here = team.here()
+        here.told(lambda: runs.sweep(self.run))
         before = {"data": self.lesson.data.sha256, "teacher": self.lesson.teacher_sha256, **self.job.own_files}
         makers: dict[str, Callable[[], Any]] = {
             "plan": lambda: self.chosen,
@@ -109,16 +112,22 @@ class Build:
             }
             if not wanted.get(stage, True):
                 continue
-            if not runs.done(self.run, stage, before):
-                began = time.monotonic()
-                body = make()
-                seconds = round(time.monotonic() - began, 2)
-                if stage in _READ_DATA:
-                    self.job.data.check_unchanged()
-                runs.write(self.run, Record(stage, before, self._config, runs.environment(), body, seconds, figures=figures_of(body)))
+            if not here.told(partial(runs.done, self.run, stage, before)):
+                if stage in _TOGETHER and not here.leads:
+                    make()
+                here.told(partial(self._made, stage, make, before))
             if stage == last:
                 return
-            before = {"before": runs.sha256_file(self.run / "records" / f"{stage}.json")}
+            before = {"before": here.told(partial(runs.sha256_file, self.run / "records" / f"{stage}.json"))}
+
+    def _made(self, stage: str, make: Callable[[], Any], before: dict[str, str]) -> None:
+        """Do a stage and write its record."""
+        began = time.monotonic()
+        body = make()
+        seconds = round(time.monotonic() - began, 2)
+        if stage in _READ_DATA:
+            self.job.data.check_unchanged()
+        runs.write(self.run, Record(stage, before, self._config, runs.environment(), body, seconds, figures=figures_of(body)))
 
     def rehearse(self) -> None:
         """Feed the losses of all students that are yet to be trained once; ``lesson`` may be made up."""

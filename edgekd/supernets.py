@@ -85,7 +85,7 @@ class Cutter:
         if (known := stored(file)) is not None:
             return known
         training = self._training(self.net.largest)
-        found = lazy.load("edgekd.train.loop:evaluate")(self.cut(candidate), training.validation, training.heads)
+        found = lazy.load("edgekd.train.judge:evaluate")(self.cut(candidate), training.validation, training.heads)
         runs.atomic_write(file, json.dumps({"accuracy": found}).encode())
         return found
 

@@ -17,10 +17,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from edgekd import host
 from edgekd.errors import EdgekdError
+
+if TYPE_CHECKING:
+    from edgekd.jobs import Request
 
 #: Gets (target, "progress", (what, done, total)), (target, "detail", (what, text)) or (target, "warning", (text,)).
 Tell = Callable[[str, str, tuple[Any, ...]], None]
@@ -37,12 +40,16 @@ _TOLD: dict[str, tuple[Any, ...]] = {
 
 @dataclass(frozen=True)
 class Task:
-    """One target's build. ``run`` and ``root`` are absolute; ``request`` is the request for that target alone, as JSON."""
+    """One target's build. ``run`` and ``root`` are absolute; ``request`` is the request for that target alone, as JSON.
+
+    With ``share`` (number, of how many) it is that part of its teachers' outputs, and ``run`` but a name.
+    """
 
     target: str
     run: str
     root: str
     request: str
+    share: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -149,7 +156,11 @@ def main() -> None:
     log.addHandler(_Teller(say))
     log.setLevel(logging.INFO)
     try:
-        _build(Task(**asked["task"]), asked["last"], say)
+        task = Task(**asked["task"])
+        if task.share is None:
+            _build(task, asked["last"], say)
+        else:
+            _ask(task, task.share, say)
         say("outcome", ("", 0))
     except KeyboardInterrupt:
         say("outcome", ("interrupted", 130))
@@ -159,14 +170,29 @@ def main() -> None:
         say("outcome", (f"{error.filename or 'input or output'}: {error.strerror or error}", 2))
 
 
-def _build(task: Task, last: str, say: Callable[[str, tuple[Any, ...]], None]) -> None:
-    from edgekd.errors import InputError
+def _request(task: Task) -> Request:
     from edgekd.jobs import Request
-    from edgekd.pipeline import build
 
     document: dict[str, Any] = json.loads(task.request)
     document["targets"] = tuple(document["targets"])
-    request = Request(**document)
+    return Request(**document)
+
+
+def _ask(task: Task, share: tuple[int, int], say: Callable[[str, tuple[Any, ...]], None]) -> None:
+    from edgekd import lazy, runs
+    from edgekd.jobs import load_jobs
+
+    (job,) = load_jobs(request := _request(task))
+    lazy.load("torch:set_num_threads")(host.threads(request.threads))
+    compute = lazy.load("edgekd.train.sharing:compute")
+    compute(job.loaded, job.data, runs.cache_folder(), job.preset, tuple(share), lambda *values: say("progress", values))
+
+
+def _build(task: Task, last: str, say: Callable[[str, tuple[Any, ...]], None]) -> None:
+    from edgekd.errors import InputError
+    from edgekd.pipeline import build
+
+    request = _request(task)
     if not (Path(task.run) / "request.json").is_file():
         raise InputError("is not to be seen from where the worker runs", where=task.run, expected="run folders that all workers share")
     (run,) = build(

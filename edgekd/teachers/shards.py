@@ -26,6 +26,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from edgekd import runs
+from edgekd.teachers import pieces
 from edgekd.teachers.sealed import whole
 
 LOG = logging.getLogger(__name__)
@@ -100,6 +101,41 @@ def kept(file: Path, layout: Layout, make: Make, doing: str, progress: Callable[
     return found
 
 
+def missing(file: Path, layout: Layout) -> int:
+    """Shards that are yet to be made."""
+    if _opened(file, layout) is not None:
+        return 0
+    part, listed = file.with_name(f"{file.name}.part"), _listed(file, layout)
+    there = _good(part, layout, listed) if listed and part.exists() else set[int]()
+    return len(layout.spans) - len(there)
+
+
+def share(file: Path, layout: Layout, make: Make, part: tuple[int, int], progress: Callable[[int, int], None]) -> None:
+    """Make the shards whose number leaves ``part[0]`` when divided by ``part[1]``, for the one who makes the whole array."""
+    if _opened(file, layout) is not None:
+        return
+    mine = range(part[0], len(layout.spans), part[1])
+    total = sum(layout.spans[shard][2] - layout.spans[shard][1] for shard in mine)
+    done = 0
+
+    def content(shard: int) -> bytes:
+        nonlocal done
+        view, start, stop = layout.spans[shard]
+        made = _bytes(make(view, start, stop, _counting(progress, done, total)), layout, shard)
+        done += stop - start
+        return made
+
+    pieces.make(file, layout.title, mine, content)
+    if done < total:  # what was there already
+        progress(total, total)
+
+
+def _bytes(made: np.ndarray, layout: Layout, shard: int) -> bytes:
+    _, start, stop = layout.spans[shard]
+    assert made.shape == (stop - start, *layout.shape[2:]) and made.dtype == layout.dtype, (made.shape, made.dtype)
+    return np.ascontiguousarray(made).tobytes()
+
+
 def _opened(file: Path, layout: Layout) -> np.ndarray | None:
     """The whole array; None where anything is missing or damaged."""
     listed = _listed(file, layout)
@@ -149,6 +185,7 @@ def _fill(file: Path, layout: Layout, make: Make, progress: Callable[[int, int],
             _make_missing(file, stream.fileno(), layout, good, make, progress)
             os.fsync(stream.fileno())
         os.replace(path, file)
+        pieces.sweep(file, layout.title)
     except BaseException as error:
         if not _listed(file, layout):  # nothing to go on from: leave no empty file of full size
             path.unlink(missing_ok=True)
@@ -164,9 +201,8 @@ def _make_missing(file: Path, handle: int, layout: Layout, good: Collection[int]
     for shard, (view, start, stop) in enumerate(layout.spans):
         if shard in good:
             continue
-        made = make(view, start, stop, _counting(progress, done, total))
-        assert made.shape == (stop - start, *layout.shape[2:]) and made.dtype == layout.dtype, (made.shape, made.dtype)
-        content = np.ascontiguousarray(made).tobytes()
+        if (content := pieces.taken(file, layout.title, shard)) is None or len(content) != layout.place(shard)[1]:
+            content = _bytes(make(view, start, stop, _counting(progress, done, total)), layout, shard)
         _write(handle, content, layout.place(shard)[0])
         with _list_of(file).open("a") as hashes:
             hashes.write(f"{shard} {sha256(content).hexdigest()}\n")

@@ -12,7 +12,7 @@ import numpy as np
 
 from edgekd.errors import InputError
 from edgekd.teachers.reading import Reader
-from edgekd.teachers.shards import Layout, kept, rows_of
+from edgekd.teachers.shards import Layout, Make, kept, missing, rows_of, share
 from edgekd.teachers.teacher import Teacher, amx, logits
 from edgekd.teachers.top_k import largest, row_type
 
@@ -53,7 +53,22 @@ def soft_targets(
     Samples are asked for a batch at a time, and no more than a shard of outputs is in memory. What was interrupted goes on; a shard that is
     damaged is computed again. Where another process computes the same, wait for it and read what it stored.
     """
+    return kept(file, _layout(teacher, shown), _maker(teacher, shown, file, run), "computes the teacher's outputs", progress)
 
+
+def shared_targets(
+    teacher: Teacher | Reader, shown: Shown, file: Path, part: tuple[int, int], progress: Callable[[int, int], None], run: Run = logits
+) -> None:
+    """A ``part`` (number, of how many) of what ``soft_targets`` would compute, which finds it."""
+    share(file, _layout(teacher, shown), _maker(teacher, shown, file, run), part, progress)
+
+
+def missing_targets(teacher: Teacher | Reader, shown: Shown, file: Path) -> int:
+    """Shards that ``soft_targets`` would have to compute."""
+    return missing(file, _layout(teacher, shown))
+
+
+def _maker(teacher: Teacher | Reader, shown: Shown, file: Path, run: Run) -> Make:
     def make(view: int, start: int, stop: int, told: Callable[[int], None]) -> np.ndarray:
         parts = []
         for at in range(start, stop, teacher.batch):
@@ -64,10 +79,14 @@ def soft_targets(
             told(end - start)
         return np.concatenate(parts)
 
+    return make
+
+
+def _layout(teacher: Teacher | Reader, shown: Shown) -> Layout:
     dtype = row_type(shown.top, shown.classes) if shown.top else np.dtype("<f2")
     shape = (len(shown.views), shown.samples) if shown.top else (len(shown.views), shown.samples, shown.classes)
     row_bytes = dtype.itemsize * (1 if shown.top else shown.classes)
-    return kept(file, Layout(shape, dtype, rows_of(teacher.batch, row_bytes)), make, "computes the teacher's outputs", progress)
+    return Layout(shape, dtype, rows_of(teacher.batch, row_bytes))
 
 
 def _as_stored(found: np.ndarray, shown: Shown, file: Path) -> np.ndarray:

@@ -26,7 +26,7 @@ from edgekd.teachers.assemble import assemble
 from edgekd.teachers.opened import Opened
 from edgekd.teachers.outputs_file import StoredOutputs, Wanted, matched
 from edgekd.teachers.reading import Reader
-from edgekd.teachers.soft_targets import Shown, key, soft_targets
+from edgekd.teachers.soft_targets import Run, Shown, key, missing_targets, shared_targets, soft_targets
 from edgekd.teachers.teacher import Teacher, amx, load_weights, logits
 from edgekd.teachers.top_k import Targets, TopK
 from edgekd.train.readings import commuting, reading
@@ -114,27 +114,54 @@ def answers(one: Ready, asked: Asked, cache: Path, progress: Progress) -> Answer
     """What a teacher that is ready answers: computed, or found in ``cache``."""
     if one.stored is not None:
         return one.stored
-    teacher, table, data, views, of = one.teacher, one.table, asked.data, asked.views, one.of
+    teacher, table, data, of = one.teacher, one.table, asked.data, one.of
+    assert teacher is not None
+    sha256, classes, top, wanted = identity(teacher, table), len(data.heads[one.task].labels), table.top_k or 0, _wanted(one, asked)
+    store = partial(_stored, teacher, data, cache / "soft_targets")
+    targets = store(*wanted["soft targets"], lambda n, total: progress(f"soft targets{of}", n, total))
+    if table.reads is not None:  # heard once, whatever the student sees of it
+        targets = np.broadcast_to(targets, (asked.views.count, *targets.shape[1:]))
+    outputs = store(*wanted["teacher on test"], lambda n, total: progress(f"teacher on test{of}", n, total))[0]
+    validation = None
+    if asked.validation:
+        told = wanted["teacher on validation"]
+        validation = store(*told, lambda n, total: progress(f"teacher on validation{of}", n, total))[0]
+    where = f"{host.host()}, {one.library}"
+    soft, taught = (TopK(targets, classes), key(sha256, f"top {top}")) if top else (targets, sha256)
+    return Answers(table, one.task, soft, outputs, validation, taught, where, teacher, one.parameters)
+
+
+def missing_shards(one: Ready, asked: Asked, cache: Path) -> int:
+    """How many shards of its answers a teacher that is ready has yet to compute."""
+    if (teacher := one.teacher) is None:
+        return 0
+    wanted = _wanted(one, asked).values()
+    return sum(missing_targets(teacher, shown, cache / "soft_targets" / f"{key(*hashes)}.npy") for shown, hashes in wanted)
+
+
+def some_shards(one: Ready, asked: Asked, cache: Path, part: tuple[int, int], progress: Progress) -> None:
+    """A ``part`` (number, of how many) of what a teacher that is ready answers, for whoever asks for all in the same ``cache``."""
+    if (teacher := one.teacher) is None:
+        return
+    for what, (shown, hashes) in _wanted(one, asked).items():
+        file, title = cache / "soft_targets" / f"{key(*hashes)}.npy", f"{what}{one.of}, part {part[0] + 1} of {part[1]}"
+        shared_targets(teacher, shown, file, part, partial(progress, title), run=_run_of(teacher))
+
+
+def _wanted(one: Ready, asked: Asked) -> dict[str, tuple[Shown, list[str]]]:
+    """What a teacher is asked, by what progress calls it, and the hashes that its answers are stored under."""
+    teacher, table, data, views = one.teacher, one.table, asked.data, asked.views
     assert teacher is not None
     sha256, classes, top = identity(teacher, table), len(data.heads[one.task].labels), table.top_k or 0
-    store = partial(_stored, teacher, data, cache / "soft_targets")
     train, test, held = (_as_fed(split, table.reads) for split in (data.train, data.test, data.validation))
     shown, named = of_views(views, train, classes, top), [sha256, data.sha256, views.sha256]
     if table.reads is not None:
         shown, named = _plainly(train, classes, top), [sha256, data.sha256, f"train {table.reads}"]
     named += [f"top {top}"] if top else []
-    targets = store(shown, named, lambda n, total: progress(f"soft targets{of}", n, total))
-    if table.reads is not None:  # heard once, whatever the student sees of it
-        targets = np.broadcast_to(targets, (views.count, *targets.shape[1:]))
-    told = [sha256, data.sha256, "test"]
-    outputs = store(_plainly(test, classes), told, lambda n, total: progress(f"teacher on test{of}", n, total))[0]
-    validation = None
+    found = {"soft targets": (shown, named), "teacher on test": (_plainly(test, classes), [sha256, data.sha256, "test"])}
     if asked.validation:
-        told = [sha256, data.sha256, "validation"]
-        validation = store(_plainly(held, classes), told, lambda n, total: progress(f"teacher on validation{of}", n, total))[0]
-    where = f"{host.host()}, {one.library}"
-    soft, taught = (TopK(targets, classes), key(sha256, f"top {top}")) if top else (targets, sha256)
-    return Answers(table, one.task, soft, outputs, validation, taught, where, teacher, one.parameters)
+        found["teacher on validation"] = (_plainly(held, classes), [sha256, data.sha256, "validation"])
+    return found
 
 
 def of_views(views: Views, x: np.ndarray, classes: int, top: int = 0) -> Shown:
@@ -202,10 +229,9 @@ def named(recipe: Recipe, table: Table) -> Generator[None]:
 def _stored(
     teacher: Teacher | Reader, data: Dataset, folder: Path, shown: Shown, hashes: Sequence[str], progress: Callable[[int, int], None]
 ) -> np.ndarray:
-    run = other.logits if isinstance(teacher, Reader) else logits
     file = folder / f"{key(*hashes)}.npy"
     known = file.exists()
-    found = soft_targets(teacher, shown, file, progress, run=run)
+    found = soft_targets(teacher, shown, file, progress, run=_run_of(teacher))
     try:
         if not known:
             data.check_unchanged()
@@ -214,6 +240,10 @@ def _stored(
             left.unlink(missing_ok=True)
         raise
     return found
+
+
+def _run_of(teacher: Teacher | Reader) -> Run:
+    return other.logits if isinstance(teacher, Reader) else logits
 
 
 def _body(loaded: LoadedRecipe, table: Table, data: Dataset) -> nn.Module | StoredOutputs:

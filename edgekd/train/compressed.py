@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,16 +12,18 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from edgekd import runs
+from edgekd import team
 from edgekd.compress.apply import applied
 from edgekd.compress.channels import module_macs
 from edgekd.compress.load import with_weights
 from edgekd.compress.sparsity import hold_zeros, prunable, zeros
 from edgekd.recipe.schema_compress import Compress
 from edgekd.records import Checkpoint, Figure
+from edgekd.train.judge import evaluate
+from edgekd.train.kept import History, agreed, keep, once
 from edgekd.train.lesson import Progress
-from edgekd.train.loop import Phase, evaluate, made_criterion
-from edgekd.train.student import FLOAT, History, Told, Training, checkpoint_of, fit_into, once, replay_all, stored, warm_up
+from edgekd.train.loop import Phase, made_criterion
+from edgekd.train.student import FLOAT, Told, Training, checkpoint_of, fit_into, replay_all, warm_up
 from edgekd.train.taps import Tutors
 
 LOG = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ def _rounds(whole: Whole, training: Training, weights: Path, told: Told) -> Hist
     files = [weights.with_name(f"round{n}.safetensors") for n in range(1, table.steps)]
     for n, file in enumerate([*files, weights], 1):
         name = "compress" if table.steps == 1 else f"compress{n}"
-        if (found := stored(file, file.with_suffix(".json"))) is not None:
+        if (found := agreed(file)) is not None:
             model, entries = with_weights(model, file), found
         else:
             # Of what a round is given it leaves the same share in each.
@@ -99,10 +100,9 @@ def _rounds(whole: Whole, training: Training, weights: Path, told: Told) -> Hist
             phase = Phase(name, epochs, p.learning_rate, p.weight_decay, select=True, seed=seed, **training.keeps)
             entries = fit_into(model, training, phase, file, told)
             if file != weights:
-                note = {"sha256": runs.sha256_file(file), "history": entries}
-                runs.atomic_write(file.with_suffix(".json"), json.dumps(note).encode())
+                keep(file, entries)
         history += entries
-    for file in files:
+    for file in files if team.here().leads else ():
         file.unlink(missing_ok=True)
         file.with_suffix(".json").unlink(missing_ok=True)
     return tuple(history)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgekd import lazy
+from edgekd import lazy, team
 from edgekd.errors import InputError
 from edgekd.recipe.schema import listed
 from edgekd.train.distill import Batch, Paths, Term
@@ -96,23 +96,25 @@ class Criterion(nn.Module):
         """What ``term`` compares."""
         logits = outputs[:, self.lessons.columns[term.task]]
         student = (
-            logits if term.student is None else _one_or_all(term.student, [self._tapped(path, logits) for path in listed(term.student)])
+            logits
+            if term.student is None
+            else _one_or_all(term.student, [self._tapped(path, logits, batch) for path in listed(term.student)])
         )
         if term.teacher is None:
             stored = batch.teacher[term.task] if batch.teacher else None
             # A task without a teacher has losses that look at labels alone: the lesson has made sure.
             return student, logits.detach() if stored is None else stored
         found = [
-            self._tapped(path.removeprefix("student:"), logits).detach() if path.startswith("student:") else taught[term.task, path]
+            self._tapped(path.removeprefix("student:"), logits, batch).detach() if path.startswith("student:") else taught[term.task, path]
             for path in listed(term.teacher)
         ]
         return student, _one_or_all(term.teacher, found)
 
-    def _tapped(self, path: str, logits: torch.Tensor) -> torch.Tensor:
+    def _tapped(self, path: str, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         if not path:
             return logits
         assert self._taps is not None
-        return self._taps[path]
+        return self._taps[path] if batch.part is None else team.here().whole(self._taps[path])
 
 
 def check_value(found: object, name: str, where: str, *, weight: float | None = None) -> torch.Tensor:

@@ -62,6 +62,7 @@ class Batch:
     """``x`` float [n, C, H, W] is the student's input; ``teacher`` has the stored logits float32 [n, classes] of each task, None where it
     has no teacher; ``labels`` int64 [n] of each task, −1 where unknown; ``indices`` int64 [n] say which training samples these are;
     ``pixels`` uint8 [n, h, w, C] are the same views at the data's own resolution, as a teacher that runs along sees them.
+    ``part``: which of the n samples ``x`` and ``pixels`` are, where other processes have the others; None: all.
     """
 
     x: torch.Tensor
@@ -69,6 +70,7 @@ class Batch:
     labels: tuple[torch.Tensor, ...]
     indices: torch.Tensor
     pixels: np.ndarray
+    part: slice | None = None
 
 
 @dataclass(frozen=True)
@@ -106,23 +108,24 @@ class Feed:
         """Batches in one pass over the data."""
         return max(1, self.shown // self.batch)
 
-    def batches(self, generator: torch.Generator) -> Iterator[Batch]:
-        """One pass in random order, a random view of each sample."""
+    def batches(self, generator: torch.Generator, part: Callable[[int], slice | None] = lambda _: None) -> Iterator[Batch]:
+        """One pass in random order, a random view of each sample; ``part`` says which samples of a batch are this process's."""
         order = self._order(generator)
         which = torch.randint(0, self.views.count, (len(order),), generator=generator).numpy()
         size = min(self.batch, len(order))
         for at in range(0, self.steps * size, size):
-            yield self.taken(order[at : at + size], which[at : at + size])
+            yield self.taken(order[at : at + size], which[at : at + size], part(size))
 
-    def taken(self, chosen: np.ndarray, view: np.ndarray) -> Batch:
+    def taken(self, chosen: np.ndarray, view: np.ndarray, part: slice | None = None) -> Batch:
         """View ``view[i]`` of training sample ``chosen[i]``."""
-        pixels = self.views.apply(self.split.x[chosen], chosen, view)
+        own, seen = (chosen, view) if part is None else (chosen[part], view[part])
+        pixels = self.views.apply(self.split.x[own], own, seen)
         teacher = (None if t is None else torch.from_numpy(t[view, chosen].astype(np.float32)) for t in self.targets)
         labels = (torch.from_numpy(np.ascontiguousarray(self.split.classes(task)[chosen])) for task in range(self.split.tasks))
         x = student_input(resize(pixels, *self.size))
         if self.seen is not None:
-            pixels = self.views.apply(self.seen[chosen], chosen, view)
-        return Batch(x, tuple(teacher), tuple(labels), torch.from_numpy(chosen), pixels)
+            pixels = self.views.apply(self.seen[own], own, seen)
+        return Batch(x, tuple(teacher), tuple(labels), torch.from_numpy(chosen), pixels, part)
 
     def example(self) -> Batch:
         """Two samples as they are, for whoever wants to know shapes."""

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from edgekd import runs
+from edgekd import runs, team
 from edgekd.errors import InputError
 from edgekd.recipe.schema import Intermediates, Student
 from edgekd.records import Checkpoint, Figure
@@ -141,7 +141,7 @@ def answered(chain: Chain, at: int, lesson: Lesson, run: Path, progress: Progres
     file = chain.cache / "soft_targets" / f"{key(fingerprint(teacher), data.sha256, views.sha256)}.npy"
     shown = of_views(views, data.train.x, sum(len(task.labels) for task in data.heads))
     what = f"soft targets of {link.title.partition(':')[0]}"
-    found = soft_targets(teacher, shown, file, lambda n, total: progress(what, n, total))
+    found = team.here().first(lambda: soft_targets(teacher, shown, file, lambda n, total: progress(what, n, total)))
     return replace(lesson, targets=tuple(found[..., of] for of in columns(data.heads)))
 
 

@@ -13,12 +13,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgekd import lazy
-from edgekd.data.dataset import Split, Task
+from edgekd import lazy, team
+from edgekd.data.dataset import Split
+from edgekd.errors import EdgekdError, OutOfMemory, lacks_memory
 from edgekd.train.average import Average
 from edgekd.train.board import Board
 from edgekd.train.criterion import Criterion, Lessons
-from edgekd.train.distill import Batch, Feed, Term, columns, student_input
+from edgekd.train.distill import Batch, Feed, Term
+from edgekd.train.judge import evaluate_each
 from edgekd.train.peers import Peers, PeersCriterion
 from edgekd.train.rates import decayed_groups, rate, weary
 from edgekd.train.room import in_memory
@@ -87,10 +89,13 @@ def fit(model: nn.Module, course: Course, phase: Phase, desk: Desk) -> tuple[dic
     is kept); InputError if ``desk.state`` belongs to another model, or a loss does not take what it is fed.
     """
     torch.manual_seed(phase.seed)
+    here = team.here()
+    here.equalize(model)
     run = Run(model, course, phase, desk)
     steps = max(1, round(phase.epochs * course.feed.steps))
     try:
-        history, best = in_memory(lambda: _passes(run, steps), f"phase {phase.name}", course.feed.batch, run.tried, BATCH)
+        with here.batch_norms(model):
+            history, best = _in_memory(run, lambda: _passes(run, steps))
     finally:
         run.close()
     if len(history) * course.feed.steps < steps:
@@ -100,6 +105,20 @@ def fit(model: nn.Module, course: Course, phase: Phase, desk: Desk) -> tuple[dic
     elif run.average is not None:
         model.load_state_dict(run.average.model.state_dict())
     return tuple(history)
+
+
+def _in_memory(run: Run, passes: Callable[[], Any]) -> Any:
+    """See ``in_memory``; of several processes none tries alone what would fit."""
+    what, batch, size = f"phase {run.phase.name}", run.course.feed.batch, team.here().size
+    if size == 1:
+        return in_memory(passes, what, batch, run.tried, BATCH)
+    try:
+        return passes()
+    except Exception as error:
+        if isinstance(error, EdgekdError) or not (said := lacks_memory(error)):
+            raise
+        mend = f"lower {BATCH}, or more processes"
+        raise OutOfMemory(f"{what}: out of memory with batches of {batch} in {size} processes: {said}\n  to mend:  {mend}") from error
 
 
 def _passes(run: Run, steps: int) -> tuple[list[dict[str, Any]], dict[str, torch.Tensor] | None]:
@@ -140,11 +159,13 @@ class Run:
 
     def one_pass(self, done: int, steps: int) -> dict[str, Any]:
         """One pass, or what is left of the phase; returns its entry in the history."""
-        start, feed, phase = time.monotonic(), self.course.feed, self.phase
+        start, feed, phase, here = time.monotonic(), self.course.feed, self.phase, team.here()
+        here.equalize(self.model)  # other processors round otherwise, and would drift apart
+        here.equalize(self.criterion)
         self.model.train()
         self.criterion.train()
         sums = Sums(self.criterion.names, feed.columns)
-        for batch in feed.batches(self.generator):
+        for batch in feed.batches(self.generator, here.part):
             if done + sums.count >= steps:
                 break
             self._step(batch, sums, (done + sums.count) / steps)
@@ -157,8 +178,8 @@ class Run:
         check(sums, phase.name, done, steps, self._kept)
         check_weights(self.model, phase.name, done + sums.count, steps, self._kept)
         found = sums.told(time.monotonic() - start)
-        scores = evaluate_each(self.judged, self.course.validation, feed.heads)
-        how = {"threads": torch.get_num_threads(), "bf16": phase.bf16}
+        scores = here.told(lambda: evaluate_each(self.judged, self.course.validation, feed.heads))
+        how = {"threads": torch.get_num_threads(), "bf16": phase.bf16} | ({"processes": here.size} if here.size > 1 else {})
         seconds = round(time.monotonic() - start, 2)
         entry = {"phase": phase.name, **found, **scores, "seconds": seconds, **how}
         tell(phase.name, entry)
@@ -185,10 +206,12 @@ class Run:
         taught = self.tutors(batch)
         with torch.autocast("cpu", torch.bfloat16, enabled=phase.bf16):
             outputs = self.model(batch.x.contiguous(memory_format=torch.channels_last) if phase.bf16 else batch.x)
-        outputs = outputs.float()
+        outputs = outputs.float() if batch.part is None else team.here().whole(outputs.float(), -2)
         loss, each = self.criterion(outputs, batch, taught)
         self.optimizer.zero_grad(set_to_none=True)
         lazy.attempt("a loss", loss.backward, where="recipe, losses")  # one that keeps a graph of an earlier step, for example
+        if batch.part is not None:
+            team.here().add_gradients(self.model.parameters())
         self.optimizer.step()
         sums.add(loss, each, outputs, batch)
 
@@ -200,6 +223,8 @@ class Run:
         self._step(some, Sums(self.criterion.names, self.course.feed.columns), 0.0)
 
     def save(self, history: list[dict[str, Any]], best: dict[str, torch.Tensor] | None) -> None:
+        if not team.here().leads:
+            return
         saved = {"model": self.model.state_dict(), "best": best, "optimizer": self.optimizer.state_dict()}
         if self.average is not None:
             saved["average"] = self.average.model.state_dict()
@@ -210,7 +235,7 @@ class Run:
         save_state(self.desk.state, {**saved, **more})
 
     def resume(self) -> tuple[list[dict[str, Any]], dict[str, torch.Tensor] | None]:
-        saved = load_state(self.desk.state)
+        saved = team.here().first(lambda: load_state(self.desk.state))
         if saved is None:
             return [], None
         with restored(self.desk.state):
@@ -254,38 +279,3 @@ def made_criterion(model: nn.Module, terms: Sequence[Term], feed: Feed, tutors: 
         with torch.no_grad():
             criterion.prepare(model(batch.x).float(), batch, tutors(batch))
     return criterion
-
-
-def evaluate(model: nn.Module, split: Split, heads: tuple[Task, ...] = (), *, batch: int = 500) -> float:
-    """Share of ``split`` that a student labels right, in evaluation mode and full precision; of several tasks the mean of their shares,
-    of several peers the best one's."""
-    return max(_shares(model, split, heads, batch).mean(1).tolist())
-
-
-def evaluate_each(model: nn.Module, split: Split, heads: tuple[Task, ...] = ()) -> dict[str, float]:
-    """``validation``, and where there are several tasks ``validation_TASK`` of each."""
-    shares = _shares(model, split, heads, 500)
-    best = shares[int(shares.mean(1).argmax())]
-    each = {f"validation_{task.name}": share for task, share in zip(heads, best.tolist(), strict=True)} if len(heads) > 1 else {}
-    return {"validation": float(best.mean()), **each}
-
-
-def best_peer(peers: Peers, split: Split, heads: tuple[Task, ...] = ()) -> nn.Module:
-    """The one that labels most of ``split`` right."""
-    return peers.students[int(_shares(peers, split, heads, 500).mean(1).argmax())]
-
-
-@torch.inference_mode()
-def _shares(model: nn.Module, split: Split, heads: tuple[Task, ...], batch: int) -> torch.Tensor:
-    """What is right of each task, float64 [peers, tasks]; one peer where ``model`` is a single student."""
-    model.eval()
-    right: torch.Tensor | int = 0
-    for at in range(0, len(split), batch):
-        found = model(student_input(split.x[at : at + batch]))
-        found = found if found.ndim == 3 else found[None]
-        hits = []
-        for task, some in enumerate(columns(heads)):
-            y = torch.from_numpy(split.classes(task)[at : at + batch])
-            hits.append((found[..., some].argmax(-1) == y).sum(1))
-        right = right + torch.stack(hits, 1)
-    return torch.as_tensor(right).double() / len(split)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
-from edgekd import host, runs
+from edgekd import host, runs, team
 from edgekd.compress.load import with_weights
 from edgekd.compress.sparsity import hold_zeros
 from edgekd.data.dataset import Split, Task
@@ -34,13 +34,14 @@ from edgekd.records import Checkpoint, Figure
 from edgekd.teachers.teacher import amx
 from edgekd.train.board import Where, boards, replay
 from edgekd.train.distill import Feed, student_input
+from edgekd.train.judge import best_peer
+from edgekd.train.kept import History, once
 from edgekd.train.lesson import Lesson, Progress
-from edgekd.train.loop import Course, Desk, Phase, best_peer, first_step, fit, made_criterion
+from edgekd.train.loop import Course, Desk, Phase, first_step, fit, made_criterion
 from edgekd.train.peers import Peers
 from edgekd.train.taps import Tutors, check_path
 
 LOG = logging.getLogger(__name__)
-History = tuple[dict[str, Any], ...]
 CALIBRATION_SAMPLES = 512
 #: Counts changes of what a training computes: one that is stored in the cache is used only by code that would compute the same.
 TRAINING_VERSION = 2
@@ -108,7 +109,7 @@ def warm_up(model: nn.Module, training: Training, shared: Path, run: Path, progr
         return _fit_peers(model, training, phase, weights, Told(run, progress))
 
     history = once(FLOAT, shared, run, train)
-    replay(_board_of(training, run), phase.name, history, training.feed.steps)
+    _replay(training, run, phase.name, history)
     return checkpoint_of(run, FLOAT, history, training)
 
 
@@ -123,7 +124,7 @@ def quantize_aware(model: nn.Module, training: Training, scheme: Scheme, shared:
         return fit_into(module, training, second_phase(training, "qat"), weights, Told(run, progress))
 
     history = once(QAT, shared, run, train)
-    replay(_board_of(training, run), "qat", history, training.feed.steps)
+    _replay(training, run, "qat", history)
     return checkpoint_of(run, QAT, history, training)
 
 
@@ -180,31 +181,6 @@ def calibration_samples(training: Training) -> np.ndarray:
     return resize(x[np.linspace(0, len(x) - 1, min(CALIBRATION_SAMPLES, len(x))).astype(int)], *training.size)
 
 
-def once(name: str, shared: Path, run: Path, train: Callable[[Path], History]) -> History:
-    """Train into ``shared`` / ``name`` unless that was done before, by this target or by another that asks for the same."""
-    shared.mkdir(parents=True, exist_ok=True)
-    weights, note = shared / name, (shared / name).with_suffix(".json")
-    with runs.lock(shared, wait=lambda who: LOG.warning("%s trains the same student: waiting", who)):
-        runs.sweep(shared)
-        if (history := stored(weights, note)) is None:
-            history = train(weights)
-            runs.atomic_write(note, json.dumps({"sha256": runs.sha256_file(weights), "history": history}).encode())
-        runs.atomic_write(run / name, weights.read_bytes())
-    return history
-
-
-def stored(weights: Path, note: Path) -> History | None:
-    """The history of what lies in ``weights``, if it lies there as it was written."""
-    try:
-        found = json.loads(note.read_text())
-        if found["sha256"] == runs.sha256_file(weights):
-            return tuple(found["history"])
-        LOG.warning("%s is not what was trained (its sha256 is another): it is trained again", weights)
-        return None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-
-
 def frozen(model: nn.Module, training: Training, scheme: Scheme, run: Path) -> QuantGraph:
     """The trained student of ``run`` as the graph that is exported."""
     module = prepared(model, training, scheme, run)
@@ -247,9 +223,11 @@ class Told:
 
 def fit_into(model: nn.Module, training: Training, phase: Phase, weights: Path, told: Told) -> History:
     """Train ``model`` and write what is kept of it into ``weights``; the state beside it, for going on after an interruption."""
-    state = weights.with_suffix(".state")
-    with boards(_board_of(training, told.run), phase.name) as board:
+    state, leads = weights.with_suffix(".state"), team.here().leads
+    with boards(_board_of(training, told.run), phase.name) if leads else nullcontext(lambda *_: None) as board:
         history = fit(model, training.course, phase, Desk(state, told.progress, board))
+    if not leads:
+        return history
     try:
         training.lesson.data.check_unchanged()
     except InputError:
@@ -265,7 +243,12 @@ def replay_all(run: Path, training: Training, history: History) -> None:
     """Log the phases of a training that was found in the cache, unless this run's own was logged."""
     for name in dict.fromkeys(entry["phase"] for entry in history):
         entries = tuple(entry for entry in history if entry["phase"] == name)
-        replay(_board_of(training, run), name, entries, training.feed.steps)
+        _replay(training, run, name, entries)
+
+
+def _replay(training: Training, run: Path, phase: str, history: History) -> None:
+    if team.here().leads:
+        replay(_board_of(training, run), phase, history, training.feed.steps)
 
 
 def _board_of(training: Training, run: Path) -> Where:
@@ -293,6 +276,7 @@ def checkpoint_of(run: Path, name: str, history: History, training: Training) ->
     low, high = Share(round(value * n), n).interval
     last = history[-1]  # trainings that were stored by an earlier version do not say how
     how = (f", {last['threads']} threads" if "threads" in last else "") + (", bf16" if last.get("bf16") else "")
+    how += f", {last['processes']} processes" if "processes" in last else ""
     where = f"{host.host()}, {host.library('torch')}{how}, validation split after the pass that was kept"
     found = Figure(value, "share", "measured", where, n, low, high)
     return Checkpoint(name, runs.sha256_file(run / name), history, {"validation_accuracy": found})

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from edgekd import team
 from edgekd.errors import InputError
 from edgekd.quant.paths import first_tensor
 from edgekd.quant.prepare import QatModule
@@ -99,7 +100,8 @@ class Live:
 
     def fed(self, batch: Batch) -> torch.Tensor:
         if self.readings is not None:
-            return torch.from_numpy(np.ascontiguousarray(self.readings[batch.indices.numpy()]))
+            own = batch.indices if batch.part is None else batch.indices[batch.part]
+            return torch.from_numpy(np.ascontiguousarray(self.readings[own.numpy()]))
         images = torch.from_numpy(np.ascontiguousarray(batch.pixels.transpose(0, 3, 1, 2))).float().div_(255)
         return images.contiguous(memory_format=torch.channels_last)
 
@@ -134,7 +136,7 @@ class Tutors:
         for live, taps, paths in self._taps:
             with torch.autocast("cpu", torch.bfloat16, enabled=live.bf16):
                 live.module(live.fed(batch))
-            taught |= {(live.task, path): taps[path] for path in paths}
+            taught |= {(live.task, path): taps[path] if batch.part is None else team.here().whole(taps[path]) for path in paths}
         return taught
 
     def close(self) -> None:

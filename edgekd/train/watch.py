@@ -32,7 +32,7 @@ class Sums:
         self._each += each
         self._lately.append((loss.detach(), each))
         self.count += 1
-        self.images += len(batch.x)
+        self.images += len(batch.indices)
         for some, teacher in zip(self.columns, batch.teacher, strict=True):
             if teacher is not None:
                 same = outputs.detach()[..., some].argmax(-1) == teacher.argmax(-1)

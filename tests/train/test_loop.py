@@ -14,7 +14,8 @@ from edgekd.errors import EdgekdError, InputError
 from edgekd.losses.cross_entropy import cross_entropy
 from edgekd.losses.soft_targets import soft_targets
 from edgekd.train.distill import Feed, Term, student_input
-from edgekd.train.loop import Course, Desk, Phase, evaluate, fit
+from edgekd.train.judge import evaluate
+from edgekd.train.loop import Course, Desk, Phase, fit
 from edgekd.train.state import load_state
 from tests.watching import Stopped, quiet, stop_at
 

@@ -18,7 +18,8 @@ from edgekd.quant.prepare import QatModule
 from edgekd.quant.scheme import Scheme
 from edgekd.train.average import Average
 from edgekd.train.distill import Feed, Term, student_input
-from edgekd.train.loop import Course, Desk, Phase, best_peer, evaluate, evaluate_each, fit
+from edgekd.train.judge import best_peer, evaluate, evaluate_each
+from edgekd.train.loop import Course, Desk, Phase, fit
 from edgekd.train.peers import Peers
 from edgekd.train.taps import Live
 from tests.train.test_loop import PHASE, feed, net, split, timeless

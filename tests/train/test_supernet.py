@@ -114,7 +114,7 @@ def test_it_is_trained_by_the_loop_and_goes_on_where_it_was(tmp_path: Path) -> N
     train(again, tmp_path / "b", phase, feed=feed(320))
     assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), again.state_dict().values(), strict=True))
     # The smallest has learned as well.
-    from edgekd.train.loop import evaluate
+    from edgekd.train.judge import evaluate
     from tests.train.test_loop import split
 
     small = whole.cut(whole.specs[0], [batch.x for batch in feed(320).batches(torch.Generator().manual_seed(0))])
