@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -96,18 +96,9 @@ def _row(run: Path) -> dict[str, Any]:
         [{"actual": None, **asdict(b), "fits": b.fits, **_actual(b.name, measured)} for b in plan.budgets] if plan else []
     )
     budgets += [{"actual": None, "name": name, **b} for name, b in limits.items() if name not in {known["name"] for known in budgets}]
-    failures = [f"{v.runtime}: {v.reason}" + _layer(v) for v in verdicts if not v.ok]
-    failures += [
-        f"{b['name']} {b['actual']:g} of {b['limit']:g} {b['unit']}"
-        for b in budgets
-        if (b["actual"] is not None) and b["actual"] > b["limit"]
-    ]
-    drop = next((b["limit"] for b in budgets if b["name"] == "accuracy_drop_pp"), None)
     tasks = _tasks(measured, verdicts)
     compared = {task: (one["accuracy"], one["teacher_accuracy"]) for task, one in tasks.items()} or {"": (accuracy, teacher)}
-    for task, (mine, theirs) in compared.items():
-        if drop is not None and mine and theirs and (lost := 100 * (theirs.value - mine.value)) > drop:
-            failures.append(f"{task + ': ' if task else ''}{lost:.2f} pp below the teacher, {drop:g} allowed")
+    failures = _failures(verdicts, budgets, compared)
     return {
         "run": str(run),
         "target": plan.target if plan else run.name,
@@ -127,6 +118,23 @@ def _row(run: Path) -> dict[str, Any]:
         "failures": failures,
         "ok": None if not verdicts or not measured else not failures,
     }
+
+
+def _failures(
+    verdicts: Sequence[Verdict], budgets: Sequence[dict[str, Any]], compared: Mapping[str, tuple[Figure | None, Figure | None]]
+) -> list[str]:
+    """Versions that disagree, budgets that are exceeded, tasks (``compared``: accuracy and the teacher's) that lost more than is allowed."""
+    failures = [f"{v.runtime}: {v.reason}" + _layer(v) for v in verdicts if not v.ok]
+    failures += [
+        f"{b['name']} {b['actual']:g} of {b['limit']:g} {b['unit']}"
+        for b in budgets
+        if (b["actual"] is not None) and b["actual"] > b["limit"]
+    ]
+    drop = next((b["limit"] for b in budgets if b["name"] == "accuracy_drop_pp"), None)
+    for task, (mine, theirs) in compared.items():
+        if drop is not None and mine and theirs and (lost := 100 * (theirs.value - mine.value)) > drop:
+            failures.append(f"{task + ': ' if task else ''}{lost:.2f} pp below the teacher, {drop:g} allowed")
+    return failures
 
 
 def _tasks(measured: dict[str, Figure], verdicts: Sequence[Verdict]) -> dict[str, dict[str, Figure | None]]:
