@@ -123,7 +123,7 @@ def _row(run: Path) -> dict[str, Any]:
 def _failures(
     verdicts: Sequence[Verdict], budgets: Sequence[dict[str, Any]], compared: Mapping[str, tuple[Figure | None, Figure | None]]
 ) -> list[str]:
-    """Versions that disagree, budgets that are exceeded, tasks (``compared``: accuracy and the teacher's) that lost more than is allowed."""
+    """Versions that disagree, budgets that are exceeded, tasks (``compared``: accuracy and the teacher's) that lost more than allowed."""
     failures = [f"{v.runtime}: {v.reason}" + _layer(v) for v in verdicts if not v.ok]
     failures += [
         f"{b['name']} {b['actual']:g} of {b['limit']:g} {b['unit']}"
