@@ -19,7 +19,8 @@ FEW = (
 )
 #: What they import takes seconds.
 HEAVY = ("signature", "key", "checkpoint", "state", "openvino", "onnx", "metadata", "page", "transformers", "keras")
-#: What stands in for a device is cut, or holds nothing that is wanted: there a whole seed is refused as well.
+#: There a whole seed is refused as well: what stands in for a device is cut or holds nothing that is wanted, or several readers get each
+#: seed, of which one wants another kind.
 REFUSED = {"device_lock", "frames", "mlperf_text", "key", "labels", "numpy", "tflite"}
 
 
