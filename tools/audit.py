@@ -3,7 +3,8 @@
     python tools/audit.py [--lock requirements.lock] [--accepted tools/audit_accepted.toml] [--pip-audit PATH] [--json]
 
 pip-audit is taken from beside this Python, or from the path; where there is none, it is installed into a virtual environment that is thrown
-away afterwards. PyPI is asked, and where that does not answer, OSV: about the first package of the lock alone, then about all of them.
+away afterwards. PyPI is asked, and where that does not answer, OSV: first about a release that is known to be vulnerable (who does not know
+that has no advisories, whatever it answers), then about all of the lock.
 Nothing of the lock is installed or resolved.
 
 An advisory that was looked at and does not concern edgekd stands in tools/audit_accepted.toml until a day:
@@ -36,6 +37,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 SERVICES = ("pypi", "osv")
+#: A release with advisories since 2019 (CVE-2019-11324, PYSEC-2019-133).
+VULNERABLE = "urllib3==1.24.1"
 KEYS = {"id", "package", "reason", "expires"}
 #: Seconds that pip-audit, and its installation, may take.
 LIMIT_S = 600
@@ -109,24 +112,26 @@ def accepted(file: Path, today: datetime.date) -> tuple[Accepted, ...]:
     return tuple(one for one in found if one.expires >= today)
 
 
-def report(raw: Any, service: str, known: Sequence[Accepted]) -> Audit:
-    """What pip-audit says as JSON. Raises Unjudged where it is something else."""
-    advisories, unknown, judged = [], [], 0
+def report(raw: Any, lines: Sequence[str], service: str, known: Sequence[Accepted]) -> Audit:
+    """What pip-audit says as JSON of ``lines``. Raises Unjudged where it is something else."""
+    advisories, unknown, judged = [], [], set[str]()
     try:
         for package in raw["dependencies"]:
             if "skip_reason" in package:
                 unknown.append(package["name"])
                 continue
-            judged += 1
+            judged.add(_plain(package["name"]))
             for one in package["vulns"]:
                 names = (one["id"], *one.get("aliases", ()))
                 why = [each.reason for each in known if each.id in names and _plain(each.package) == _plain(package["name"])]
                 advisories.append(
                     Advisory(package["name"], package["version"], names, tuple(one.get("fix_versions") or ()), why[0] if why else "")
                 )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise Unjudged(f"pip-audit says something else than it should ({type(error).__name__}: {error})") from error
-    return Audit(service, judged, tuple(unknown), tuple(advisories))
+    asked = {_plain(re.split(r"\[|==", line)[0]): line for line in lines}
+    unknown += [line for name, line in asked.items() if name not in judged | set(map(_plain, unknown))]
+    return Audit(service, len(judged), tuple(unknown), tuple(advisories))
 
 
 def _plain(name: str) -> str:
@@ -134,13 +139,13 @@ def _plain(name: str) -> str:
 
 
 def audit(tool: Path, lines: Sequence[str], known: Sequence[Accepted]) -> Audit:
-    """Ask the first service that knows the first package. Raises Unjudged where none does."""
+    """Ask the first service that has advisories. Raises Unjudged where none does."""
     said = []
     for service in SERVICES:
         try:
-            if report(_asked(tool, lines[:1], service), service, ()).packages:
-                return report(_asked(tool, lines, service), service, known)
-            said.append(f"{service} knows nothing of {lines[0]}: what answers in its place has no advisories")
+            if report(_asked(tool, [VULNERABLE], service), [VULNERABLE], service, ()).advisories:
+                return report(_asked(tool, lines, service), lines, service, known)
+            said.append(f"{service} knows of nothing wrong with {VULNERABLE}: what answers in its place has no advisories")
         except Unjudged as error:
             said.append(f"{service}: {error}")
     raise Unjudged("no service of advisories is to be reached from here:\n  " + "\n  ".join(said))

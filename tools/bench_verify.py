@@ -53,6 +53,8 @@ FORMAT = {
     "c_host": "c",
 }
 FAST = ("litert_xnnpack", "onnxruntime", "openvino")
+#: Of a round's verifications: of every runtime, and of those.
+KINDS = ("everything", "fast")
 #: What is demanded: seconds of an export, of a fast verification, its CPU seconds to the runtimes' own, a profile's to TFLM's.
 EXPORT_S, FAST_S, RATIO, SLOWER = 2.0, 60.0, 1.3, 1.0
 COMMANDS = {
@@ -211,7 +213,7 @@ def judged(each: Sequence[dict[str, Any]]) -> dict[str, Any]:
             name: spread([one["everything"]["profiles"][name] for one in each]) for name in each[0]["everything"]["profiles"]
         },
     }
-    for part in ("everything", "fast"):
+    for part in KINDS:
         found[part] = {unit: spread([one[part][unit] for one in each]) for unit in ("clock_s", "cpu_s")}
         found[part]["ratio_alone"] = spread([one[part]["cpu_s"] / sum(one["alone"][n] for n in one[part]["runtimes"]) for one in each])
         found[part]["ratio_in_it"] = spread([one[part]["cpu_s"] / sum(one[part]["runtimes"].values()) for one in each])
@@ -228,6 +230,7 @@ def demands(found: dict[str, Any]) -> list[dict[str, Any]]:
         ("the fast runtimes and the profile of each, CPU s (a quiet core needs no longer by the clock)", fast, FAST_S),
         ("everything, CPU s to the runtimes' own in it", verification["everything"]["ratio_in_it"]["mean"], RATIO),
         ("the slowest rounding profile, CPU s to TFLM's, interval included", slowest, SLOWER),
+        ("kinds of verification in which a runtime and its reference disagreed", sum(not verification[k]["ok"] for k in KINDS), 0),
     ]
     return [{"demand": name, "found": value, "at_most": most, "ok": value <= most} for name, value, most in rows]
 
@@ -245,7 +248,7 @@ def said(found: dict[str, Any]) -> list[str]:
         lines.append(
             f"  {name:16s} alone {row['mean']:.2f} CPU s, in the verification {verification['runtime_in_it_cpu_s'][name]['mean']:.2f}"
         )
-    for part in ("everything", "fast"):
+    for part in KINDS:
         row, alone = verification[part], verification[part]["ratio_alone"]
         lines.append(
             f"  {part:16s} {row['cpu_s']['mean']:.1f} CPU s, {row['clock_s']['mean']:.1f} s, {alone['mean']:.3f} of the runtimes alone "

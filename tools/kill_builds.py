@@ -6,7 +6,8 @@ A tiny build (tests/small_builds.py) is made once undisturbed. Then, ``--times``
 moment drawn evenly over the whole length of that first one, and gone on with by --resume, which is killed too one time in three, and so on
 until one comes to its end. What lies in the run folder and what trainings left in the cache must then be the same bytes; the records the
 same but for times and what is measured in times or memory. Nothing half written may lie about.
-The builds are forks of one process that has imported everything: their length is their work. Exit code 1 if any build differs or fails.
+The builds are forks of one process that has imported everything: their length is their work. Exit code 1 if any build differs or fails,
+or if none was killed, which says nothing.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def main() -> int:
         print("the last record at a kill: " + ", ".join(f"{name} {n}" for name, n in sorted(tally.stages.items())))
         for line in tally.wrong:
             print(line)
-    return 1 if tally.wrong else 0
+    return 1 if tally.wrong or not tally.kills else 0
 
 
 def killed(root: Path, times: int, seed: int, target: str) -> Tally:
@@ -170,9 +171,8 @@ def _one(place: Place, chance: random.Random, tally: Tally, wanted: dict[str, An
 def steady(value: Any) -> Any:
     """A record without what differs between two builds that are the same."""
     if isinstance(value, list):
-        return [
-            steady(one) for one in value if not (isinstance(one, str) and one.startswith("latency: "))
-        ]  # a note: of how many inferences
+        # A note that begins so says of how many inferences.
+        return [steady(one) for one in value if not (isinstance(one, str) and one.startswith("latency: "))]
     if not isinstance(value, dict):
         return value
     if value.get("kind") == "measured" and value.get("unit") not in MEASURED:

@@ -15,13 +15,13 @@ import os
 import re
 import urllib.request
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from edgekd import runs
+from edgekd.arrays import BROKEN
 from edgekd.data.clips import clip_of, samples_of, split_of
 from edgekd.data.dataset import Dataset, Task, check_labelled, keep_labels
 from edgekd.data.logmel import features_of
@@ -39,8 +39,6 @@ SHA256 = "8fed8b0b058a7efa7544bbb3e8e98607ecdcbd47a2f0ea31139cab18a6b679c9"
 FILE = "recordings.zip"
 MAX_ARCHIVE_BYTES = 64 << 20
 MAX_RECORDING_BYTES = 1 << 20
-#: What reading a damaged archive raises.
-BROKEN = (ValueError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
 
 
 def load(

@@ -11,7 +11,7 @@ from edgekd.quant import ops, reference
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.outputs import joined
 from edgekd.quant.reference.engine import Step, go_on
-from edgekd.quant.reference.profiles import RULES, rules_of
+from edgekd.quant.reference.profiles import RULES, is_float, rules_of
 
 #: Operator → its rule in the table of profiles; "" for those that only move or compare integers, whatever the profile.
 RULE_OF: dict[type[ops.Op], str] = {
@@ -62,7 +62,7 @@ def rest(graph: QuantGraph, count: int) -> QuantGraph:
     left = graph.ops[count:]
     made = {name for op in left for name in op.outputs}
     read = dict.fromkeys(name for op in left for name in op.inputs if not graph.tensor(name).is_constant)
-    inputs = tuple(name for name in dict.fromkeys((*read, *graph.outputs)) if name not in made)
+    inputs = tuple(name for name in dict.fromkeys((*read, *graph.outputs)) if name not in made and not graph.tensor(name).is_constant)
     return replace(graph, ops=left, inputs=inputs)
 
 
@@ -86,8 +86,12 @@ def alike(graph: QuantGraph, a: str, b: str) -> int:
         return 0  # the table's rules are those of int8
     for count, op in enumerate(graph.ops):
         rule = RULE_OF.get(type(op))
+        if rule is None:
+            return count
+        if is_float(op, graph):
+            continue  # no profile has rules of its own for floats, nor a float operator the scales that XNNPACK is asked about
         mine, theirs = (rules_of(op, graph, profile) for profile in (a, b))
-        if rule is None or mine["bounds"] != theirs["bounds"]:
+        if mine["bounds"] != theirs["bounds"]:
             return count
         if rule and (rule not in mine or mine[rule] != theirs.get(rule)):
             return count

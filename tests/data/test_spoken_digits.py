@@ -112,6 +112,21 @@ def test_a_damaged_archive(content: bytes | None, message: str, nowhere: Path) -
         spoken_digits.load()
 
 
+def test_a_recording_that_is_packed_wrong(nowhere: Path) -> None:
+    """Of LZMA there is an error of its own."""
+    names = [f"{digit}_{speaker}_{n}.wav" for digit in range(10) for speaker in spoken_digits.SPEAKERS for n in range(spoken_digits.EACH)]
+    file = nowhere / "fsdd" / "recordings.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in names:
+            archive.writestr(name, bytes(64), zipfile.ZIP_LZMA if name == names[0] else zipfile.ZIP_STORED)
+        at = len(names[0]) + 30  # behind the member's head
+    content = bytearray(file.read_bytes())
+    content[at + 4] = 0xFF  # LZMA's properties
+    file.write_bytes(content)
+    with pytest.raises(InputError, match="recordings.zip is damaged: "):
+        spoken_digits.load()
+
+
 @NEEDS
 def test_one_changed_byte_is_found(nowhere: Path) -> None:
     file = nowhere / "fsdd" / "recordings.zip"

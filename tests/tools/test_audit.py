@@ -22,18 +22,29 @@ def tool(monkeypatch: pytest.MonkeyPatch) -> Any:
     return audit
 
 
-def stand_in(folder: Path, *, vulns: tuple[dict[str, Any], ...] = (), unknown: tuple[str, ...] = (), down: tuple[str, ...] = ()) -> Path:
-    """A program that says of each line of the file it is given what pip-audit would."""
+def stand_in(
+    folder: Path,
+    *,
+    vulns: tuple[dict[str, Any], ...] = (),
+    unknown: tuple[str, ...] = (),
+    down: tuple[str, ...] = (),
+    silent: tuple[str, ...] = (),
+    mirrors: tuple[str, ...] = (),
+) -> Path:
+    """A program that says of each line of the file it is given what pip-audit would. It leaves those of ``silent`` out; what answers in the
+    place of one of the services ``mirrors`` has packages and no advisories."""
     program = folder / "pip-audit"
     program.write_text(f"""#!{sys.executable}
 import json, sys
 service = sys.argv[sys.argv.index("--vulnerability-service") + 1]
 if service in {down!r}:
     sys.exit("ConnectionError: " + service)
+known = {{"some-package": {list(vulns)!r}, "urllib3": [] if service in {mirrors!r} else [{VULNERABLE!r}]}}
 lines = [line.split("==") for line in open(sys.argv[sys.argv.index("--requirement") + 1]).read().split()]
 skipped = lambda name: {{"name": name, "skip_reason": "Dependency not found on PyPI"}}
-judged = lambda name, version: {{"name": name, "version": version, "vulns": {list(vulns)!r} if name == "some-package" else []}}
-print(json.dumps({{"dependencies": [skipped(n) if n in {unknown!r} else judged(n, v) for n, v in lines], "fixes": []}}))
+judged = lambda name, version: {{"name": name, "version": version, "vulns": known.get(name, [])}}
+answered = [skipped(n) if n in {unknown!r} else judged(n, v) for n, v in lines if n not in {silent!r}]
+print(json.dumps({{"dependencies": answered, "fixes": []}}))
 """)
     program.chmod(0o755)
     return program
@@ -69,6 +80,11 @@ def test_what_the_service_does_not_know_is_not_clean(tool: Any, tmp_path: Path, 
     assert code == 2 and "not judged, for pypi does not know them: some-package" in said
 
 
+def test_what_is_not_answered_is_not_clean(tool: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = run(tool, tmp_path, stand_in(tmp_path, silent=("some-package",)), capsys)
+    assert code == 2 and said.startswith("1 packages") and "not judged, for pypi does not know them: some-package==1.0" in said
+
+
 def test_the_second_service_where_the_first_is_down(tool: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, said = run(tool, tmp_path, stand_in(tmp_path, down=("pypi",)), capsys)
     assert code == 0 and "asked of osv" in said
@@ -78,7 +94,8 @@ def test_the_second_service_where_the_first_is_down(tool: Any, tmp_path: Path, c
     ("program", "said"),
     [
         ({"down": ("pypi", "osv")}, "osv: pip-audit ended with 1: ConnectionError: osv"),
-        ({"unknown": ("first", "some-package")}, "pypi knows nothing of first==2.0: what answers in its place has no advisories"),
+        ({"unknown": ("urllib3",)}, "pypi knows of nothing wrong with urllib3==1.24.1: what answers in its place has no advisories"),
+        ({"mirrors": ("pypi", "osv")}, "osv knows of nothing wrong with urllib3==1.24.1: what answers in its place has no advisories"),
     ],
 )
 def test_no_service(tool: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], program: dict[str, Any], said: str) -> None:

@@ -36,7 +36,12 @@ def test_demands_are_judged_with_their_intervals() -> None:
     profiles = {name: {"ratio": {"median": 0.2, "low": 0.1, "high": 0.3}} for name in bench_verify.PROFILES}
     verification = bench_verify.judged([one(13.2), one(13.2)])
     found = bench_verify.demands({"verification": verification, "exports": exports, "profiles": profiles})
-    assert [row["ok"] for row in found] == [False, True, True, True]
+    assert [row["ok"] for row in found] == [False, True, True, True, True]
+    disagrees = one(13.2)
+    disagrees["fast"]["ok"]["litert_xnnpack"] = False
+    verification = bench_verify.judged([one(13.2), disagrees])
+    found = bench_verify.demands({"verification": verification, "exports": exports, "profiles": profiles})
+    assert [row["ok"] for row in found] == [False, True, True, True, False] and found[-1]["found"] == 1
 
 
 @pytest.mark.slow

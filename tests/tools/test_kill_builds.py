@@ -25,6 +25,18 @@ def test_five_builds(repository: Path, tmp_path: Path) -> None:
     assert sum(found["kills_after"].values()) == found["kills"]
 
 
+def test_no_build_killed_is_no_success(repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.syspath_prepend(str(repository / "tools"))
+    import kill_builds  # pyright: ignore[reportMissingImports]
+
+    monkeypatch.setattr(sys, "argv", ["kill_builds.py"])
+    for kills, wrong, code in ((0, [], 1), (3, [], 0), (3, ["001: differs"], 1)):
+        tally = kill_builds.Tally(1.0, kills, 3, wrong=wrong)
+        monkeypatch.setattr(kill_builds, "killed", lambda *asked, tally=tally: tally)
+        assert kill_builds.main() == code
+        assert f"3 builds killed {kills} times" in capsys.readouterr().out
+
+
 def test_what_two_builds_may_differ_in(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(repository / "tools"))
     from kill_builds import steady  # pyright: ignore[reportMissingImports]
