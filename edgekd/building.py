@@ -31,7 +31,7 @@ SHARES = 64
 
 @dataclass(frozen=True)
 class How:
-    """How a build is done; nothing of it decides a student but for ``jobs``, whose workers have one thread where the request says none.
+    """How a build is done; nothing of it decides a student but that workers have one thread where nothing says how many.
 
     ``seeds`` are those of the students of each target, none standing for the request's.
     ``optional`` are targets that a pattern found: one that cannot be built is left out. ``jobs`` is how many are built at once, each in a
@@ -82,7 +82,7 @@ def build(request: Request, root: Path, how: How, tell: Tell) -> list[Outcome]:
     if (here := team.here()).size > 1 and not how.alone:
         raise InputError("--jobs or --engine", where="command line", expected="neither under torchrun, whose processes train one student")
     if not how.alone:
-        request = replace(request, threads=request.threads or 1)  # by itself: whatever the number of workers, the same students
+        request = replace(request, threads=host.threads(request.threads, 1))  # whatever the number of workers, the same students
         do_all = lazy.load(ENGINES[how.engine])  # what it lacks is said at once
         if how.address:
             do_all([], "plan", 0, how.address, tell)  # so is a cluster that does not answer
@@ -191,8 +191,7 @@ def _ask_in_workers(request: Request, root: Path, ready: Sequence[Ready], how: H
 
 def _alike(ready: Sequence[Ready]) -> list[str]:
     """What must be the same wherever one student is trained."""
-    found = host.environment()
-    return [runs.digest(one.job.identity) for one in ready] + [f"{name} {found.get(name, '')}" for name in ("python", "numpy", "torch")]
+    return [runs.digest(one.job.identity) for one in ready] + [f"{name} {what}" for name, what in host.alike().items()]
 
 
 def _document(request: Request, ready: Ready) -> str:

@@ -15,9 +15,11 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
 
 from edgekd import building, runs
 from edgekd.errors import InputError
+from edgekd.worker import Outcome
 from tests.small_builds import edgekd, exported, recipe
 
 TARGETS = ("-t", "nucleo-l4r5zi", "-t", "pixel-8")
@@ -154,6 +156,20 @@ def test_one_that_fails_stops_no_other(alone: Path, tmp_path: Path) -> None:
     code, out, err = edgekd("build", alone / "recipe", *TARGETS, "--runs", root, "--threads", 1, "--resume", "--json")
     assert code == 2 and [row["target"] for row in json.loads(out)] == ["pixel-8"], err
     assert f"edgekd: nucleo-l4r5zi: {run}/records/plan.json: not JSON" in err and (other / "records/examine.json").exists()
+
+
+@pytest.mark.parametrize(("failed", "code"), [([], 1), ([("could not", 2)], 2), ([("does not fit", 1)], 1)])
+def test_the_worst_is_the_exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failed: list[tuple[str, int]], code: int) -> None:
+    """A target that failed is not hidden by another that was built and does not agree."""
+    outcomes = [Outcome("built", tmp_path), *(Outcome("failed", tmp_path, *said) for said in failed)]
+
+    def disagrees(*_: object) -> None:
+        raise typer.Exit(1)
+
+    monkeypatch.setattr(building, "build", lambda *_: outcomes)
+    monkeypatch.setattr("edgekd.cli_build._show", disagrees)
+    found, _, err = edgekd("build", recipe(tmp_path / "recipe"), "-t", "nano")
+    assert found == code and err == "".join(f"edgekd: failed: {text}\n" for text, _ in failed)
 
 
 def test_what_is_no_engine() -> None:
