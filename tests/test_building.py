@@ -172,6 +172,19 @@ def test_the_worst_is_the_exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert found == code and err == "".join(f"edgekd: failed: {text}\n" for text, _ in failed)
 
 
+def test_memory_that_runs_out_in_a_worker_is_one_message() -> None:
+    """As it is in a command: no traceback."""
+    full = "from edgekd import worker\ndef full(*_):\n    raise MemoryError('9 bytes')\nworker._build = full\nworker.main()"
+    with subprocess.Popen([sys.executable, "-c", full], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        task = {"target": "t", "run": "r", "root": "r", "request": "{}", "share": None}
+        process.stdin.write(json.dumps({"task": task, "last": "verify"}).encode() + b"\n")
+        process.stdin.flush()
+        kind, (said, code) = json.loads(process.stdout.readline())
+        assert (kind, code) == ("outcome", 2) and said.startswith("out of memory: 9 bytes\n  to mend:  ")
+        assert process.stderr.read() == b""
+
+
 def test_what_is_no_engine() -> None:
     with pytest.raises(InputError, match="'dask' is no engine"):
         building.How(engine="dask")
