@@ -47,7 +47,7 @@ def cores() -> int:
 
 
 def threads(asked: int, otherwise: int = 0) -> int:
-    """``asked``; for 0 what OMP_NUM_THREADS says (of a list the first, as OpenMP 5.2 has it), or else ``otherwise``, or for 0 one a core."""
+    """``asked``; for 0 what OMP_NUM_THREADS says (of a list the first, as OpenMP 5.2 has it), or else ``otherwise``, or one a core."""
     stated = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     return asked or (int(stated) if stated.isdecimal() else 0) or otherwise or cores()
 

@@ -28,9 +28,10 @@ def test_data_that_changes_under_a_worker_leaves_no_shard(tmp_path: Path, monkey
     (job,) = load_jobs(Request(str(where), ("nucleo-l4r5zi",), threads=1))
     compute = partial(sharing.compute, job.loaded, job.data, cache, job.preset, (0, 1), lambda *_: None)
     compute()
-    assert len(pieces := list(cache.rglob("*.pieces/*"))) >= 2
+    pieces, file = list(cache.rglob("*.pieces/*")), where / "data.npz"
+    assert len(pieces) >= 2
     pieces[0].unlink()
-    content = bytearray((file := where / "data.npz").read_bytes())
+    content = bytearray(file.read_bytes())
     content[content.index(np.load(file)["x_train"][100:].tobytes())] ^= 64
     with file.open("r+b") as stream:  # in its place: it is mapped
         stream.write(content)
