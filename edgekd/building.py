@@ -91,7 +91,7 @@ def build(request: Request, root: Path, how: How, tell: Tell) -> list[Outcome]:
     if here.size > 1:
         lazy.load("edgekd.train.ranks:check_alike")([one.job.preset.batch for one in ready], _alike(ready), root)
     if how.alone:
-        return [*left_out, *_one_by_one(ready, tell)]
+        return [*left_out, *_one_by_one(ready, tell, lone=len(ready) == 1 and not left_out)]
     return [*left_out, *_in_workers(request, root, ready, how, tell)]
 
 
@@ -134,7 +134,8 @@ def _ready(request: Request, root: Path, how: How, progress: Progress) -> tuple[
     return [Ready(*one, run, len(seeds) > 1) for one, run in zip(each, folders, strict=True)], left_out
 
 
-def _one_by_one(ready: Sequence[Ready], tell: Tell) -> list[Outcome]:
+def _one_by_one(ready: Sequence[Ready], tell: Tell, *, lone: bool) -> list[Outcome]:
+    """Here. Where it is ``lone``, and of several processes, one that fails is the whole command's failure."""
     now = [""]
     outcomes: list[Outcome] = []
     made = _builds(ready, lambda *values: tell(now[0], "progress", values))
@@ -145,7 +146,7 @@ def _one_by_one(ready: Sequence[Ready], tell: Tell) -> list[Outcome]:
                 one.all()
             outcomes.append(Outcome(now[0], one.run))
         except EdgekdError as error:
-            if len(ready) == 1 or team.here().size > 1:
+            if lone or team.here().size > 1:
                 raise
             outcomes.append(Outcome(now[0], one.run, str(error), error.exit_code))
     return outcomes

@@ -18,7 +18,8 @@ import pytest
 import typer
 
 from edgekd import building, runs
-from edgekd.errors import InputError
+from edgekd.errors import EdgekdError, InputError
+from edgekd.jobs import Request
 from edgekd.worker import Outcome
 from tests.small_builds import edgekd, exported, recipe
 
@@ -170,6 +171,28 @@ def test_the_worst_is_the_exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("edgekd.cli_build._show", disagrees)
     found, _, err = edgekd("build", recipe(tmp_path / "recipe"), "-t", "nano")
     assert found == code and err == "".join(f"edgekd: failed: {text}\n" for text, _ in failed)
+
+
+@pytest.mark.parametrize("lone", [True, False])
+def test_a_failure_hides_nothing_that_was_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lone: bool) -> None:
+    """Of one target the reason is raised; beside others that a pattern found and that were left out it is an outcome, as theirs are."""
+
+    class Fails:
+        run, name = tmp_path, "t"
+
+        def all(self) -> None:
+            raise EdgekdError("could not")
+
+    left_out = [] if lone else [Outcome("other", None, "does not fit", 1)]
+    monkeypatch.setattr(building, "_ready", lambda *_: ([Fails()], left_out))
+    monkeypatch.setattr(building, "_builds", lambda ready, *_: ready)
+    request = Request("recipe", ("t",))
+    if lone:
+        with pytest.raises(EdgekdError, match="could not"):
+            building.build(request, tmp_path, building.How(), lambda *_: None)
+    else:
+        found = building.build(request, tmp_path, building.How(), lambda *_: None)
+        assert found == [*left_out, Outcome("t", tmp_path, "could not", 2)]
 
 
 def test_memory_that_runs_out_in_a_worker_is_one_message() -> None:
