@@ -104,12 +104,13 @@ class Ranks(Team):
     @torch.no_grad()
     def equalize(self, module: nn.Module) -> None:
         state = module.state_dict()
-        tensors = [value.contiguous().view(-1).view(torch.uint8) for value in state.values()]
+        values = [value for value in state.values() if isinstance(value, torch.Tensor)]  # a module may keep something else there
+        tensors = [value.contiguous().view(-1).view(torch.uint8) for value in values]
         if tensors:
             flat = torch.cat(tensors)
             with _parted():
                 dist.broadcast(flat, 0)
-            for value, found in zip(state.values(), flat.split([len(one) for one in tensors]), strict=True):
+            for value, found in zip(values, flat.split([len(one) for one in tensors]), strict=True):
                 value.copy_(found.clone().view(value.dtype).view(value.shape))
             module.load_state_dict(state)  # who keeps something that hangs on it is told
 

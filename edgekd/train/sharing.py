@@ -48,8 +48,10 @@ def compute(loaded: LoadedRecipe, data: Dataset, cache: Path, preset: Preset, sh
 def _work(loaded: LoadedRecipe, asked: Asked, cache: Path) -> Generator[Work]:
     for table in loaded.recipe.all_teachers:
         one = ready(loaded, table, asked)
-        for what, (shown, hashes) in asked_for(one, asked).items() if one.teacher is not None else ():
-            yield one.teacher, shown, cache / "soft_targets" / f"{key(*hashes)}.npy", what + one.of
+        if (teacher := one.teacher) is None:
+            continue
+        for what, (shown, hashes) in asked_for(one, asked).items():
+            yield teacher, shown, cache / "soft_targets" / f"{key(*hashes)}.npy", what + one.of
 
 
 def _asked(loaded: LoadedRecipe, data: Dataset, preset: Preset) -> Asked:

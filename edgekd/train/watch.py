@@ -75,7 +75,8 @@ def check(sums: Sums, what: str, done: int, steps: int, kept: str) -> None:
 
 def odd_weights(model: nn.Module) -> list[str]:
     """Names of what is not finite in ``model``: before a training a mask of attention, for one, which is meant to be so."""
-    return [name for name, value in model.state_dict().items() if value.is_floating_point() and not bool(torch.isfinite(value).all())]
+    numbers = ((name, value) for name, value in model.state_dict().items() if isinstance(value, torch.Tensor) and value.is_floating_point())
+    return [name for name, value in numbers if not bool(torch.isfinite(value).all())]
 
 
 def check_weights(model: nn.Module, besides: Collection[str], what: str, step: str, kept: str) -> None:

@@ -148,10 +148,19 @@ def test_a_weight_that_is_not_finite_is_never_kept(tmp_path: Path) -> None:
     assert not (tmp_path / "s").exists()
 
 
+class Remembers(nn.Identity):
+    def get_extra_state(self) -> dict[str, int]:
+        return {"made": 2026}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        assert state == {"made": 2026}
+
+
 def test_a_buffer_that_is_meant_to_be_infinite(tmp_path: Path) -> None:
-    """The mask of an attention, for example."""
+    """The mask of an attention, for example; and what a module keeps beside its weights need not be numbers."""
     model = net()
     model.register_buffer("mask", torch.full((2,), -torch.inf))
+    model.append(Remembers())
     assert len(train(model, tmp_path / "s")) == 3
 
 
