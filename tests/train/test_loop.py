@@ -158,9 +158,8 @@ class Remembers(nn.Identity):
 
 def test_a_buffer_that_is_meant_to_be_infinite(tmp_path: Path) -> None:
     """The mask of an attention, for example; and what a module keeps beside its weights need not be numbers."""
-    model = net()
+    model = nn.Sequential(net(), Remembers())
     model.register_buffer("mask", torch.full((2,), -torch.inf))
-    model.append(Remembers())
     assert len(train(model, tmp_path / "s")) == 3
 
 
