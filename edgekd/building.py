@@ -31,7 +31,7 @@ SHARES = 64
 
 @dataclass(frozen=True)
 class How:
-    """How a build is done; nothing of it decides a student but for ``jobs``, whose workers have one thread where the request says none.
+    """How a build is done; nothing of it decides a student but that workers have one thread where nothing says how many.
 
     ``seeds`` are those of the students of each target, none standing for the request's.
     ``optional`` are targets that a pattern found: one that cannot be built is left out. ``jobs`` is how many are built at once, each in a
@@ -82,7 +82,7 @@ def build(request: Request, root: Path, how: How, tell: Tell) -> list[Outcome]:
     if (here := team.here()).size > 1 and not how.alone:
         raise InputError("--jobs or --engine", where="command line", expected="neither under torchrun, whose processes train one student")
     if not how.alone:
-        request = replace(request, threads=request.threads or 1)  # by itself: whatever the number of workers, the same students
+        request = replace(request, threads=host.threads(request.threads, 1))  # whatever the number of workers, the same students
         do_all = lazy.load(ENGINES[how.engine])  # what it lacks is said at once
         if how.address:
             do_all([], "plan", 0, how.address, tell)  # so is a cluster that does not answer
@@ -91,7 +91,7 @@ def build(request: Request, root: Path, how: How, tell: Tell) -> list[Outcome]:
     if here.size > 1:
         lazy.load("edgekd.train.ranks:check_alike")([one.job.preset.batch for one in ready], _alike(ready), root)
     if how.alone:
-        return [*left_out, *_one_by_one(ready, tell)]
+        return [*left_out, *_one_by_one(ready, tell, lone=len(ready) == 1 and not left_out)]
     return [*left_out, *_in_workers(request, root, ready, how, tell)]
 
 
@@ -134,7 +134,8 @@ def _ready(request: Request, root: Path, how: How, progress: Progress) -> tuple[
     return [Ready(*one, run, len(seeds) > 1) for one, run in zip(each, folders, strict=True)], left_out
 
 
-def _one_by_one(ready: Sequence[Ready], tell: Tell) -> list[Outcome]:
+def _one_by_one(ready: Sequence[Ready], tell: Tell, *, lone: bool) -> list[Outcome]:
+    """Here. Where it is ``lone``, and of several processes, one that fails is the whole command's failure."""
     now = [""]
     outcomes: list[Outcome] = []
     made = _builds(ready, lambda *values: tell(now[0], "progress", values))
@@ -145,7 +146,7 @@ def _one_by_one(ready: Sequence[Ready], tell: Tell) -> list[Outcome]:
                 one.all()
             outcomes.append(Outcome(now[0], one.run))
         except EdgekdError as error:
-            if len(ready) == 1 or team.here().size > 1:
+            if lone or team.here().size > 1:
                 raise
             outcomes.append(Outcome(now[0], one.run, str(error), error.exit_code))
     return outcomes
@@ -191,8 +192,7 @@ def _ask_in_workers(request: Request, root: Path, ready: Sequence[Ready], how: H
 
 def _alike(ready: Sequence[Ready]) -> list[str]:
     """What must be the same wherever one student is trained."""
-    found = host.environment()
-    return [runs.digest(one.job.identity) for one in ready] + [f"{name} {found.get(name, '')}" for name in ("python", "numpy", "torch")]
+    return [runs.digest(one.job.identity) for one in ready] + [f"{name} {what}" for name, what in host.alike().items()]
 
 
 def _document(request: Request, ready: Ready) -> str:

@@ -114,11 +114,11 @@ def build(
     from edgekd import building, console
     from edgekd.profile.pattern import expand
 
-    targets, optional = expand(target)
-    seeds = tuple(dict.fromkeys(seed or [0]))
-    how = building.How(optional, resume, jobs, engine, ray_address, seeds)
-    request = replace(request_of(recipe, list(targets), preset, seeds[0], budget, threads), mlflow=mlflow, student=student)
     with _team() as here, console.bars(silent=not here.leads) as bars:
+        targets, optional = expand(target)
+        seeds = tuple(dict.fromkeys(seed or [0]))
+        how = building.How(optional, resume, jobs, engine, ray_address, seeds)
+        request = replace(request_of(recipe, list(targets), preset, seeds[0], budget, threads), mlflow=mlflow, student=student)
         ways = {"progress": bars, "detail": bars.detail, "warning": lambda text: bars.say(f"edgekd: {bars.prefix}{text}")}
 
         def tell(name: str, kind: str, values: tuple[Any, ...]) -> None:
@@ -131,17 +131,19 @@ def build(
             raise console.interrupted(_command(replace(request, targets=tuple(target)), runs, how)) from error
     if not here.leads:
         return
-    failed = [outcome for outcome in outcomes if outcome.said]
+    failed, worst = [outcome for outcome in outcomes if outcome.said], 0
     try:
         if done := [outcome.run for outcome in outcomes if outcome.run is not None and not outcome.said]:
             _show(done, as_json)
         elif as_json:
             typer.echo("[]")
+    except typer.Exit as verdict:  # of those that were built
+        worst = verdict.exit_code
     finally:
         for outcome in failed:
             typer.echo(plain(f"edgekd: {outcome.target}: {'left out: ' if outcome.run is None else ''}{outcome.said}"), err=True)
-    if failed:
-        raise typer.Exit(max(outcome.exit_code if outcome.run else 1 for outcome in failed))
+    if worst := max([worst, *(outcome.exit_code if outcome.run else 1 for outcome in failed)]):
+        raise typer.Exit(worst)
 
 
 @contextmanager

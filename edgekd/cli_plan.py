@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgekd import host
 from edgekd.cli_build import Budgets, Json, PresetName, RecipePath, Root, Seed, StudentFile, Targets, Threads, request_of
 from edgekd.errors import InputError
 from edgekd.lazy import load
@@ -95,7 +96,7 @@ def plan(
     if engine not in ("local", "ray") or (ray_address and engine == "local"):
         raise InputError(f"--engine {engine}", where="command line", expected="local, or ray, with or without --ray-address")
     if engine == "ray":
-        request = replace(request, threads=request.threads or 1)  # whoever trains, the same bits
+        request = replace(request, threads=host.threads(request.threads, 1))  # whoever trains, the same bits
     rungs = _rungs(trained, PASSES if passes is None else passes)
     with console.bars() as bars:
         try:

@@ -12,6 +12,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -21,7 +22,7 @@ from typing import Any
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before it is imported: nothing is told to anybody
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 from edgekd import host, runs
 from edgekd.errors import DeviceError, EdgekdError, InputError
@@ -33,8 +34,7 @@ RETRIES = 3
 LOOK_S = 2.0
 #: Seconds in which a cluster's head takes a connection.
 CONNECT_S = 5.0
-#: What must be alike for the same students.
-_ALIKE = ("python", "numpy", "torch")
+LOG = logging.getLogger(__name__)
 
 
 def do_all(tasks: Sequence[Task], last: str, jobs: int, address: str, tell: Tell) -> list[Outcome]:
@@ -75,17 +75,46 @@ def do_all(tasks: Sequence[Task], last: str, jobs: int, address: str, tell: Tell
 def along(search: str, threads: int, jobs: int, address: str) -> Generator[None]:
     """While it lasts, tasks on the cluster at ``address`` do the same ``search`` (JSON, see ``_search``) in the same folder, where each
     trial and each training is done by one of them; ``jobs`` of them, 0: as many as there is room for. What one that is lost had not
-    finished the others do.
+    finished the others do; what kept one from taking part is warned of.
     """
     with _connected(address):
         remote: Any = ray.remote(max_retries=RETRIES)(_search)
         count = jobs or max(1, int(ray.cluster_resources().get("CPU", 1)) // threads)
         running = [remote.options(num_cpus=threads).remote(search, _place()) for _ in range(count)]
+        over = threading.Event()
+        watcher = threading.Thread(target=_warn, args=(running, over), daemon=True)
+        watcher.start()
         try:
             yield
         finally:
+            over.set()
+            watcher.join()
             for one in running:
                 ray.cancel(one)
+
+
+def _warn(running: Sequence[Any], over: threading.Event) -> None:
+    """Says why tasks of a search ended, if not because there was nothing left to do: the search goes on without them."""
+    left, said = list(running), {""}
+    while left and not over.is_set():
+        ended, left = ray.wait(left, num_returns=1, timeout=LOOK_S)
+        for why in {_said(one) for one in ended} - said:
+            LOG.warning("a task of the cluster takes no part: %s", why)
+            said.add(why)
+
+
+def _said(one: Any) -> str:
+    try:
+        return ray.get(one)
+    except RayError as error:
+        return _first_line(error)
+
+
+def _first_line(error: RayError) -> str:
+    """What was raised in a task, or what Ray says of one that was lost."""
+    cause = error.cause if isinstance(error, RayTaskError) else None
+    said = f"{type(cause).__name__}: {cause}" if cause is not None else str(error)
+    return next(iter(said.strip().splitlines()), type(error).__name__)
 
 
 @contextmanager
@@ -138,10 +167,11 @@ def _outcome(task: Task, last: str, done: Any) -> Outcome:
     run = Path(task.run)
     try:
         said, code, sha256 = json.loads(ray.get(done))
+    except RayTaskError as error:
+        return Outcome(task.target, run, f"its task failed ({_first_line(error)})", 2)
     except RayError as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         mend = "to mend:  the same command with --resume goes on"
-        return Outcome(task.target, run, f"its worker was lost, {RETRIES + 1} times ({first})\n  {mend}", 2)
+        return Outcome(task.target, run, f"its worker was lost, {RETRIES + 1} times ({_first_line(error)})\n  {mend}", 2)
     if said or task.share is not None:  # what parts are left is looked at where they are taken in
         return Outcome(task.target, run, said, code)
     try:
@@ -174,36 +204,39 @@ def _dead() -> set[str]:
     return {f"{node['NodeManagerAddress']} ({node['NodeID'][:8]})" for node in ray.nodes() if not node["Alive"]}
 
 
-def _environment() -> dict[str, str]:
-    """What of this process's environment a worker elsewhere needs: where the cache is, and where Python looks."""
-    return {"XDG_CACHE_HOME": str(runs.cache_folder().parent), "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path)}
-
-
-def _versions() -> dict[str, str]:
-    found = host.environment()
-    return {name: found.get(name, "") for name in _ALIKE}
-
-
 def _place() -> str:
-    return json.dumps({"cwd": os.getcwd(), "environment": _environment(), "versions": _versions()})
+    """Where this process is, where it keeps its cache, where it looks for modules, and what must be alike there."""
+    path = [os.path.abspath(entry) for entry in sys.path]
+    return json.dumps({"cwd": os.getcwd(), "cache": str(runs.cache_folder().parent), "path": path, "alike": host.alike()})
 
 
 def _arrive(place: str) -> None:
     """On the cluster: be where the command was started. Raises InputError where that is not possible."""
     where = json.loads(place)
-    if (here := _versions()) != where["versions"]:
-        raise InputError(f"has {here}", where=f"Ray worker {os.uname().nodename}", expected=f"{where['versions']}, as where it began")
+    if (here := host.alike()) != where["alike"]:
+        raise InputError(f"has {here}", where=f"Ray worker {os.uname().nodename}", expected=f"{where['alike']}, as where it began")
     os.chdir(where["cwd"])
-    os.environ.update(where["environment"])
+    os.environ["XDG_CACHE_HOME"] = where["cache"]
+    sys.path += [entry for entry in where["path"] if entry not in sys.path]  # its children get it too
 
 
-def _search(document: str, place: str) -> None:
-    """On the cluster: take part in a search."""
+def _search(document: str, place: str) -> str:
+    """On the cluster: take part in a search; returns why it could not, or ""."""
+    try:
+        _arrive(place)
+        _searched(document)
+    except EdgekdError as error:
+        return f"{os.uname().nodename}: {error}"
+    except OSError as error:
+        return f"{os.uname().nodename}: {error.filename or 'input or output'}: {error.strerror or error}"
+    return ""
+
+
+def _searched(document: str) -> None:
     from edgekd import searching
     from edgekd.jobs import Request
     from edgekd.plan.halving import Rungs
 
-    _arrive(place)
     asked = json.loads(document)
     named: dict[str, Any] = asked["request"]
     named["targets"] = tuple(named["targets"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import sys
@@ -30,15 +31,25 @@ def environment() -> dict[str, str]:
     return found
 
 
+@cache
+def alike() -> dict[str, str]:
+    """What must be the same on machines that make the same students: versions, and a hash of edgekd's own files, whose version may lag."""
+    found, folder = environment(), Path(__file__).parent
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*.py"), key=lambda file: file.relative_to(folder).as_posix()):
+        digest.update(f"{file.relative_to(folder).as_posix()} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return {name: found.get(name, "") for name in ("python", "numpy", "torch")} | {"edgekd": digest.hexdigest()[:12]}
+
+
 def cores() -> int:
     """Cores that this process may use: fewer than the machine has under taskset or in a container's cpuset."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def threads(asked: int) -> int:
-    """``asked``; for 0 what OMP_NUM_THREADS says (of a list the first, as OpenMP 5.2 has it), or else one a core."""
+def threads(asked: int, otherwise: int = 0) -> int:
+    """``asked``; for 0 what OMP_NUM_THREADS says (of a list the first, as OpenMP 5.2 has it), or else ``otherwise``, or one a core."""
     stated = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    return asked or (int(stated) if stated.isdecimal() else 0) or cores()
+    return asked or (int(stated) if stated.isdecimal() else 0) or otherwise or cores()
 
 
 def threaded(count: int) -> dict[str, str]:

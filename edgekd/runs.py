@@ -41,10 +41,18 @@ def create(root: Path, recipe_name: str, target: str, request: Mapping[str, Any]
     run = Path(root) / f"{recipe_name}-{target}-{digest(request)[:10]}"
     (run / "records").mkdir(parents=True, exist_ok=True)
     # As it stands in the recipe: the order of the tables of an option may count (tasks).
-    content, file = _dump(dict(request), where=str(run), in_order=True), run / "request.json"
-    if not file.is_file() or file.read_bytes() != content:  # it was damaged: the folder's name is its hash
-        atomic_write(file, content)
+    content = _dump(dict(request), where=str(run), in_order=True)
+    if not _is_of(run / "request.json", content):  # the folder's name is its hash: it was damaged
+        atomic_write(run / "request.json", content)
     return run
+
+
+def _is_of(file: Path, content: bytes) -> bool:
+    """Whether a request holds the same, in whatever order it was asked for first."""
+    try:
+        return file.read_bytes() == content or _parse(file, mend="") == json.loads(content)
+    except (OSError, InputError):
+        return False
 
 
 def check_data(root: Path, recipe_name: str, target: str, request: Mapping[str, Any], *, last: str) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from edgekd import host
-from edgekd.errors import EdgekdError
+from edgekd.errors import EdgekdError, lacks_memory
 
 if TYPE_CHECKING:
     from edgekd.jobs import Request
@@ -168,6 +168,10 @@ def main() -> None:
         say("outcome", (str(error), error.exit_code))
     except OSError as error:
         say("outcome", (f"{error.filename or 'input or output'}: {error.strerror or error}", 2))
+    except (MemoryError, RuntimeError) as error:
+        if not (said := lacks_memory(error)):
+            raise
+        say("outcome", (f"out of memory: {said}\n  to mend:  smaller batches, fewer at once, or more memory", 2))
 
 
 def _request(task: Task) -> Request:

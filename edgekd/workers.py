@@ -34,8 +34,8 @@ def do_all(tasks: Sequence[Task], last: str, jobs: int, address: str, tell: Tell
         return Outcome(task.target, None, "interrupted", 130) if ending.is_set() else work(task, last, told, begun)
 
     with ThreadPoolExecutor(max(1, min(jobs, len(tasks)))) as pool:
-        futures = [pool.submit(one, task) for task in tasks]
         try:
+            futures = [pool.submit(one, task) for task in tasks]
             return [future.result() for future in futures]
         except BaseException:
             ending.set()

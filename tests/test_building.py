@@ -15,9 +15,12 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
 
 from edgekd import building, runs
-from edgekd.errors import InputError
+from edgekd.errors import EdgekdError, InputError
+from edgekd.jobs import Request
+from edgekd.worker import Outcome
 from tests.small_builds import edgekd, exported, recipe
 
 TARGETS = ("-t", "nucleo-l4r5zi", "-t", "pixel-8")
@@ -156,6 +159,55 @@ def test_one_that_fails_stops_no_other(alone: Path, tmp_path: Path) -> None:
     code, out, err = edgekd("build", alone / "recipe", *TARGETS, "--runs", root, "--threads", 1, "--resume", "--json")
     assert code == 2 and [row["target"] for row in json.loads(out)] == ["pixel-8"], err
     assert f"edgekd: nucleo-l4r5zi: {run}/records/plan.json: not JSON" in err and (other / "records/examine.json").exists()
+
+
+@pytest.mark.parametrize(("failed", "code"), [([], 1), ([("could not", 2)], 2), ([("does not fit", 1)], 1)])
+def test_the_worst_is_the_exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failed: list[tuple[str, int]], code: int) -> None:
+    """A target that failed is not hidden by another that was built and does not agree."""
+    outcomes = [Outcome("built", tmp_path), *(Outcome("failed", tmp_path, *said) for said in failed)]
+
+    def disagrees(*_: object) -> None:
+        raise typer.Exit(1)
+
+    monkeypatch.setattr(building, "build", lambda *_: outcomes)
+    monkeypatch.setattr("edgekd.cli_build._show", disagrees)
+    found, _, err = edgekd("build", recipe(tmp_path / "recipe"), "-t", "nano")
+    assert found == code and err == "".join(f"edgekd: failed: {text}\n" for text, _ in failed)
+
+
+@pytest.mark.parametrize("lone", [True, False])
+def test_a_failure_hides_nothing_that_was_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lone: bool) -> None:
+    """Of one target the reason is raised; beside others that a pattern found and that were left out it is an outcome, as theirs are."""
+
+    class Fails:
+        run, name = tmp_path, "t"
+
+        def all(self) -> None:
+            raise EdgekdError("could not")
+
+    left_out = [] if lone else [Outcome("other", None, "does not fit", 1)]
+    monkeypatch.setattr(building, "_ready", lambda *_: ([Fails()], left_out))
+    monkeypatch.setattr(building, "_builds", lambda ready, *_: ready)
+    request = Request("recipe", ("t",))
+    if lone:
+        with pytest.raises(EdgekdError, match="could not"):
+            building.build(request, tmp_path, building.How(), lambda *_: None)
+    else:
+        found = building.build(request, tmp_path, building.How(), lambda *_: None)
+        assert found == [*left_out, Outcome("t", tmp_path, "could not", 2)]
+
+
+def test_memory_that_runs_out_in_a_worker_is_one_message() -> None:
+    """As it is in a command: no traceback."""
+    full = "from edgekd import worker\ndef full(*_):\n    raise MemoryError('9 bytes')\nworker._build = full\nworker.main()"
+    with subprocess.Popen([sys.executable, "-c", full], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        task = {"target": "t", "run": "r", "root": "r", "request": "{}", "share": None}
+        process.stdin.write(json.dumps({"task": task, "last": "verify"}).encode() + b"\n")
+        process.stdin.flush()
+        kind, (said, code) = json.loads(process.stdout.readline())
+        assert (kind, code) == ("outcome", 2) and said.startswith("out of memory: 9 bytes\n  to mend:  ")
+        assert process.stderr.read() == b""
 
 
 def test_what_is_no_engine() -> None:

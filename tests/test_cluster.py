@@ -51,6 +51,23 @@ def test_a_lost_node_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert exported(run) == exported(tmp_path / "undisturbed" / run.name)
 
 
+def test_another_edgekd_takes_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does another Python, numpy or torch; what a task raises otherwise is not called a loss."""
+    pytest.importorskip("ray", reason="ray is not installed")
+    from ray.exceptions import RayTaskError
+
+    from edgekd import cluster, host
+
+    place = json.loads(cluster._place())
+    assert place["alike"] == host.alike() and all(os.path.isabs(entry) for entry in place["path"])
+    place["alike"]["edgekd"] = "another"
+    task = json.dumps({"target": "t", "run": str(tmp_path), "root": str(tmp_path), "request": "{}", "share": None})
+    said, code, sha256 = json.loads(cluster._task(task, "verify", json.dumps(place)))
+    assert (code, sha256) == (2, "") and said.startswith(f"Ray worker {os.uname().nodename}: has ") and "'edgekd': 'another'" in said
+    assert "'edgekd': 'another'" in cluster._search("{}", json.dumps(place))
+    assert cluster._first_line(RayTaskError("_task", "Traceback", ValueError("no\nmore"))) == "ValueError: no"
+
+
 def _stages(root: Path) -> list[tuple[str, ...]]:
     return [runs.stages(run) for run in root.iterdir()] if root.is_dir() else []
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +13,17 @@ def test_threads(monkeypatch: pytest.MonkeyPatch, stated: str, expected: int | N
     """What is asked for decides, else OMP_NUM_THREADS where it says a number, else the cores."""
     monkeypatch.setenv("OMP_NUM_THREADS", stated)
     assert host.threads(0) == (expected or host.cores()) and host.threads(7) == 7
+    assert host.threads(0, 1) == (expected or 1) and host.threads(7, 1) == 7
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert host.threads(0) == host.cores()
+
+
+def test_machines_that_are_alike_have_the_same_edgekd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = host.alike.__wrapped__()
+    assert set(found) == {"python", "numpy", "torch", "edgekd"} and all(found.values()) and found == host.alike.__wrapped__()
+    (tmp_path / "host.py").write_text("another")
+    monkeypatch.setattr(host, "__file__", str(tmp_path / "host.py"))
+    assert host.alike.__wrapped__() == {**found, "edgekd": host.alike.__wrapped__()["edgekd"]} != found
 
 
 def test_children_take_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:

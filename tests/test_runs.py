@@ -54,6 +54,18 @@ def test_bodies_come_back_as_their_nouns(run: Path, body: object) -> None:
     assert runs.stages(run) == ("stage",)
 
 
+def test_a_request_is_written_again_only_where_it_is_damaged(tmp_path: Path) -> None:
+    """Whoever asks for the same in another order gets the folder as it was begun: the order of an option's tables may count."""
+    one, other = {"options": {"a": 1, "b": 2}, "seed": 0}, {"seed": 0, "options": {"b": 2, "a": 1}}
+    file = runs.create(tmp_path, "r", "t", one) / "request.json"
+    begun = file.read_bytes()
+    assert runs.create(tmp_path, "r", "t", other) == file.parent and file.read_bytes() == begun
+    for damaged in (begun.replace(b"1", b"3"), begun[:-9], b""):
+        file.write_bytes(damaged)
+        runs.create(tmp_path, "r", "t", one)
+        assert file.read_bytes() == begun
+
+
 def test_done_follows_inputs_and_files(run: Path) -> None:
     assert not runs.done(run, "export", {"graph": "1f"})
     runs.write(run, record("export", [artifact(run)]))

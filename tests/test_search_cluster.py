@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -37,6 +38,22 @@ def test_trials_are_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     found = json.loads(out)
     assert found["found"] == before["found"] and found["trained"] == before["trained"] > 3
     assert trained == {path.name: path.stat().st_mtime_ns for path in file.parent.glob("taught-*/*.json")}
+
+
+@pytest.mark.slow
+def test_a_task_that_takes_no_part_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A machine that does not share the recipe's folder, for example: the search is right without it, but slower than was hoped."""
+    pytest.importorskip("ray", reason="ray is not installed")
+    from edgekd.cluster import along
+
+    request = asdict(Request(str(tmp_path / "nowhere"), TARGETS[1::2], threads=1))
+    asked = {"request": request, "root": str(tmp_path / "runs"), "trials": 2, "first": 1, "passes": [0.5], "supernet": 0.0}
+    with along(json.dumps(asked), 1, 1, ""):
+        until = time.monotonic() + 120
+        while not caplog.messages and time.monotonic() < until:
+            time.sleep(0.2)
+    (said,) = caplog.messages
+    assert said.startswith(f"a task of the cluster takes no part: {os.uname().nodename}: ") and "nowhere" in said
 
 
 def test_refused(tmp_path: Path) -> None:

@@ -3,16 +3,41 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Never
 
+import numpy as np
 import pytest
 
+from edgekd.data import numpy_file
+from edgekd.errors import InputError
+from edgekd.jobs import Request, load_jobs
+from edgekd.train import sharing
 from tests.small_builds import edgekd, exported, recipe
 
 
 def here(*_: object, **__: object) -> Never:
     raise AssertionError("the teacher was run in the process that was started")
+
+
+def test_data_that_changes_under_a_worker_leaves_no_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the data put back they would be taken for those of this data."""
+    monkeypatch.setattr(numpy_file, "MAPPED", 1000)
+    where, cache = recipe(tmp_path / "recipe"), tmp_path / "cache"
+    (job,) = load_jobs(Request(str(where), ("nucleo-l4r5zi",), threads=1))
+    compute = partial(sharing.compute, job.loaded, job.data, cache, job.preset, (0, 1), lambda *_: None)
+    compute()
+    pieces, file = list(cache.rglob("*.pieces/*")), where / "data.npz"
+    assert len(pieces) >= 2
+    pieces[0].unlink()
+    content = bytearray(file.read_bytes())
+    content[content.index(np.load(file)["x_train"][100:].tobytes())] ^= 64
+    with file.open("r+b") as stream:  # in its place: it is mapped
+        stream.write(content)
+    with pytest.raises(InputError, match="the data was changed while it was used"):
+        compute()
+    assert not list(cache.rglob("*.pieces/*"))
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ def make(file: Path, title: str, shards: Collection[int], content: Callable[[int
 
 
 def sweep(file: Path, title: str) -> None:
-    """Remove what was left; the array is whole."""
+    """Remove what was left: the array is whole, or nobody knows whether they are of what NAME stands for."""
     shutil.rmtree(_piece(file, title, 0).parent, ignore_errors=True)
 
 

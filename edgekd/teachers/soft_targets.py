@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from edgekd.errors import InputError
+from edgekd.teachers import pieces
 from edgekd.teachers.reading import Reader
 from edgekd.teachers.shards import Layout, Make, kept, missing, rows_of, share
 from edgekd.teachers.teacher import Teacher, amx, logits
@@ -61,6 +62,11 @@ def shared_targets(
 ) -> None:
     """A ``part`` (number, of how many) of what ``soft_targets`` would compute, which finds it."""
     share(file, _layout(teacher, shown), _maker(teacher, shown, file, run), part, progress)
+
+
+def forget_shared(teacher: Teacher | Reader, shown: Shown, file: Path) -> None:
+    """Remove what ``shared_targets`` have left for ``file``, by whomever."""
+    pieces.sweep(file, _layout(teacher, shown).title)
 
 
 def missing_targets(teacher: Teacher | Reader, shown: Shown, file: Path) -> int:

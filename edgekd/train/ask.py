@@ -26,7 +26,7 @@ from edgekd.teachers.assemble import assemble
 from edgekd.teachers.opened import Opened
 from edgekd.teachers.outputs_file import StoredOutputs, Wanted, matched
 from edgekd.teachers.reading import Reader
-from edgekd.teachers.soft_targets import Run, Shown, key, missing_targets, shared_targets, soft_targets
+from edgekd.teachers.soft_targets import Run, Shown, key, soft_targets
 from edgekd.teachers.teacher import Teacher, amx, load_weights, logits
 from edgekd.teachers.top_k import Targets, TopK
 from edgekd.train.readings import commuting, reading
@@ -116,7 +116,7 @@ def answers(one: Ready, asked: Asked, cache: Path, progress: Progress) -> Answer
         return one.stored
     teacher, table, data, of = one.teacher, one.table, asked.data, one.of
     assert teacher is not None
-    sha256, classes, top, wanted = identity(teacher, table), len(data.heads[one.task].labels), table.top_k or 0, _wanted(one, asked)
+    sha256, classes, top, wanted = identity(teacher, table), len(data.heads[one.task].labels), table.top_k or 0, asked_for(one, asked)
     store = partial(_stored, teacher, data, cache / "soft_targets")
     targets = store(*wanted["soft targets"], lambda n, total: progress(f"soft targets{of}", n, total))
     if table.reads is not None:  # heard once, whatever the student sees of it
@@ -131,24 +131,7 @@ def answers(one: Ready, asked: Asked, cache: Path, progress: Progress) -> Answer
     return Answers(table, one.task, soft, outputs, validation, taught, where, teacher, one.parameters)
 
 
-def missing_shards(one: Ready, asked: Asked, cache: Path) -> int:
-    """How many shards of its answers a teacher that is ready has yet to compute."""
-    if (teacher := one.teacher) is None:
-        return 0
-    wanted = _wanted(one, asked).values()
-    return sum(missing_targets(teacher, shown, cache / "soft_targets" / f"{key(*hashes)}.npy") for shown, hashes in wanted)
-
-
-def some_shards(one: Ready, asked: Asked, cache: Path, part: tuple[int, int], progress: Progress) -> None:
-    """A ``part`` (number, of how many) of what a teacher that is ready answers, for whoever asks for all in the same ``cache``."""
-    if (teacher := one.teacher) is None:
-        return
-    for what, (shown, hashes) in _wanted(one, asked).items():
-        file, title = cache / "soft_targets" / f"{key(*hashes)}.npy", f"{what}{one.of}, part {part[0] + 1} of {part[1]}"
-        shared_targets(teacher, shown, file, part, partial(progress, title), run=_run_of(teacher))
-
-
-def _wanted(one: Ready, asked: Asked) -> dict[str, tuple[Shown, list[str]]]:
+def asked_for(one: Ready, asked: Asked) -> dict[str, tuple[Shown, list[str]]]:
     """What a teacher is asked, by what progress calls it, and the hashes that its answers are stored under."""
     teacher, table, data, views = one.teacher, one.table, asked.data, asked.views
     assert teacher is not None
@@ -231,7 +214,7 @@ def _stored(
 ) -> np.ndarray:
     file = folder / f"{key(*hashes)}.npy"
     known = file.exists()
-    found = soft_targets(teacher, shown, file, progress, run=_run_of(teacher))
+    found = soft_targets(teacher, shown, file, progress, run=run_of(teacher))
     try:
         if not known:
             data.check_unchanged()
@@ -242,7 +225,7 @@ def _stored(
     return found
 
 
-def _run_of(teacher: Teacher | Reader) -> Run:
+def run_of(teacher: Teacher | Reader) -> Run:
     return other.logits if isinstance(teacher, Reader) else logits
 
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from edgekd import lazy, team
 from edgekd.data.dataset import Split
-from edgekd.errors import EdgekdError, OutOfMemory, lacks_memory
+from edgekd.errors import OutOfMemory, lacks_memory
 from edgekd.train.average import Average
 from edgekd.train.board import Board
 from edgekd.train.criterion import Criterion, Lessons
@@ -27,7 +27,7 @@ from edgekd.train.room import in_memory
 from edgekd.train.state import load_state, restored, save_state
 from edgekd.train.supernet import SandwichCriterion, SuperNet
 from edgekd.train.taps import Live, Tutors
-from edgekd.train.watch import Sums, check, check_weights, tell
+from edgekd.train.watch import Sums, check, check_weights, odd_weights, tell
 
 #: Steps between two reports, and seconds between two values in the middle of a pass on a board, which may be far away.
 EVERY, BOARD_EVERY_S = 20, 10.0
@@ -95,7 +95,7 @@ def fit(model: nn.Module, course: Course, phase: Phase, desk: Desk) -> tuple[dic
     steps = max(1, round(phase.epochs * course.feed.steps))
     try:
         with here.batch_norms(model):
-            history, best = _in_memory(run, lambda: _passes(run, steps))
+            history, best = _in_memory(run, course.feed.batch, lambda: _passes(run, steps))
     finally:
         run.close()
     if len(history) * course.feed.steps < steps:
@@ -104,18 +104,19 @@ def fit(model: nn.Module, course: Course, phase: Phase, desk: Desk) -> tuple[dic
         model.load_state_dict(best)
     elif run.average is not None:
         model.load_state_dict(run.average.model.state_dict())
+    here.equalize(model)  # what is made of it next, a pruned network for one, must be the same everywhere
     return tuple(history)
 
 
-def _in_memory(run: Run, passes: Callable[[], Any]) -> Any:
+def _in_memory(run: Run, batch: int, work: Callable[[], Any]) -> Any:
     """See ``in_memory``; of several processes none tries alone what would fit."""
-    what, batch, size = f"phase {run.phase.name}", run.course.feed.batch, team.here().size
+    what, size = f"phase {run.phase.name}", team.here().size
     if size == 1:
-        return in_memory(passes, what, batch, run.tried, BATCH)
+        return in_memory(work, what, batch, run.tried, BATCH)
     try:
-        return passes()
+        return work()
     except Exception as error:
-        if isinstance(error, EdgekdError) or not (said := lacks_memory(error)):
+        if not (said := lacks_memory(error)):
             raise
         mend = f"lower {BATCH}, or more processes"
         raise OutOfMemory(f"{what}: out of memory with batches of {batch} in {size} processes: {said}\n  to mend:  {mend}") from error
@@ -139,7 +140,7 @@ class Run:
     """One training in progress: everything that changes while it goes on."""
 
     def __init__(self, model: nn.Module, course: Course, phase: Phase, desk: Desk) -> None:
-        self.model, self.course, self.phase, self.desk = model, course, phase, desk
+        self.model, self.course, self.phase, self.desk, self._odd = model, course, phase, desk, odd_weights(model)
         self.generator, self._logged = torch.Generator().manual_seed(phase.seed), time.monotonic()
         if phase.bf16:
             model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -176,7 +177,7 @@ class Run:
                 check(sums, phase.name, done, steps, self._kept)
                 self._report(done + sums.count, sums.told(time.monotonic() - start))
         check(sums, phase.name, done, steps, self._kept)
-        check_weights(self.model, phase.name, done + sums.count, steps, self._kept)
+        check_weights(self.model, self._odd, phase.name, f"{done + sums.count} of {steps}", self._kept)
         found = sums.told(time.monotonic() - start)
         scores = here.told(lambda: evaluate_each(self.judged, self.course.validation, feed.heads))
         how = {"threads": torch.get_num_threads(), "bf16": phase.bf16} | ({"processes": here.size} if here.size > 1 else {})
@@ -254,12 +255,15 @@ class Run:
 
 
 def first_step(model: nn.Module, course: Course, phase: Phase, example: Batch) -> None:
-    """What one step of ``phase`` does to ``model``, which is thrown away. Raises what ``fit`` would, but before anything else is done."""
+    """What one step of ``phase`` does to ``model``, which is thrown away. Raises what ``fit`` would, but before anything else is done.
+
+    Of several processes one does that by itself, on ``example``, which is as large as its part of a batch.
+    """
     run = Run(model, course, phase, Desk(Path(), lambda *_: None))
     sums = Sums(run.criterion.names, course.feed.columns)
     try:
         model.train()
-        in_memory(lambda: run._step(example, sums, 0.0), f"phase {phase.name}", len(example.x), run.tried, BATCH)
+        _in_memory(run, len(example.x) * team.here().size, lambda: run._step(example, sums, 0.0))
         check(sums, phase.name, 0, 1, "")
     finally:
         run.close()

@@ -104,12 +104,13 @@ class Ranks(Team):
     @torch.no_grad()
     def equalize(self, module: nn.Module) -> None:
         state = module.state_dict()
-        tensors = [value.contiguous().view(-1).view(torch.uint8) for value in state.values()]
+        values = [value for value in state.values() if isinstance(value, torch.Tensor)]  # a module may keep something else there
+        tensors = [value.contiguous().view(-1).view(torch.uint8) for value in values]
         if tensors:
             flat = torch.cat(tensors)
             with _parted():
                 dist.broadcast(flat, 0)
-            for value, found in zip(state.values(), flat.split([len(one) for one in tensors]), strict=True):
+            for value, found in zip(values, flat.split([len(one) for one in tensors]), strict=True):
                 value.copy_(found.clone().view(value.dtype).view(value.shape))
             module.load_state_dict(state)  # who keeps something that hangs on it is told
 
@@ -168,22 +169,21 @@ def check_alike(batches: Sequence[int], mine: list[str], *folders: Path) -> None
         raise InputError(f"has {which}", where=os.uname().nodename, expected="the same recipe, data, edgekd and libraries everywhere")
     for folder in (*folders, runs.cache_folder()):
         name = here.told(partial(_mark, folder))
-        if not (folder / name).is_file():
-            raise InputError(
-                "is not the first process's", where=f"{os.uname().nodename}: {folder}", expected="a folder that all machines share"
-            )
-        here.together()
-        here.told(partial(_unmark, folder / name))
+        try:
+            if not (folder / name).is_file():
+                raise InputError(
+                    "is not the first process's", where=f"{os.uname().nodename}: {folder}", expected="a folder that all machines share"
+                )
+            here.together()
+        finally:
+            if here.leads:
+                (folder / name).unlink(missing_ok=True)
 
 
 def _mark(folder: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(prefix=".together-", dir=folder, delete=False) as file:
         return Path(file.name).name
-
-
-def _unmark(file: Path) -> None:
-    file.unlink(missing_ok=True)
 
 
 @contextmanager

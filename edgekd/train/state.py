@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from edgekd import runs
-from edgekd.errors import InputError
+from edgekd.errors import InputError, lacks_memory
 
 LOG = logging.getLogger(__name__)
 #: Before the sha256 at the end of a file: torch itself would read flipped bits without a word.
@@ -35,9 +35,9 @@ def load_state(path: Path) -> dict[str, Any] | None:
         return torch.load(io.BytesIO(_whole(path.read_bytes())), weights_only=True)
     except FileNotFoundError:
         return None
-    except MemoryError:
-        raise
     except Exception as error:  # a damaged archive fails in whatever way its parts are read: KeyError, IndexError, AttributeError …
+        if lacks_memory(error):  # there is nothing wrong with the file
+            raise
         kept = path.with_name(f"{path.name}.unreadable")
         os.replace(path, kept)
         reason = " ".join(str(error).split())[:150]

@@ -39,6 +39,7 @@ from edgekd.train.kept import History, once
 from edgekd.train.lesson import Lesson, Progress
 from edgekd.train.loop import Course, Desk, Phase, first_step, fit, made_criterion
 from edgekd.train.peers import Peers
+from edgekd.train.room import LEAST
 from edgekd.train.taps import Tutors, check_path
 
 LOG = logging.getLogger(__name__)
@@ -158,13 +159,13 @@ def rehearse(model: nn.Module, training: Training) -> None:
 
 
 def try_out(model: nn.Module, training: Training) -> None:
-    """``rehearse``, and one step of each phase's losses on a whole batch. ``model`` is thrown away.
+    """``rehearse``, and one step of each phase's losses on a whole batch, or a process's part of it. ``model`` is thrown away.
 
     Raises InputError, or EdgekdError for a loss that is not finite.
     """
     rehearse(model, training)
     train, feed, p = training.lesson.data.train, training.feed, training.preset
-    size = min(feed.batch, len(train))
+    size = max(LEAST, min(feed.batch, len(train)) // team.here().size)  # no more than each process has to have in memory
     # A loss that looks at labels must stand one that is not known, where there is one.
     unknown = [np.flatnonzero(train.classes(task) < 0)[:1] for task in range(train.tasks)]
     chosen = np.concatenate([*unknown, np.linspace(0, len(train) - 1, size).astype(np.int64)])[:size]

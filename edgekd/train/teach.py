@@ -20,6 +20,7 @@ from edgekd.train.augment import cutout, mirror, shift, slide
 from edgekd.train.readings import reading
 from edgekd.train.room import in_memory
 from edgekd.train.state import load_state, restored, save_state
+from edgekd.train.watch import odd_weights
 
 M = TypeVar("M", bound=nn.Module)
 Progress = Callable[[str, int, int], None]
@@ -55,7 +56,7 @@ def teach(model: M, data: Dataset, schedule: TeachSchedule, state: Path, progres
     first = _resume(state, model, average, optimizer, generator)
     x, y = _inputs(model, data), torch.from_numpy(data.train.y)
     batch_size = min(schedule.batch, len(y))
-    steps = len(y) // batch_size
+    steps, odd = len(y) // batch_size, set(odd_weights(model))
 
     def epochs() -> None:
         lately: list[torch.Tensor] = []
@@ -78,7 +79,7 @@ def teach(model: M, data: Dataset, schedule: TeachSchedule, state: Path, progres
                     progress("teacher", done + 1, schedule.epochs * steps)
                     _check(torch.stack(lately), done + 1, schedule.epochs * steps, state)
                     lately.clear()
-            if not all(bool(value.isfinite().all()) for value in model.state_dict().values()):
+            if set(odd_weights(model)) - odd:
                 _check(torch.full((1,), math.nan), (epoch + 1) * steps, schedule.epochs * steps, state)
             saved = {"model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
             # Dropout draws from torch's own generator.

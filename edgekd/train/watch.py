@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -73,11 +73,17 @@ def check(sums: Sums, what: str, done: int, steps: int, kept: str) -> None:
     raise EdgekdError(f"phase {what}: the loss is not finite at step {done + step} of {steps}{which}{kept}\n{_lower(what)}")
 
 
-def check_weights(model: nn.Module, what: str, done: int, steps: int, kept: str) -> None:
-    """Raise EdgekdError if the step before, whose loss was finite, made a weight that is not: such a state is never kept."""
-    for name, value in model.state_dict().items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise EdgekdError(f"phase {what}: {name} is not finite after step {done} of {steps}{kept}\n{_lower(what)}")
+def odd_weights(model: nn.Module) -> list[str]:
+    """Names of what is not finite in ``model``: before a training a mask of attention, for one, which is meant to be so."""
+    numbers = ((name, value) for name, value in model.state_dict().items() if isinstance(value, torch.Tensor) and value.is_floating_point())
+    return [name for name, value in numbers if not bool(torch.isfinite(value).all())]
+
+
+def check_weights(model: nn.Module, besides: Collection[str], what: str, step: str, kept: str) -> None:
+    """Raise EdgekdError if the ``step`` before, whose loss was finite, made a weight that is not: such a state is never kept. ``besides``
+    are the ``odd_weights`` of the beginning."""
+    if name := next((name for name in odd_weights(model) if name not in besides), ""):
+        raise EdgekdError(f"phase {what}: {name} is not finite after step {step}{kept}\n{_lower(what)}")
 
 
 def _lower(what: str) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from edgekd import team
 from edgekd.data.front_end import FrontEnds
 from edgekd.errors import InputError
 from edgekd.recipe.load import LoadedRecipe, load
@@ -67,3 +68,23 @@ def test_a_teacher_that_is_tapped_sees_its_own_features_in_the_same_view(tmp_pat
     assert np.array_equal(batch.pixels, replace(lesson.views, of=None).apply(fronts.own.train.x[chosen], chosen, view))
     torch.manual_seed(0)
     try_out(family.build(spec), training)
+
+
+class _Four(team.Team):
+    size = 4
+
+
+def test_of_several_processes_one_tries_no_more_than_its_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that fits into the memory of all of them is not refused for that of the first."""
+    loaded = load(recipe(tmp_path / "recipe", {}, each=10))
+    fronts = FrontEnds(loaded.recipe, loaded.folder)
+    lesson = opened(tmp_path, loaded, fronts, {"mels": 10, "hop": 240})
+    family = open_family("ds_cnn")
+    spec = next(iter(family.candidates({"channels": 8, "blocks": 1}, {}, lesson.data.shape, 4)))
+    training = Training(lesson, loaded.recipe.presets["demo"], family.resolution(spec), 0)
+    tried = list[int]()
+    monkeypatch.setattr("edgekd.train.student.first_step", lambda model, course, phase, example: tried.append(len(example.x)))
+    try_out(family.build(spec), training)
+    with team.member(_Four()):
+        try_out(family.build(spec), training)
+    assert tried[0] >= 8 and tried == [tried[0], tried[0] // 4]

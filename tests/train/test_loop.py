@@ -10,7 +10,7 @@ from torch import nn
 
 from edgekd.data.dataset import Split
 from edgekd.data.views import Views
-from edgekd.errors import EdgekdError, InputError
+from edgekd.errors import EdgekdError, InputError, OutOfMemory
 from edgekd.losses.cross_entropy import cross_entropy
 from edgekd.losses.soft_targets import soft_targets
 from edgekd.train.distill import Feed, Term, student_input
@@ -146,6 +146,37 @@ def test_a_weight_that_is_not_finite_is_never_kept(tmp_path: Path) -> None:
     with pytest.raises(EdgekdError, match=r"phase float: 0\.weight is not finite after step 8 of 24\n  to mend:  lower learning_rate"):
         train(net(), tmp_path / "s", terms=terms)
     assert not (tmp_path / "s").exists()
+
+
+class Remembers(nn.Identity):
+    def get_extra_state(self) -> dict[str, int]:
+        return {"made": 2026}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        assert state == {"made": 2026}
+
+
+def test_a_buffer_that_is_meant_to_be_infinite(tmp_path: Path) -> None:
+    """The mask of an attention, for example; and what a module keeps beside its weights need not be numbers."""
+    model = nn.Sequential(net(), Remembers())
+    model.register_buffer("mask", torch.full((2,), -torch.inf))
+    assert len(train(model, tmp_path / "s")) == 3
+
+
+def test_no_memory_for_a_state_is_not_its_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not put aside, and hours with it: whoever has memory again goes on."""
+    with pytest.raises(Stopped):
+        train(net(), tmp_path / "s", progress=stop_at(12))
+
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "load", full)
+        with pytest.raises(OutOfMemory, match="can't allocate memory"):
+            train(net(), tmp_path / "s")
+    assert [file.name for file in tmp_path.iterdir()] == ["s"]
+    assert len(train(net(), tmp_path / "s")) == 3
 
 
 def test_the_state_of_another_model(tmp_path: Path) -> None:

@@ -10,16 +10,19 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import nn
+from torch._C._distributed_c10d import HashStore
 
 from edgekd import team
 from edgekd.errors import InputError
-from edgekd.team import Team
-from edgekd.train.ranks import check_batch
+from edgekd.team import Parted, Team
+from edgekd.train.ranks import Ranks, check_alike, check_batch
 from edgekd.train.ranks_norm import norms, one_norm
 from tests import ranks_trainings
 from tests.ranks_trainings import CASES
+from tests.train.test_loop import Remembers
 
 
 @pytest.mark.parametrize("shape", [(6, 3, 4, 5), (8, 3)])
@@ -54,6 +57,31 @@ def test_one_process_is_a_team_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not team.asked()
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert team.asked()
+
+
+def test_nothing_is_left_where_another_does_not_see_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends, and this process with it."""
+
+    class Left(Team):
+        def together(self) -> None:
+            assert len(list(tmp_path.glob(".together-*"))) == 1
+            raise Parted("another process has ended")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with team.member(Left()), pytest.raises(Parted):
+        check_alike([8], ["edgekd 1"], tmp_path)
+    assert not list(tmp_path.rglob(".together-*"))
+
+
+def test_a_module_may_keep_what_is_no_tensor() -> None:
+    module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), Remembers())
+    before = {name: value for name, value in module.state_dict().items() if isinstance(value, torch.Tensor)}
+    dist.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
+    try:
+        Ranks(0, 1, HashStore()).equalize(module)
+    finally:
+        dist.destroy_process_group()
+    assert len(before) == 7 and all(torch.equal(module.state_dict()[name], value) for name, value in before.items())
 
 
 def test_a_batch_that_cannot_be_dealt() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from edgekd import team
 from edgekd.errors import EdgekdError, InputError, OutOfMemory, lacks_memory
 from edgekd.losses.cross_entropy import cross_entropy
 from edgekd.train.distill import Term
@@ -94,3 +95,16 @@ def test_another_error_stays_what_it_is() -> None:
 
     with pytest.raises(ValueError, match="no"):
         in_memory(wrong, "work", 8, lambda size: None, "batch")
+
+
+class _Two(team.Team):
+    """One of two processes, as far as messages go."""
+
+    size = 2
+
+
+def test_of_several_processes_none_tries_alone(tmp_path: Path) -> None:
+    """Also where memory ends in a loss, whatever else that is told as."""
+    terms = (_hungry(2),)
+    with team.member(_Two()), pytest.raises(OutOfMemory, match=r"batches of 8 in 2 processes: (?s:.*)lower batch .* or more processes"):
+        train(net(), tmp_path / "s", terms=terms)
