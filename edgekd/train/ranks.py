@@ -127,8 +127,7 @@ class Ranks(Team):
 
     def settled(self, error: BaseException) -> bool:
         """Whether it is for this process to say why the team ended: one does. ``error`` is what ended this one."""
-        interrupted = isinstance(error, KeyboardInterrupt) or getattr(error, "exit_code", 0) == INTERRUPTED
-        own = not isinstance(error, Parted) and (self.leads or not interrupted)
+        own = not isinstance(error, Parted) and (self.leads or not _interrupted(error))
         until = time.monotonic() + (0 if own else PATIENCE_S)
         if not own and dist.is_initialized():
             dist.destroy_process_group()  # who waits for this process in a collective hears no signal
@@ -215,11 +214,15 @@ def _of_all(ranks: Ranks, error: BaseException) -> BaseException:
         return Parted("another process has said why")
     if isinstance(error, Parted):
         return EdgekdError("another process of this training was lost\n  to mend:  the same command with --resume goes on")
-    if isinstance(error, EdgekdError) and not ranks.leads:
+    if isinstance(error, EdgekdError) and not ranks.leads and not _interrupted(error):  # how to go on is the same for all
         said = EdgekdError(f"process {ranks.rank} of {ranks.size}: {error}")
         said.exit_code = error.exit_code
         return said
     return error
+
+
+def _interrupted(error: BaseException) -> bool:
+    return isinstance(error, KeyboardInterrupt) or getattr(error, "exit_code", 0) == INTERRUPTED
 
 
 @contextmanager
