@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from edgekd import host, lazy, runs, team
-from edgekd.errors import EdgekdError, InputError
+from edgekd.errors import EdgekdError, InputError, of_system
 from edgekd.jobs import Job, Request, check_activations, load_jobs, plan_job
 from edgekd.pipeline import builds, run_folders
 from edgekd.profile.load import load as load_profile
@@ -149,6 +149,10 @@ def _one_by_one(ready: Sequence[Ready], tell: Tell, *, lone: bool) -> list[Outco
             if lone or team.here().size > 1:
                 raise
             outcomes.append(Outcome(now[0], one.run, str(error), error.exit_code))
+        except OSError as error:
+            if len(ready) == 1 or team.here().size > 1:
+                raise
+            outcomes.append(Outcome(now[0], one.run, of_system(error), EdgekdError.exit_code))
     return outcomes
 
 
@@ -168,6 +172,8 @@ def _in_workers(request: Request, root: Path, ready: Sequence[Ready], how: How, 
                     one.all(last="measure")
             except EdgekdError as error:
                 outcomes[key] = Outcome(now[0], key, str(error), error.exit_code)
+            except OSError as error:
+                outcomes[key] = Outcome(now[0], key, of_system(error), EdgekdError.exit_code)
     left = [task for task in tasks if not outcomes[Path(task.run)].said]
     outcomes |= {o.run: o for o in do_all(left, "examine", how.jobs, how.address, tell)}
     return [replace(outcomes[one.run.resolve()], run=one.run) for one in here]

@@ -7,7 +7,6 @@ With ``--json`` stdout holds one JSON document and nothing else.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import signal
@@ -33,7 +32,7 @@ from edgekd.cli_plan import COMMANDS as PLAN_COMMANDS
 from edgekd.cli_quantize import COMMANDS as QUANTIZE_COMMANDS
 from edgekd.cli_release import app as release
 from edgekd.cli_results import app as results
-from edgekd.errors import EdgekdError, InputError, lacks_memory, plain
+from edgekd.errors import EdgekdError, InputError, lacks_memory, of_system, plain
 
 if TYPE_CHECKING:
     from edgekd.profile.strict import Problem
@@ -63,9 +62,7 @@ class _Commands(TyperGroup):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from error
         except OSError as error:
-            # A full disk, a folder that may not be written: nothing that a traceback would explain better.
-            full = "\n  to mend:  clear some of that disk, or name another" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-            typer.echo(plain(f"edgekd: {error.filename or 'input or output'}: {error.strerror or error}{full}"), err=True)
+            typer.echo(plain(f"edgekd: {of_system(error)}"), err=True)
             raise typer.Exit(2) from error
         except (MemoryError, RuntimeError) as error:
             if not (said := lacks_memory(error)):

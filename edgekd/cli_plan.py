@@ -76,6 +76,8 @@ def plan(
 
     request = replace(request_of(recipe, target, preset, seed, budget, threads), student=student)
     if not search:
+        if engine != "local" or ray_address:
+            raise InputError("--engine or --ray-address", where="command line", expected="--search with it: a plan alone is made here")
         with console.bars() as bars:
             plans = pipeline.plan(request, bars)
         if as_json:

@@ -25,7 +25,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from edgekd import host, runs
-from edgekd.errors import DeviceError, EdgekdError, InputError
+from edgekd.errors import DeviceError, EdgekdError, InputError, of_system
 from edgekd.worker import Outcome, Task, Tell, stop, work
 
 #: How often a task whose machine or process was lost is done again elsewhere.
@@ -228,7 +228,7 @@ def _search(document: str, place: str) -> str:
     except EdgekdError as error:
         return f"{os.uname().nodename}: {error}"
     except OSError as error:
-        return f"{os.uname().nodename}: {error.filename or 'input or output'}: {error.strerror or error}"
+        return f"{os.uname().nodename}: {of_system(error)}"
     return ""
 
 
@@ -261,4 +261,4 @@ def _task(document: str, last: str, place: str) -> str:
     except EdgekdError as error:
         return json.dumps([str(error), error.exit_code, ""])
     except OSError as error:
-        return json.dumps([f"{os.uname().nodename}: {error.filename or 'input or output'}: {error.strerror or error}", 2, ""])
+        return json.dumps([f"{os.uname().nodename}: {of_system(error)}", 2, ""])

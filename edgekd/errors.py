@@ -13,6 +13,8 @@ EdgekdError                 exit 2: it could not be done as asked
 
 from __future__ import annotations
 
+import errno
+
 
 class EdgekdError(Exception):
     """Base of all. ``str()`` is the whole message: what was found, where, what was expected, how to mend it."""
@@ -70,6 +72,12 @@ class NotReleasable(EdgekdError):
     """A run did not pass what it was judged by, or its files are no longer those that were judged."""
 
     exit_code = 1
+
+
+def of_system(error: OSError) -> str:
+    """What the system said no to: a full disk, a folder that may not be written; nothing that a traceback would explain better."""
+    full = "\n  to mend:  clear some of that disk, or name another" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return f"{error.filename or 'input or output'}: {error.strerror or error}{full}"
 
 
 def lacks_memory(error: BaseException | None) -> str:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from edgekd import host
-from edgekd.errors import EdgekdError, lacks_memory
+from edgekd.errors import EdgekdError, lacks_memory, of_system
 
 if TYPE_CHECKING:
     from edgekd.jobs import Request
@@ -167,7 +167,7 @@ def main() -> None:
     except EdgekdError as error:
         say("outcome", (str(error), error.exit_code))
     except OSError as error:
-        say("outcome", (f"{error.filename or 'input or output'}: {error.strerror or error}", 2))
+        say("outcome", (of_system(error), 2))
     except (MemoryError, RuntimeError) as error:
         if not (said := lacks_memory(error)):
             raise

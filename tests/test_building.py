@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -20,6 +21,7 @@ import typer
 from edgekd import building, runs
 from edgekd.errors import EdgekdError, InputError
 from edgekd.jobs import Request
+from edgekd.stages import Build
 from edgekd.worker import Outcome
 from tests.small_builds import edgekd, exported, recipe
 
@@ -99,6 +101,26 @@ def test_what_a_pattern_found_and_does_not_fit_is_left_out(alone: Path, tmp_path
     assert "small.toml: left out: " in err and "model_bytes" in err
     code, out, err = edgekd(*words, "-t", f"{tmp_path}/lab/*", "--json")
     assert (code, out) == (1, "") and "model_bytes" in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [0, 2])
+def test_a_disk_that_is_full_for_one_is_said_beside_the_others(
+    alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
+    real = Build._measure
+
+    def full(build: Build, *arguments: object) -> object:
+        if build.job.profile.name == "nucleo-l4r5zi":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "measure.json")
+        return real(build, *arguments)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(alone / "cache"))
+    monkeypatch.setattr(Build, "_measure", full)
+    words = ("--runs", tmp_path / "runs", "--threads", 1, "--jobs", jobs, "--json")
+    code, out, err = edgekd("build", alone / "recipe", *TARGETS, *words)
+    assert code == 2 and [row["target"] for row in json.loads(out)] == ["pixel-8"], err
+    assert "edgekd: nucleo-l4r5zi: measure.json: No space left on device\n  to mend:  clear some of that disk" in err
 
 
 @pytest.mark.slow

@@ -61,3 +61,5 @@ def test_refused(tmp_path: Path) -> None:
     for words in (("--engine", "slurm"), ("--ray-address", "10.0.0.7:6379")):
         code, _, err = edgekd("plan", where, *TARGETS, "--search", *words)
         assert code == 2 and "expected: local, or ray" in err
+    code, _, err = edgekd("plan", where, *TARGETS, "--engine", "ray")
+    assert code == 2 and "expected: --search with it" in err
