@@ -14,13 +14,14 @@
 #define UART0 0x40002000u
 
 void ekp_init(void) {
+    REGISTER(UART0 + 0x500) = 4;  /* ENABLE */
+    REGISTER(UART0 + 0x000) = 1;  /* STARTRX */
+    REGISTER(UART0 + 0x008) = 1;  /* STARTTX */
+    /* Last: it wakes QEMU, which else may never look again whether the UART listens. */
     REGISTER(TIMER0 + 0x508) = 3; /* BITMODE: 32 bits */
     REGISTER(TIMER0 + 0x510) = 0; /* PRESCALER */
     REGISTER(TIMER0 + 0x00C) = 1; /* CLEAR */
     REGISTER(TIMER0 + 0x000) = 1; /* START */
-    REGISTER(UART0 + 0x500) = 4;  /* ENABLE */
-    REGISTER(UART0 + 0x000) = 1;  /* STARTRX */
-    REGISTER(UART0 + 0x008) = 1;  /* STARTTX */
 }
 
 uint32_t ekp_ticks(void) {
