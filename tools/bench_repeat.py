@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from edgekd.bench import Benched, Wanted, bench
+from edgekd.errors import EdgekdError
 from edgekd.measure.device import Asked
 from edgekd.records import Figure
 
@@ -48,9 +49,16 @@ def latency(done: Benched) -> tuple[float, float, float, str]:
 def repeats(model: Path, folder: str, asked: Asked, count: int) -> bool:
     found = []
     for i in range(count):
-        found.append(latency(once(model, folder, asked)))
-        value, low, high, failed = found[-1]
+        try:
+            value, low, high, failed = latency(once(model, folder, asked))
+        except EdgekdError as error:  # too busy a machine for a figure: a repeat that holds nothing
+            print(f"{i + 1:3} no figure: {str(error).splitlines()[0]}", flush=True)
+            continue
+        found.append((value, low, high, failed))
         print(f"{i + 1:3} {value * 1e3:9.3f} µs ({low * 1e3:.3f}–{high * 1e3:.3f}) {(high - low) / value:6.2%} {failed}", flush=True)
+    if not found:
+        print(f"0 of {count} repeats gave a figure")
+        return False
     middle = float(np.median([value for value, *_ in found]))
     held = sum(low <= middle <= high for _, low, high, _ in found)
     narrow = sum((high - low) / value <= WIDEST for value, low, high, _ in found)
@@ -61,15 +69,26 @@ def repeats(model: Path, folder: str, asked: Asked, count: int) -> bool:
     return both >= math.ceil(HOLDS * count)
 
 
+def compare(model: Path, folder: str, asked: Asked) -> tuple[str, bool | None]:
+    """What the comparison said, and whether it called the two different; None where edgekd would not judge."""
+    try:
+        done = once(model, folder, asked, rival=True)
+    except EdgekdError as error:
+        return f"not judged: {str(error).splitlines()[0]}", None
+    ratio = done.bench.figures.get("latency_ratio")
+    if ratio is None:
+        return f"not judged: {'; '.join(row.failed for row in done.bench.rows if row.failed)}", None
+    return f"{ratio.value:.4f} ({ratio.low:.4f}–{ratio.high:.4f}) different: {done.bench.different}", done.bench.different
+
+
 def pairs(model: Path, folder: str, asked: Asked, count: int) -> bool:
     good = True
     for name, slow, wanted in (("A = B", 0.0, False), (f"B slower by {SLOWDOWN:.0%}", SLOWDOWN, True)):
         right = 0
         for _ in range(count):
-            done = once(model, folder, replace(asked, slow_share=slow), rival=True)
-            ratio = done.bench.figures["latency_ratio"]
-            right += done.bench.different is wanted
-            print(f"    {ratio.value:.4f} ({ratio.low:.4f}–{ratio.high:.4f}) different: {done.bench.different}", flush=True)
+            said, answer = compare(model, folder, replace(asked, slow_share=slow))
+            right += answer is wanted
+            print(f"    {said}", flush=True)
         print(f"{name}: {right} of {count} say {'different' if wanted else 'no difference'}")
         good = good and right >= math.ceil(RIGHT * count)
     return good

@@ -13,7 +13,7 @@ def test_it_counts_intervals_and_comparisons(repository: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(repository)}
     done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, check=False)
     lines = done.stdout.splitlines()
-    assert done.returncode in (0, 1), done.stderr
+    assert done.returncode in (0, 1) and not done.stderr, done.stderr  # a traceback also ends in 1
     assert lines[-1] == ("does not hold" if done.returncode else "holds")
-    assert "of 2 intervals hold it" in lines[2] and "µs" in lines[0]
+    assert sum(line.lstrip().startswith(("1 ", "2 ")) for line in lines) == 2
     assert any(line.startswith("A = B: ") for line in lines) and any(line.startswith("B slower by 10%: ") for line in lines)
