@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Collection
 from pathlib import Path
 from tokenize import TokenError
+from typing import IO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -34,11 +35,19 @@ def read_npz(path: Path, names: Collection[str], most: int) -> tuple[dict[str, n
         return {name: _array(archive, info, name) for name, info in wanted.items()}, tuple(members)
 
 
+def head(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """What the head of a .npy file announces, read from its beginning: shape, whether by columns (Fortran's order), dtype.
+
+    Raises one of BROKEN for what is no such file.
+    """
+    read = npy.read_array_header_1_0 if npy.read_magic(stream) == (1, 0) else npy.read_array_header_2_0
+    return read(stream)
+
+
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> np.ndarray:
     """Its head is read first: numpy would allocate whatever size that claims."""
     with archive.open(info) as stream:
-        version = npy.read_magic(stream)
-        shape, _, dtype = npy.read_array_header_1_0(stream) if version == (1, 0) else npy.read_array_header_2_0(stream)
+        shape, _, dtype = head(stream)
         if dtype.hasobject:
             raise ValueError(f"{name} is pickled: it holds Python objects")
         if min(shape, default=0) < 0 or math.prod(map(int, shape)) * dtype.itemsize != info.file_size - stream.tell():

@@ -38,20 +38,12 @@ from edgekd.lazy import load
 from edgekd.quant import io
 from edgekd.quant.graph import QuantGraph
 from edgekd.quant.reference import OTHERS, PROFILES, run
-from edgekd.runtimes import RUNTIMES
+from edgekd.runtimes import OPENS, RUNTIMES
 from edgekd.runtimes.tflm import open_model
 from edgekd.verify.certificate import Samples, Subject, verify
 
 HERE = Path(__file__).resolve().parent
 #: Runtime → the exporter whose file it runs. TFLite Micro and LiteRT's reference kernels take some forty times what the fast ones do.
-FORMAT = {
-    "tflm": "tflite",
-    "litert_ref": "tflite",
-    "litert_xnnpack": "tflite",
-    "onnxruntime": "onnx",
-    "openvino": "openvino",
-    "c_host": "c",
-}
 FAST = ("litert_xnnpack", "onnxruntime", "openvino")
 #: Of a round's verifications: of every runtime, and of those.
 KINDS = ("everything", "fast")
@@ -189,7 +181,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
             io.save(load("tests.graph_cases:inverted_residuals")(), folder)
         graph = io.load(folder)
         samples, what = images(graph, options.images)
-        files = {name: Path(made) / FORMAT[name] / load(EXPORTERS[FORMAT[name]])(graph, Path(made) / FORMAT[name]).path for name in FORMAT}
+        files = {name: Path(made) / OPENS[name] / load(EXPORTERS[OPENS[name]])(graph, Path(made) / OPENS[name]).path for name in OPENS}
         if not any(map(shutil.which, ("cc", "gcc", "clang"))):
             del files["c_host"]
         each = rounds(graph, files, samples, options)

@@ -17,7 +17,7 @@ from tokenize import TokenError
 import numpy as np
 from numpy.lib import format as npy
 
-from edgekd.arrays import BROKEN
+from edgekd.arrays import BROKEN, head
 from edgekd.data.dataset import Dataset, Split, Task, stratified
 from edgekd.errors import InputError
 
@@ -152,8 +152,7 @@ def _is_mapped(info: zipfile.ZipInfo) -> bool:
 def _mapped(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: Path) -> np.ndarray:
     """An array that lies in the file as it is, once it has been read to its end: that checks its CRC."""
     with archive.open(info) as stream:
-        version = npy.read_magic(stream)
-        shape, by_columns, dtype = npy.read_array_header_1_0(stream) if version == (1, 0) else npy.read_array_header_2_0(stream)
+        shape, by_columns, dtype = head(stream)
         start = stream.tell()
         while stream.read(1 << 20):
             pass
@@ -167,8 +166,7 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, where: st
     """One array. Its header is read first: numpy would allocate whatever size that claims."""
     with archive.open(info) as stream:
         try:
-            version = npy.read_magic(stream)
-            shape, _, dtype = npy.read_array_header_1_0(stream) if version == (1, 0) else npy.read_array_header_2_0(stream)
+            shape, _, dtype = head(stream)
         except (ValueError, TypeError, SyntaxError, TokenError) as error:
             raise InputError(f"{name} is no .npy array ({error})", where=where, expected="an array that numpy wrote") from error
         if dtype.hasobject:

@@ -17,6 +17,8 @@ RUNTIMES = {
     "onnxruntime": "edgekd.runtimes.onnxruntime:open_model",
     "openvino": "edgekd.runtimes.openvino:open_model",
 }
+#: Runtime → the exporter whose files it opens.
+OPENS = {"tflm": "tflite", "c_host": "c", "litert_ref": "tflite", "litert_xnnpack": "tflite", "onnxruntime": "onnx", "openvino": "openvino"}
 
 
 class Runner(Protocol):

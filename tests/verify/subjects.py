@@ -6,20 +6,12 @@ from pathlib import Path
 
 from edgekd.export import EXPORTERS, c, onnx, openvino, tflite
 from edgekd.quant.graph import QuantGraph
-from edgekd.runtimes import RUNTIMES
+from edgekd.runtimes import OPENS, RUNTIMES
 from edgekd.verify.certificate import Subject
 
-FORMATS = {
-    "tflm": "tflite",
-    "litert_ref": "tflite",
-    "litert_xnnpack": "tflite",
-    "onnxruntime": "onnx",
-    "openvino": "openvino",
-    "c_host": "c",
-}
 EXPORT = {"tflite": tflite.export, "onnx": onnx.export, "openvino": openvino.export, "c": c.export}
 
 
 def subject(graph: QuantGraph, runtime: str, folder: Path) -> Subject:
-    kind = FORMATS[runtime]
+    kind = OPENS[runtime]
     return Subject(runtime, RUNTIMES[runtime], folder / EXPORT[kind](graph, folder).path, EXPORTERS[kind])
