@@ -36,8 +36,9 @@ WHOLE, PRUNED = "whole", "pruned"
 
 
 def jobs_of(options: argparse.Namespace, seed: int) -> dict[str, Job]:
-    """The job of each variant: the recipe's teacher and losses, with another student, data and schedule."""
-    (job,) = load_jobs(Request(options.recipe, (options.target,), options.preset, seed, {"accuracy_drop_pp": 100}, threads=options.threads))
+    """The job of each variant: the recipe's teacher and losses, with another student, data and schedule; its budgets are for its own."""
+    budgets = {"accuracy_drop_pp": 100, "model_bytes": 1 << 30}
+    (job,) = load_jobs(Request(options.recipe, (options.target,), options.preset, seed, budgets, threads=options.threads))
     given = job.loaded.recipe.model_dump()
     schedule = given["presets"][options.preset] | {"qat_epochs": options.qat_epochs, "max_macs": None, "batch": options.batch}
     data = {"source": "prune_student:padded", "options": {"train": options.train, "test": options.test}}
