@@ -30,6 +30,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from edgekd import runs
 from edgekd.data.views import Views
 from edgekd.jobs import Job, plan_job
 from edgekd.quant.capture import capture_paths
@@ -169,12 +170,30 @@ def pt2e_step(contest: Contest) -> Step:
     return plain(contest, move_exported_model_to_train(model))
 
 
+@contextlib.contextmanager
+def compiled(folder: Path) -> Iterator[None]:
+    """NNCF compiles its quantizers in ``folder`` when they are first called, however long a busy machine takes (NNCF: at most 60 s).
+
+    A build that was killed leaves torch's lock, for which all later ones would wait; under ours nobody else builds there, and it can go.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ.update(TORCH_EXTENSIONS_DIR=str(folder), NNCF_EXTENSION_LOAD_TIMEOUT="0")
+    with runs.lock(folder, wait=lambda _: None):
+        for left in folder.glob("**/lock"):
+            left.unlink()
+        yield
+
+
 def nncf_step(contest: Contest) -> Step:
     import nncf
 
     samples = [contest.fixed.x] * CALIBRATION
     logging.getLogger("nncf").setLevel(logging.ERROR)
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with (
+        compiled(runs.cache_folder() / "torch_extensions"),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
         model = nncf.quantize(contest.model().eval(), nncf.Dataset(samples), subset_size=len(samples))
     return plain(contest, model.train())
 

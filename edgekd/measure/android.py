@@ -20,7 +20,7 @@ from edgekd.errors import DeviceError
 from edgekd.lazy import load
 from edgekd.measure import android_tool, attached
 from edgekd.measure.android_tool import TOOL, Block
-from edgekd.measure.compare import compared, different
+from edgekd.measure.compare import compared
 from edgekd.measure.device import SOME, SOMETHING_ELSE, Bench, Progress, Row, Subject
 from edgekd.measure.drift import drift
 from edgekd.measure.files import ModelFile, model_file
@@ -94,12 +94,9 @@ def _measured(subject: Subject, transport: Transport, tool: str, progress: Progr
             judged = _judged(found, (before, after), where, _peak(transport, tool, model))
             rows.append(_row(model, judged, where, _outputs(transport, tool, model, Path(name))))
             all_judged.append(judged)
-    figures = dict(rows[0].measurement.figures)
-    if len(models) == 2:
-        figures = compared(all_judged[0], all_judged[1], transport.where) if all(row.comparable for row in rows) else {}
-    ratio = figures.get("latency_ratio")
+    settled, figures, differ = compared(rows, all_judged, transport.where)
     state = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in before.items() if value)
-    return Bench("adb", tuple(rows), notes=(state,), figures=figures, different=None if ratio is None else different(ratio))
+    return Bench("adb", settled, notes=(state,), figures=figures, different=differ)
 
 
 def _turns(models: int, at: int) -> range:

@@ -16,7 +16,7 @@ from edgekd.arrays import BROKEN
 from edgekd.errors import DeviceError, InputError
 from edgekd.lazy import load
 from edgekd.measure import protocol, told
-from edgekd.measure.compare import compared, different
+from edgekd.measure.compare import compared
 from edgekd.measure.device import SOME, SOMETHING_ELSE, Bench, Layer, Progress, Row, Subject
 from edgekd.measure.files import TRTEXEC, ModelFile, model_file
 from edgekd.records import Figure, Measurement, Verdict
@@ -231,11 +231,9 @@ def _bench(kind: str, where: str, models: Sequence[Prepared], result: dict[str, 
         judged = protocol.judged(result, found, at, emulated=kind == "arm64-emulated")
         all_judged.append(judged)
         rows.append(replace(_row(kind, one, judged, _verdict(one, at, answers)), **_layers(found)))
-    figures = dict(rows[0].measurement.figures)
-    if len(models) == 2:
-        figures = compared(all_judged[0], all_judged[1], device) if all(row.comparable for row in rows) else {}
+    settled, figures, differ = compared(rows, all_judged, device)
     known = {"before": facts, "after": result["facts_after"]}
-    return Bench(kind, tuple(rows), notes=_state_notes(facts), figures=figures, different=_different(figures), state=known)
+    return Bench(kind, settled, notes=_state_notes(facts), figures=figures, different=differ, state=known)
 
 
 def _row(kind: str, one: Prepared, judged: protocol.Judged, verdict: Verdict | None) -> Row:
@@ -267,11 +265,6 @@ def _verdict(one: Prepared, where: str, outputs: np.ndarray) -> Verdict | None:
         return None if judge is None else judge(one.subject.graph, one.model.rule, where, outputs, one.x, one.y)
     except InputError as error:  # of outputs that are none of this model's
         raise DeviceError(f"{one.name}: {error.what}", where=where, expected=error.expected) from error
-
-
-def _different(figures: dict[str, Figure]) -> bool | None:
-    ratio = figures.get("latency_ratio")
-    return None if ratio is None else different(ratio)
 
 
 def _state_notes(facts: dict[str, Any]) -> tuple[str, ...]:
