@@ -50,7 +50,7 @@ Subjects = Annotated[
 Root = Annotated[Path, typer.Option("--runs", help="Where run folders lie.")]
 StudentFile = Annotated[
     str,
-    typer.Option(metavar="PATH", help="Another student than the recipe's: a file with a [student], or a folder of them, one a target.",
+    typer.Option(metavar="PATH", help="Another student than the recipe's: a file with a \\[student], or a folder of them, one a target.",
                  show_default=False),
 ]  # fmt: skip
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]

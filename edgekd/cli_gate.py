@@ -142,8 +142,8 @@ def _figure(figure: Figure | None) -> str:
     if figure.unit == "share":
         return f"{figure.value:.2%}" if abs(figure.value) <= 1 else f"{figure.value:.4g}"
     mark = {"emulated": "*", "predicted": "~"}.get(figure.kind, "")
-    if figure.unit == "B" and abs(figure.value) < 1e15:  # beyond, no digit is worth its column
-        return f"{figure.value:,.0f} B{mark}"
+    if figure.unit in ("B", "MAC") and abs(figure.value) < 1e15:  # beyond, no digit is worth its column
+        return f"{figure.value:,.0f} {figure.unit}{mark}"
     return escape(_plain(f"{figure.value:,.4g} {figure.unit}{mark}"))
 
 

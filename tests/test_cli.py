@@ -34,6 +34,10 @@ def test_help_loads_nothing_heavy() -> None:
     assert not loaded_by("targets", "check", "pixel-8") & {*HEAVY}
 
 
+def test_help_keeps_what_stands_in_brackets() -> None:
+    assert "a file with a [student]" in " ".join(run("build", "--help")[1].replace("│", " ").split())
+
+
 def test_help_names_the_commands() -> None:
     code, out, err = run("--help")
     assert (code, err) == (0, "")

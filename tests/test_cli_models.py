@@ -45,6 +45,8 @@ def test_all_commands(tmp_path: Path) -> None:
     assert json.loads(done("show", f"{NAME}@1.1.0", "--json"))["stages"] == []
     document = json.loads(done("show", NAME, "--json"))
     assert document["stages"] == {"production": "1.0.0"} and [event["kind"] for event in document["history"]][-1] == "rollback"
+    done("add", release(tmp_path, "1.2.0", weights=bytes(4_521_984)))
+    assert "model_bytes  4,521,984 B, counted" in done("show", f"{NAME}@1.2.0")
 
 
 @pytest.mark.parametrize(

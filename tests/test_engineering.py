@@ -199,6 +199,19 @@ def test_readme_names_only_commands_and_rooms_that_exist():
     assert [room for room in rooms if not (ROOT / room).is_dir() and not (ROOT / "edgekd" / room).is_dir()] == []
 
 
+def test_readme_draws_all_rooms_and_the_import_rule_as_it_is_checked():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rooms = set(re.findall(r"^    ([a-z_]+)/ ", readme, re.MULTILINE))
+    assert {file.parent.name for file in (ROOT / "edgekd").glob("*/__init__.py")} <= rooms
+    files = set(re.findall(r"`(\w+\.py)`", readme.partition("Beside these:")[2].partition("**The import rule**")[0]))
+    there = {file.name for file in (ROOT / "edgekd").glob("*.py") if not file.name.startswith(("__", "cli_"))}
+    assert files == there
+    (contract,) = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    checked = [re.sub(r"[()]", "", layer).replace(" :", ",") for layer in contract["layers"]]
+    drawn = readme.partition("**The import rule**")[2].partition("A stage gets")[0]
+    assert re.findall(r"^    (.+)$", drawn, re.MULTILINE) == checked[1:]
+
+
 @pytest.mark.slow
 def test_wheel_carries_targets_and_models_and_works_alone(tmp_path: Path):
     built = python("-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path))

@@ -16,19 +16,26 @@ from edgekd.errors import InputError
 from edgekd.lazy import EXTRAS, load
 from edgekd.measure import DEVICES
 
-#: Extra → what it is for. Those that nothing measures or builds with are not asked about.
+#: Extra → what it is for; ethos-u is asked for by itself.
 PURPOSES = {
     "train": "teachers, students: edgekd build",
     "tflite": "TFLite files: written, run, verified",
     "onnx": "ONNX files: written, run, verified",
     "openvino": "OpenVINO files: written, run, verified",
     "tensorflow": "teachers in Keras and SavedModel form",
+    "transformers": "teachers in a transformers folder",
+    "baseline": "edgekd quantize",
+    "search": "edgekd plan --search, advise --tune",
+    "release": "edgekd release",
+    "scale": "edgekd build, plan --search: --engine ray",
+    "mlflow": "edgekd build --mlflow, models --store mlflow:…",
     "devices": "devices over ssh, adb and serial; the store of results",
     "mcu": "--device qemu where there is no QEMU",
 }
 #: Import name → the distribution that brings it, where they differ.
 DISTRIBUTIONS = {"PIL": "pillow", "ai_edge_litert": "ai-edge-litert", "tflite_micro": "tflite-micro", "tensorflow": "tensorflow-cpu",
-                 "serial": "pyserial"}  # fmt: skip
+                 "serial": "pyserial", "mlflow": "mlflow-skinny", "cyclonedx": "cyclonedx-python-lib", "model_signing": "model-signing",
+                 "sigstore_models": "sigstore-models"}  # fmt: skip
 #: Program → (what it is for, the Debian package that brings it).
 TOOLS = {
     "arm-none-eabi-gcc": ("--device qemu: firmware for Cortex-M", "gcc-arm-none-eabi"),

@@ -237,7 +237,9 @@ def _short(value: float) -> str:
 def _value(value: float, unit: str) -> str:
     if unit == "B":
         return f"{value / 2**20:.2f} MiB" if value >= 2**20 else f"{value / 1024:.1f} KiB"
-    return f"{_short(value)} {unit}" if value >= 1000 else f"{value:.3g} {unit}"
+    if value < 1000:
+        return f"{value:.3g} {unit}"
+    return f"{value:,.0f} ms" if unit == "ms" else f"{_short(value)} {unit}"
 
 
 def _layer(verdict: Verdict) -> str:

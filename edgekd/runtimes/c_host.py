@@ -141,6 +141,8 @@ def _read(path: Path) -> _Library:
     text = header.read_text(encoding="utf-8", errors="replace")
     try:
         said = re.match(r"/\* edgekd (\{.*\}) \*/\n", text)
+        if said is None and path.stem.endswith("_frontend"):
+            raise InputError("a front-end, and no model", where=str(path), expected=f"{path.stem.removesuffix('_frontend')}.c beside it")
         stated: dict[str, Any] = json.loads(said[1])["c"] if said else {}
         arena = re.search(rf"^#define {re.escape(stated['stem'].upper())}_ARENA_BYTES (\d+)", text, re.MULTILINE)
         if arena is None or len(arena[1]) > 10 or int(arena[1]) > _MOST_BYTES:

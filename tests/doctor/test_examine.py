@@ -11,9 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from edgekd.cli import app
-from edgekd.doctor.examine import Diagnosis, examine
+from edgekd.doctor.examine import PURPOSES, Diagnosis, examine
 from edgekd.doctor.facts import Check, judged
 from edgekd.errors import InputError
+from edgekd.lazy import EXTRAS
 from tests.transports import sshd
 
 GOOD: dict[str, Any] = {
@@ -145,6 +146,10 @@ def test_this_machine() -> None:
     assert (done.exit_code, found["ok"]) == (0, True)
     assert {"python", "train", "tflite", "devices", "adb", "ethos-u-vela", "qemu-aarch64"} <= {check["name"] for check in found["checks"]}
     assert all(check["mend"] for check in found["checks"] if check["state"] == "absent")
+
+
+def test_every_extra_that_a_message_may_name_is_asked_about() -> None:
+    assert set(EXTRAS.values()) == set(PURPOSES)
 
 
 def test_a_tool_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

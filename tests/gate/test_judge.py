@@ -37,6 +37,14 @@ def test_what_needs_no_baseline() -> None:
     assert check.status == "fail" and check.message == "100,000 B, 90,000 allowed, counted; set by recipe"
 
 
+def test_whole_numbers_have_all_their_digits() -> None:
+    limits = (Limit("max_macs", 4_500_000, "MAC", "recipe", 15_638_080, "counted"), Limit("dram_bytes", 67_108_864, "B", "profile", None))
+    found = judge(subject(limits=limits), subject(), today=TODAY)
+    (check,) = (one for one in found.checks if one.name == "budget.max_macs")
+    assert check.message == "15,638,080 MAC, 4,500,000 allowed, counted; set by recipe"
+    assert found.notes[0].startswith("budget dram_bytes ≤ 67,108,864 B (profile)")
+
+
 def test_a_budget_of_which_nothing_is_known_is_a_note() -> None:
     open_ = subject(limits=(Limit("latency_ms", 50.0, "ms", "profile pixel-8", None),))
     found = judge(open_, subject(), today=TODAY)

@@ -52,6 +52,13 @@ def text(run: Path) -> str:
     return console.export_text()
 
 
+def test_a_limit_of_a_second_and_more_is_whole_milliseconds(tmp_path: Path) -> None:
+    run = runs.create(tmp_path, "digits", "nrf52840dk", {"seed": 0})
+    budgets = (BudgetUse("latency_ms", 84, 1000, "ms", "profile"), BudgetUse("max_macs", 1.3e6, 2e6, "MAC", "profile"))
+    write(run, "plan", Plan("nrf52840dk", "ds_cnn", {"width": 8}, {}, budgets, 12))
+    assert "latency ≤ 1,000 ms" in text(run) and "size ≤ 2.00 M MAC" in text(run)
+
+
 def test_an_unfinished_run_shows_what_there_is(run: Path) -> None:
     (row,) = report.rows([run])
     assert (row["target"], row["ok"], row["accuracy"], row["runtimes"]) == ("nucleo-l4r5zi", None, None, {})

@@ -82,6 +82,11 @@ def test_refused(tmp_path: Path) -> None:
     header.write_text(header.read_text().replace('"dtype":"int8"', '"dtype":"int3"'))
     with pytest.raises(InputError, match="its header lacks 'int3'"):
         c_host.open_model(path)
+    for end in (".c", ".h"):
+        (tmp_path / f"tiny_net_frontend{end}").write_text("/* tiny_net_frontend.h: written by edgekd. */")
+    with pytest.raises(InputError, match="a front-end, and no model") as refused:
+        c_host.open_model(tmp_path / "tiny_net_frontend.c")
+    assert refused.value.expected == "tiny_net.c beside it"
     header.write_text("int x;")
     with pytest.raises(InputError, match="its header lacks"):
         c_host.open_model(path)
