@@ -95,15 +95,19 @@ def build(request: Request, root: Path, how: How, tell: Tell) -> list[Outcome]:
     return [*left_out, *_in_workers(request, root, ready, how, tell)]
 
 
-def _ready(request: Request, root: Path, how: How, progress: Progress) -> tuple[list[Ready], list[Outcome]]:
-    """All that can be built, planned; what does not fit is said before anything is trained."""
+def planned(request: Request, optional: frozenset[str], progress: Progress) -> tuple[list[tuple[str, Job, Plan]], list[Outcome]]:
+    """The students that would be built, by what their targets were asked for as, and the ``optional`` targets that were left out.
+
+    Raises InputError for what is wrong with all of them, or with one that was named; DoesNotFit if one that was named does not fit, or none
+    does.
+    """
     refused: dict[str, EdgekdError] = {}
 
     def spared(target: str, work: Callable[[], Plan | None]) -> Plan | None:
         try:
             return work()
         except EdgekdError as error:
-            if target not in how.optional:
+            if target not in optional:
                 raise
             refused[target] = error
             return None
@@ -127,10 +131,15 @@ def _ready(request: Request, root: Path, how: How, progress: Progress) -> tuple[
     progress("plan", len(jobs), len(jobs))
     if not plans:
         raise next(iter(refused.values()))
+    return plans, [Outcome(target, None, str(error), error.exit_code) for target, error in refused.items()]
+
+
+def _ready(request: Request, root: Path, how: How, progress: Progress) -> tuple[list[Ready], list[Outcome]]:
+    """All that can be built, planned; what does not fit is said before anything is trained."""
+    plans, left_out = planned(request, how.optional, progress)
     seeds = how.seeds or (request.seed,)
     each = [(t, replace(job, request=replace(job.request, seed=seed)), plan) for seed in seeds for t, job, plan in plans]
     folders = run_folders([job for _, job, _ in each], root, resume=how.resume)
-    left_out = [Outcome(target, None, str(error), error.exit_code) for target, error in refused.items()]
     return [Ready(*one, run, len(seeds) > 1) for one, run in zip(each, folders, strict=True)], left_out
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import typer
 
 from edgekd import host
 from edgekd.cli_build import Budgets, Json, PresetName, RecipePath, Root, Seed, StudentFile, Targets, Threads, request_of
-from edgekd.errors import InputError
+from edgekd.errors import InputError, plain
 from edgekd.lazy import load
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from edgekd.jobs import Request
     from edgekd.plan.halving import Rungs
     from edgekd.plan.search import Candidate
+    from edgekd.records import Plan
     from edgekd.searching import Searched
+    from edgekd.worker import Outcome
 
 PASSES = "0.5,1.5"
 Trials = Annotated[int, typer.Option(min=1, help="With --search: students to count and score, none of them trained.")]
@@ -64,27 +67,24 @@ def plan(
     ray_address: RayAddress = "",
     as_json: Json = False,
 ) -> None:
-    """Which student fits, and what it uses of each budget. Exit code 1 if none fits.
+    """Which student fits, and what it uses of each budget. Exit code 1 if none fits, or if one that a pattern found is left out.
 
-    edgekd plan RECIPE --target pixel-8     edgekd plan RECIPE --target pixel-8 --target nucleo-u575zi --search
+    edgekd plan RECIPE --target pixel-8     edgekd plan RECIPE --target 'mcu/*' --target pixel-8 --search
 
     With --search, students of the recipe's families are drawn, counted and scored for all targets at once, and the most promising trained
     briefly. What is found is kept: the same command goes on where it was, and `edgekd build … --student FOLDER` builds what it found.
     """
-    from edgekd import console, pipeline
-    from edgekd.plan.choose import explain
+    from edgekd import building, console
+    from edgekd.profile.pattern import expand
 
-    request = replace(request_of(recipe, target, preset, seed, budget, threads), student=student)
+    targets, optional = expand(target)
+    request = replace(request_of(recipe, list(targets), preset, seed, budget, threads), student=student)
     if not search:
         if engine != "local" or ray_address:
             raise InputError("--engine or --ray-address", where="command line", expected="--search with it: a plan alone is made here")
         with console.bars() as bars:
-            plans = pipeline.plan(request, bars)
-        if as_json:
-            typer.echo(json.dumps([asdict(p) for p in plans], indent=2))
-            return
-        for chosen in plans:
-            typer.echo(explain(chosen))
+            plans, left_out = building.planned(request, optional, bars)
+        _tell([plan for _, _, plan in plans], left_out, as_json)
         return
     from edgekd import searching
 
@@ -113,6 +113,16 @@ def plan(
         typer.echo(json.dumps(found.document(), indent=2))
     else:
         _show(found)
+
+
+def _tell(plans: Sequence[Plan], left_out: Sequence[Outcome], as_json: bool) -> None:
+    from edgekd.plan.choose import explain
+
+    typer.echo(json.dumps([asdict(plan) for plan in plans], indent=2) if as_json else "\n".join(map(explain, plans)))
+    for outcome in left_out:
+        typer.echo(plain(f"edgekd: {outcome.target}: left out: {outcome.said}"), err=True)
+    if left_out:
+        raise typer.Exit(1)
 
 
 def _rungs(trained: int, passes: str) -> Rungs:

@@ -25,11 +25,6 @@ def teach(recipe: str, progress: Progress, *, fresh: bool, threads: int) -> list
     return lazy.load("edgekd.train.teach_recipe:teach_all")(loaded, data, runs.cache_folder(), progress, fresh=fresh)
 
 
-def plan(request: Request, progress: Progress) -> list[Plan]:
-    """The students that would be built. Raises DoesNotFit if none fits, InputError for what cannot be."""
-    return _plans(load_jobs(request), progress)
-
-
 def _plans(jobs: list[Job], progress: Progress) -> list[Plan]:
     made: list[Plan] = []
     for job in jobs:
