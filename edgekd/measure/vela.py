@@ -99,10 +99,10 @@ def _figures(compiled: vela.Compiled, npu: Npu) -> tuple[dict[str, Figure], floa
     figures = {
         "latency_ms": Figure(1e3 * cycles / clock, "ms", "predicted", f"{by}, a static estimate whose error nobody states"),
         "cycles": Figure(cycles, "cycles", "predicted", by),
-        "model_bytes": Figure(compiled.model_bytes, "bytes", "counted", f"the file that {by} writes"),
+        "model_bytes": Figure(compiled.model_bytes, "B", "counted", f"the file that {by} writes"),
     }
     for name, memories in _MEMORIES.items():
         used = round(1024 * sum(float(summary[f"{memory}_memory_used"]) for memory in memories))
         if used or name == "peak_ram_bytes":
-            figures[name] = Figure(used, "bytes", "counted", f"laid out by {by}")
+            figures[name] = Figure(used, "B", "counted", f"laid out by {by}")
     return figures, clock
