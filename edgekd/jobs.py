@@ -18,7 +18,7 @@ from edgekd.export import EXPORTERS
 from edgekd.plan.bits import activations_note, check_activations, weights_note
 from edgekd.plan.budget import Budget, budgets
 from edgekd.plan.choose import choose, uses_of
-from edgekd.plan.compressed import fits_at_all, fitting, least_share, student_checkpoint, student_family
+from edgekd.plan.compressed import counted, fits_at_all, fitting, least_share, student_checkpoint, student_family
 from edgekd.plan.estimate import as_captured, cost
 from edgekd.profile.load import load as load_profile
 from edgekd.profile.rules import FOUR_BITS
@@ -144,16 +144,15 @@ def load_data(loaded: LoadedRecipe) -> Dataset:
 def plan_job(job: Job) -> Plan:
     """The largest student of the recipe that fits the job's target. Raises as ``choose`` does."""
     student, table = job.loaded.recipe.student, job.loaded.recipe.compress
-    specs = job.family.candidates(student.options, student.space, job.data.shape, sum(job.data.sizes.values()))
+    specs = list(job.family.candidates(student.options, student.space, job.data.shape, sum(job.data.sizes.values())))
 
     def chosen(some: Iterable[Any]) -> Plan:
         return choose(job.profile, job.family, some, job.budgets, lambda spec: sketch(job, job.family, spec), file_measurer(job))
 
     if table is None:
         return replace(plan := chosen(specs), notes=(*plan.notes, *_front_end(job), *_bits(job, plan)))
-    if table.macs == "fit":
-        specs = fitting(specs, lambda spec: fits_at_all(lambda: chosen([spec])), lambda spec: least_share(job.family, spec))
-    plan = chosen(list(specs))
+    fit = partial(fitting, fits=lambda spec: fits_at_all(lambda: chosen([spec])), least=lambda spec: least_share(job.family, spec))
+    plan = chosen(counted(fit(specs) if table.macs == "fit" else specs, len(specs)))
     notes = lazy.load("edgekd.compress.apply:notes")(table, job.profile)
     return replace(plan, notes=(*plan.notes, *_front_end(job), *_bits(job, plan), *notes))
 

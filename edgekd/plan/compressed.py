@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from edgekd.students.family import Family, Shape, open_family
 if TYPE_CHECKING:
     from torch import nn
 
+LOG = logging.getLogger(__name__)
 #: "fit" tries shares of the MACs that are multiples of one in so many.
 GRAIN = 64
 
@@ -78,7 +80,15 @@ def compressed(base: Family, table: Compress, folder: Path) -> Family:
     return Family(base.name, candidates, restore, describe, lambda spec: base.resolution(spec.base), cache(sketch), build)
 
 
-def fitting(specs: Iterator[Compressed], fits: Callable[[Compressed], bool], least: Callable[[Compressed], float]) -> Iterator[Compressed]:
+def counted(specs: Iterable[Compressed], count: int) -> Iterator[Compressed]:
+    """``specs``, of which there are ``count``, and how far one has got with them: capturing and pruning each takes a second."""
+    for at, spec in enumerate(specs):
+        LOG.info("candidates", extra={"progress": ("candidates, compressed", at, count)})
+        yield spec
+    LOG.info("candidates", extra={"progress": ("candidates, compressed", count, count)})
+
+
+def fitting(specs: Iterable[Compressed], fits: Callable[[Compressed], bool], least: Callable[[Compressed], float]) -> Iterator[Compressed]:
     """Each of ``specs`` with the largest share of its MACs at which it fits; with the least possible where it fits nowhere."""
     for spec in specs:
         low, high = -(-round(least(spec) * GRAIN * 1000) // 1000), GRAIN
