@@ -79,8 +79,8 @@ def build(request: Request, root: Path, how: How, tell: Tell) -> list[Outcome]:
     Raises InputError for what is wrong with all of them, or with one that was named; DoesNotFit if one that was named does not fit, or none
     does; and what a single target's build raises.
     """
-    if (here := team.here()).size > 1 and not how.alone:
-        raise InputError("--jobs or --engine", where="command line", expected="neither under torchrun, whose processes train one student")
+    here = team.here()
+    here.first(lambda: _check(here.size, how))  # of what all would say, the first says it
     if not how.alone:
         request = replace(request, threads=host.threads(request.threads, 1))  # whatever the number of workers, the same students
         do_all = lazy.load(ENGINES[how.engine])  # what it lacks is said at once
@@ -93,6 +93,11 @@ def build(request: Request, root: Path, how: How, tell: Tell) -> list[Outcome]:
     if how.alone:
         return [*left_out, *_one_by_one(ready, tell, lone=len(ready) == 1 and not left_out)]
     return [*left_out, *_in_workers(request, root, ready, how, tell)]
+
+
+def _check(processes: int, how: How) -> None:
+    if processes > 1 and not how.alone:
+        raise InputError("--jobs or --engine", where="command line", expected="neither under torchrun, whose processes train one student")
 
 
 def planned(request: Request, optional: frozenset[str], progress: Progress) -> tuple[list[tuple[str, Job, Plan]], list[Outcome]]:

@@ -115,7 +115,7 @@ def build(
     from edgekd.profile.pattern import expand
 
     with _team() as here, console.bars(silent=not here.leads) as bars:
-        targets, optional = expand(target)
+        targets, optional = here.first(lambda: expand(target))
         seeds = tuple(dict.fromkeys(seed or [0]))
         how = building.How(optional, resume, jobs, engine, ray_address, seeds)
         request = replace(request_of(recipe, list(targets), preset, seeds[0], budget, threads), mlflow=mlflow, student=student)

@@ -40,7 +40,7 @@ def said(err: str) -> list[str]:
     (9, (), "edgekd: recipe, batch of the preset: a batch of 9 samples cannot be dealt to 2 processes"),
     (8, ("--jobs", 2), "edgekd: command line: --jobs or --engine"),
     (8, ("--budget", "model_bytes=10"), None),
-    (8, ("-t", "nowhere"), None),
+    (8, ("-t", "nowhere"), "edgekd: no target is called 'nowhere'"),
 ])  # fmt: skip
 def test_what_cannot_be_is_said_once(tmp_path: Path, batch: int, more: tuple[object, ...], message: str | None) -> None:
     where = recipe(tmp_path / "recipe", {"batch = 8": f"batch = {batch}"})

@@ -158,8 +158,7 @@ def check_batch(count: int, size: int) -> None:
 def check_alike(batches: Sequence[int], mine: list[str], *folders: Path) -> None:
     """Raise InputError unless all processes have the same before them, and see the same ``folders``, and those of the cache."""
     here = team.here()
-    for batch in batches:
-        check_batch(batch, here.size)
+    here.first(lambda: [check_batch(batch, here.size) for batch in batches])
     theirs = here.told(lambda: mine)
     if mine != theirs:
         which = next(
