@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekd import pipeline, runs
+from edgekd import building, pipeline, runs
 from edgekd.data import numpy_file
 from edgekd.errors import InputError
 from edgekd.jobs import Request
@@ -85,7 +85,7 @@ def test_out_of_memory_anywhere_is_one_message(tmp_path: Path, monkeypatch: pyte
     def plan(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(pipeline, "plan", plan)
+    monkeypatch.setattr(building, "planned", plan)
     code, out, err = edgekd("plan", recipe(tmp_path / "recipe"), "-t", TARGET)
     assert (code, out) == (2, "") and err.startswith("edgekd: out of memory: MemoryError\n  to mend:  smaller batches")
 
