@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from edgekd.records import Figure
     from edgekd.registry.history import Event, Model, Store
 
 app = typer.Typer(no_args_is_help=True, help="The registry of releases: add, list, show, promote, roll back.")
@@ -155,6 +154,7 @@ def _open(store: str) -> Store:
 
 
 def _show_version(opened: Store, model: Model, wanted: str, as_json: bool) -> None:
+    from edgekd.records import digits
     from edgekd.released import load
 
     version = model.find(wanted)
@@ -170,17 +170,12 @@ def _show_version(opened: Store, model: Model, wanted: str, as_json: bool) -> No
     rows += [["added", _text(f"{event.at} by {event.by}")], ["formats", _text(", ".join(map(str, manifest["formats"])))]]
     rows += [["signature", "there; edgekd release verify --public-key says whether it is good" if released.signed else "-"]]
     rows += [
-        [_text(name), f"{figure.value:.2%}" if figure.unit == "share" else _text(f"{_number(figure)} {figure.unit}, {figure.kind}")]
+        [_text(name), f"{figure.value:.2%}" if figure.unit == "share" else _text(f"{digits(figure.value)} {figure.unit}, {figure.kind}")]
         for name, figure in figures.items()
         if name.startswith(("accuracy", "worst_class", "latency_ms", "model_bytes", "peak_ram_bytes"))
     ]
     rows += [["files", f"{len(manifest['files'])}, as they were released"], ["path", str(released.folder)]]
     _print(rows)
-
-
-def _number(figure: Figure) -> str:
-    """All digits of bytes, six of everything else."""
-    return f"{figure.value:,.0f}" if figure.unit == "B" and abs(figure.value) < 1e15 else f"{figure.value:,.6g}"
 
 
 def _changed(model: Model, event: Event, new: bool, as_json: bool, done: str, there: str) -> None:

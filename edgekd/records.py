@@ -219,3 +219,8 @@ def figures_of(body: Any) -> dict[str, Figure]:
     """
     first = body[0] if isinstance(body, list) and body else body
     return dict(getattr(first, "figures", {}))
+
+
+def digits(value: float) -> str:
+    """All digits of what is whole (bytes, MACs), six of what is not."""
+    return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:,.6g}"

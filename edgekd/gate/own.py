@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgekd.gate.check import Check, Limit, Subject
-from edgekd.records import Figure
+from edgekd.records import Figure, digits
 
 #: Budgets that need no device: without a figure they are not judged, rather than noted.
 _OF_EVERY_RUN = ("model_bytes", "peak_ram_bytes", "accuracy_drop_pp", "max_macs")
@@ -34,7 +34,7 @@ def budgets(subject: Subject) -> list[Check]:
 def unjudged(subject: Subject) -> list[str]:
     """Budgets of the device that nothing is known of: no run can say what a device takes that it was never on."""
     return [
-        f"budget {one.name} ≤ {_number(one.limit)} {one.unit} ({one.source}): no figure of the device; "
+        f"budget {one.name} ≤ {digits(one.limit)} {one.unit} ({one.source}): no figure of the device; "
         "edgekd bench … --device measures it there"
         for one in subject.limits
         if one.used is None and one.name not in _OF_EVERY_RUN
@@ -43,16 +43,11 @@ def unjudged(subject: Subject) -> list[str]:
 
 def _budget(one: Limit) -> Check:
     if one.used is None:
-        said = f"nobody knows what is used of {_number(one.limit)} {one.unit}; set by {one.source}"
+        said = f"nobody knows what is used of {digits(one.limit)} {one.unit}; set by {one.source}"
         return Check(f"budget.{one.name}", "unknown", None, None, one.limit, said)
     found = Figure(one.used, one.unit, one.kind, one.source) if one.kind in _KINDS else None
     holds = one.used <= one.limit
-    of = f"{one.used / one.limit:.1%} of it" if one.limit > 0 and one.used >= 0 else f"{_number(one.used)} {one.unit}"
-    said = of if holds else f"{_number(one.used)} {one.unit}, {_number(one.limit)} allowed"
+    of = f"{one.used / one.limit:.1%} of it" if one.limit > 0 and one.used >= 0 else f"{digits(one.used)} {one.unit}"
+    said = of if holds else f"{digits(one.used)} {one.unit}, {digits(one.limit)} allowed"
     said += f", {one.kind or 'nobody says how that is known'}; set by {one.source}"
     return Check(f"budget.{one.name}", "pass" if holds else "fail", found, None, one.limit, said)
-
-
-def _number(value: float) -> str:
-    """All digits of what is whole (bytes, MACs), six of what is not."""
-    return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:,g}"

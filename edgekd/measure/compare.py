@@ -31,7 +31,8 @@ def compared(rows: Sequence[Row], judged: Sequence[Judged], where: str) -> tuple
         return (one, other), {}, None
     rounds = [key for key in a.rounds if key in b.rounds]
     if len(rounds) < FEWEST:
-        why = f"{other.name}: rejected: others disturbed so much that only {len(rounds)} rounds can be compared, {FEWEST} are needed"
+        why = f"others disturbed so much that only {len(rounds)} rounds can be compared, at least {FEWEST} are needed: more --seconds"
+        why = f"{other.name}: rejected: {why}"
         return (one, replace(other, failed="; ".join(filter(None, (other.failed, why))))), {}, None
     found = block_median(np.log([b.rounds[key] / a.rounds[key] for key in rounds]))
     value, low, high = (float(np.exp(x)) for x in (found.median, found.low, found.high))
